@@ -1,0 +1,100 @@
+# Two commands do everything: `make course` and `make test`. `make` alone lists the others.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+UV := $(PY) -m uv
+READY := $(VENV)/ready
+EXTRAS := test lint dist site setup
+OPEN := $(if $(wildcard work/*.ipynb),work,notebooks)
+# stored outputs are compared without progress bars and without anybody's own IPython settings
+QUIET := COURSE_PROGRESS=off IPYTHONDIR="$(CURDIR)/$(VENV)/ipython"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup data course lab work check test browser notebooks timings site slides lint spelling links lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+course: data ## run every notebook in order (copies; your files stay as they are)
+	@$(PY) -m helpers.lessons.run
+
+lab: data ## open the notebooks in JupyterLab (your own copies, once `make work` has made them)
+	@$(VENV)/bin/jupyter-lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/$(OPEN)
+
+work: $(READY) ## write your own copies into work/ (STYLE=clean: without prose; RESET=03: that one anew)
+	@$(PY) -m helpers.lessons.work $(if $(STYLE),--style $(STYLE)) $(if $(RESET),--reset $(RESET))
+
+check: $(READY) ## look over this machine: Python, device, memory, data, weights
+	@$(PY) -m helpers.doctor
+
+# --- tests ------------------------------------------------------------------------------------------------------------
+
+# $(call stage,NAME,COMMAND): say what runs, and what it was that failed
+stage = @echo; echo "== $(1)"; $(2) || { echo "make test stopped: $(1) failed"; exit 1; }
+
+test: data browser ## all tests: units, every notebook's stored outputs, browser
+	$(call stage,unit tests,$(PY) -m pytest tests -m "not browser and not notebooks")
+	$(call stage,stored outputs of all notebooks,$(QUIET) $(PY) -m pytest --nbval \
+	  --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 600 notebooks/*.ipynb)
+	$(call stage,tests that run notebooks or a browser,$(QUIET) $(PY) -m pytest tests -m "browser or notebooks")
+
+browser: $(READY)
+	@if command -v chromium >/dev/null; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "installing chromium for the browser tests"; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium; } \
+	    >$(VENV)/chromium.log 2>&1 || { tail -5 $(VENV)/chromium.log; exit 1; }; \
+	else \
+	  echo "there is no chromium here, so the browser tests are skipped; to run them: sudo apt-get install chromium"; \
+	fi
+
+lint: $(READY) ## ruff: rules and format
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+spelling: $(READY) ## common misspellings in texts, code and notebooks
+	@$(PY) -m codespell_lib && $(PY) -m codespell_lib --skip "" --ignore-regex "[A-Za-z0-9+/=]{40,}" notebooks
+
+links: $(READY) ## links of notebooks and texts that lead nowhere (ONLINE=1 tries those on the web, too)
+	@$(PY) -m helpers.lessons.links $(if $(ONLINE),--online)
+
+# --- for authors ------------------------------------------------------------------------------------------------------
+
+notebooks: data ## run the notebooks and store their outputs (NAMES="03 04": only these)
+	@$(PY) -m helpers.lessons.store $(NAMES)
+
+timings: data ## run every notebook and write time and memory into README.md
+	@$(PY) -m helpers.lessons.run --table README.md
+
+site: $(READY) ## all notebooks as web pages, in site/
+	@$(PY) -m helpers.lessons.site
+
+slides: $(READY) ## the slides among the cells, in site/slides/
+	@$(PY) -m helpers.lessons.slides
+
+lock: $(READY) ## compile requirements.lock from pyproject.toml (UPGRADE=1: newest versions)
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  $(EXTRAS:%=--extra %) $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements.lock
+
+clean: ## remove what can be made again (your work/, data and environment stay)
+	@rm -rf site data/runs build *.egg-info .pytest_cache .ruff_cache .hypothesis .mutants-*
+	@find helpers data_setup tests -name __pycache__ -prune -exec rm -rf {} +
+
+# --- the environment --------------------------------------------------------------------------------------------------
+
+setup: $(READY) ## only make the environment (PYTHON=python3.12 chooses one)
+
+data: $(READY)
+	@$(PY) -m data_setup
+
+# A set-up that was cut off leaves no stamp, and then the next one starts with an empty environment.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
+	  "This course needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d; name another one: make $(MAKECMDGOALS) PYTHON=python3.12" % v)'
+	@test -e $(READY) || { echo "making the environment in $(VENV)" && $(PYTHON) -m venv --clear $(VENV) \
+	  && sed -n '/^uv==/,/[^\\]$$/p' requirements.lock >$(VENV)/uv.txt \
+	  && $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.txt; }
+	@rm -f $(READY)
+	@$(UV) pip install --python $(PY) --require-hashes -r requirements.lock
+	@$(UV) pip install --python $(PY) --quiet --no-deps --no-build-isolation -e .
+	@touch $(READY)

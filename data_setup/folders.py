@@ -1,0 +1,188 @@
+"""Data sets on disk: a folder that is whole or not there, with the size and sha256 of every file beside it.
+
+A set is made in a hidden staging folder in the same place and renamed when it is finished, under a lock, so a
+killed run leaves no half set and two runs at once end with one. `manifest.json` says what belongs to the set.
+"""
+
+import errno
+import hashlib
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+MANIFEST = "manifest.json"
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
+
+
+def home() -> Path:
+    """The folder that holds all data sets: $COURSE_DATA, else `data` beside this package."""
+    chosen = os.environ.get("COURSE_DATA")
+    return Path(chosen).expanduser().absolute() if chosen else Path(__file__).resolve().parent.parent / "data"
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def describe(folder: Path) -> dict[str, dict]:
+    """What is in `folder`, read back from disk: relative name -> {"bytes", "sha256"}, names sorted."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {
+        name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for name, path in sorted(found.items())
+        if name != MANIFEST
+    }
+
+
+def tree_digest(files: dict[str, dict]) -> str:
+    """One sha256 for names and contents together: of the lines "SHA256  NAME", sorted by name."""
+    lines = "".join(f"{files[name]['sha256']}  {name}\n" for name in sorted(files))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def read_manifest(folder: Path) -> dict:
+    """The manifest of a finished set; ValueError when it is missing or damaged."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        tree_digest(manifest["files"])
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(f"{MANIFEST} is missing") from None
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{MANIFEST} is damaged") from None
+    return manifest
+
+
+def problems(folder: Path, *, tree: str | None = None, every_byte: bool = False) -> list[str]:
+    """What is wrong with the set in `folder`, one phrase each; empty when it is whole.
+
+    Compares names and sizes with the manifest (milliseconds); `every_byte=True` reads and hashes every file.
+    `tree` is the digest that the manifest must have, where one is published.
+    """
+    if not folder.exists():
+        return ["it is not there"]
+    try:
+        files = read_manifest(folder)["files"]
+    except ValueError as error:
+        return [str(error)]
+    if tree and tree_digest(files) != tree:
+        return [f"{MANIFEST} is damaged, or of another release of the course"]
+    found = {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
+    wrong = []
+    for name, known in files.items():
+        if name not in found:
+            wrong.append(f"{name} is missing")
+        elif found[name] != known["bytes"]:
+            wrong.append(f"{name} has {found[name]:,} bytes instead of {known['bytes']:,}")
+        elif every_byte and sha256(folder / name) != known["sha256"]:
+            wrong.append(f"{name} is damaged (its sha256 differs)")
+    strangers = (name for name in found if name.lower().endswith(PICTURES) and name not in files)
+    return wrong + [f"{name} is not part of the set" for name in sorted(strangers)]
+
+
+def ensure(
+    folder: Path,
+    build: Callable[[Path], dict],
+    *,
+    tree: str | None = None,
+    verify: bool = False,
+    need: int = 0,
+    remedy: str = "",
+) -> bool:
+    """Make `folder` a whole set; returns whether anything had to be built.
+
+    `build(staging)` writes the files into an empty folder and returns the facts for the manifest. A set that
+    is whole is only read, so it may lie in a read-only folder. A set with a damaged or missing file is built
+    again, and says so; files in it that are changed or foreign are kept in `NAME-old-N`. Raises
+    PermissionError or OSError with the remedy when the folder cannot be written or has no room for `need`
+    bytes, RuntimeError (with `remedy`) when the finished files do not have the digest `tree`.
+    """
+    with explained(folder.parent, need):
+        if not problems(folder, tree=tree, every_byte=verify):
+            return False
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            wrong = problems(folder, tree=tree, every_byte=verify)  # another run may have finished it
+            if not wrong:
+                return False
+            if folder.exists():
+                more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+                print(f"{folder} is not whole ({'; '.join(wrong[:3])}{more}): building it again")
+            for stale in folder.parent.glob(f".{folder.name}.staging-*"):  # of a run that was killed
+                shutil.rmtree(stale)
+            if need > (free := shutil.disk_usage(folder.parent).free):
+                raise OSError(errno.ENOSPC, f"{free:,} are free")
+            staging = folder.with_name(f".{folder.name}.staging-{os.getpid()}")
+            staging.mkdir()
+            try:
+                facts = build(staging)
+                files = describe(staging)
+                if tree and tree_digest(files) != tree:
+                    raise RuntimeError(f"the files made for {folder.name} are not the published ones{remedy}")
+                text = json.dumps({**facts, "files": files}, indent=1)
+                (staging / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
+                _put_in_place(staging, folder, files)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+    return True
+
+
+def _put_in_place(staging: Path, folder: Path, files: dict[str, dict]) -> None:
+    """Rename `staging` to `folder`; of what was there, delete the set's own whole files and keep the rest."""
+    new = None
+    if folder.exists():
+        free = (folder.with_name(f"{folder.name}-old-{number}") for number in itertools.count(1))
+        new = folder.rename(next(name for name in free if not name.exists()))
+    staging.rename(folder)
+    for old in folder.parent.glob(f"{folder.name}-old-*"):  # `new`, or one that a killed run did not empty
+        for name, known in files.items():
+            path = old / name
+            if path.is_file() and path.stat().st_size == known["bytes"] and sha256(path) == known["sha256"]:
+                path.unlink()
+        (old / MANIFEST).unlink(missing_ok=True)
+        for path in [*sorted(old.rglob("*"), reverse=True), old]:  # children before their folders
+            if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+                path.rmdir()
+        if old == new and old.exists():
+            print(f"changed or foreign files of the old folder are kept in {old}")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `.NAME.lock` beside the folder; the system frees it when the process dies. Says when it waits."""
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0.5)
+    except Timeout:
+        print(f"another run is preparing {folder.name}: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def explained(folder: Path, need: int) -> Iterator[None]:
+    """Turn the system's "no" into a sentence with the remedy: a read-only folder, a full disk."""
+    try:
+        yield
+    except OSError as error:
+        elsewhere = "set COURSE_DATA to a folder that you can write to (export COURSE_DATA=~/course-data)"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(
+                f"the disk is full: {need:,} bytes are needed in {folder} ({error.strerror}); "
+                f"delete something, or {elsewhere}"
+            ) from error
+        refused = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+        if error.errno in refused or (error.errno == errno.ENOENT and not folder.exists()):
+            raise PermissionError(
+                f"cannot write in {folder} ({error.strerror}: {error.filename}); {elsewhere}"
+            ) from error
+        raise

@@ -1,0 +1,59 @@
+"""Tensors and a description in one file: safetensors, written in one piece or not at all, verified when read.
+
+No format notices a flipped bit by itself, so a sha256 of the tensors travels in the file's header. Nothing here ever
+unpickles: opening a stranger's file cannot run code.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from helpers.runtime import write_atomically
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
+    """Write `tensors` and the JSON-able description `about` to `path`; an old file is replaced only by a whole new one."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    header = {"about": json.dumps(about), "sha256": _digest(tensors)}
+    try:
+        with write_atomically(path) as temporary:
+            save_file(tensors, temporary, metadata=header)
+    except (OSError, SafetensorError) as error:
+        needed = sum(tensor.nbytes for tensor in tensors.values()) / 1e6
+        raise OSError(
+            f"{path} could not be written ({error}); it needs {needed:.0f} MB. An older file there is untouched"
+        ) from error
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """(tensors on the CPU, description) as saved. Raises FileNotFoundError, or ValueError when the file is damaged."""
+    path = Path(path)
+    if not path.is_file():
+        near = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors"))[:8]) or "nothing"
+        raise FileNotFoundError(f"there is no {path}; saved there: {near}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no plain dict)
+        about = json.loads(header["about"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} is damaged or was not written by this kit ({error}); delete it and save again"
+        ) from error
+    if _digest(tensors) != header.get("sha256"):
+        raise ValueError(f"{path} is damaged: its numbers are not the ones that were saved; delete it and save again")
+    return tensors, about
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,287 @@
+"""`ImageData`: labelled pictures, their split, the decoded pixels and the augmentation, ready to be asked for batches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import data_setup
+from helpers import augment as augmentation
+from helpers.augment import Augment, Draws, no_augment
+from helpers.items import Item, check_items, label_by_folder, label_by_regex, label_by_table, vocabulary
+from helpers.presize import METHODS, PixelStore, fingerprint, load_or_decode
+from helpers.runtime import closest, did_you_mean, generator
+from helpers.splits import Split, split_by_folder, split_stratified
+
+PARTS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees, on the device."""
+
+    inputs: Tensor  # (N, 3, size, size) float in 0..1, or (N, D) activations
+    targets: Tensor  # (N,) int64, -1 where there is no label
+    weights: Tensor  # (N,) float32: how much each picture counts in the loss
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def chunks(self, n: int) -> list["Batch"]:
+        """The batch in `n` parts of nearly the same size."""
+        columns = (column.tensor_split(n) for column in (self.inputs, self.targets, self.weights))
+        return [Batch(*columns) for columns in zip(*columns, strict=True) if len(columns[1])]
+
+
+def default_presize(size: int) -> int:
+    """A quarter more than the model sees: room for crops and rotations at a scale of nearly one to one."""
+    return round(size * 1.25)
+
+
+def even_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    """Rows in batches that differ by at most one, none larger than `batch_size`: no picture is left out, and no
+    last batch is so small that its BatchNorm statistics mean nothing."""
+    return order.tensor_split(max(1, -(-len(order) // batch_size)))
+
+
+class ImageData:
+    """Items + split + presized pixels + augmentation. Immutable: `resized` and `with_augment` give new ones.
+
+    items   sorted by name        split   which names train, judge, test
+    vocab   class names, sorted   targets (N,) int64 per item, -1 without a label
+    """
+
+    @did_you_mean
+    def __init__(
+        self,
+        items: Sequence[Item],
+        split: Split,
+        *,
+        size: int = 128,
+        augment: Augment | None = None,
+        batch_size: int = 32,
+        presize_px: int | None = None,
+        method: str = "crop",
+        decoded: PixelStore | None = None,
+    ):
+        if method not in METHODS:
+            raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")
+        self.items, self.split = check_items(items), split
+        self.size, self.batch_size, self.method = size, batch_size, method
+        self.augment = no_augment() if augment is None else augment
+        self.presize_px = presize_px or default_presize(size)
+        self._position = {item.name: position for position, item in enumerate(self.items)}
+        self.indices = {part: self._indices(getattr(split, part)) for part in PARTS}  # rows of `items`, per part
+        self.vocab = vocabulary(self.items_of("train"))
+        self.targets = torch.tensor([self._target(item) for item in self.items])
+        self.weights = torch.tensor([item.weight for item in self.items], dtype=torch.float32)
+        if decoded is not None:
+            self.decoded = decoded
+
+    # Ways to make one ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_folders(cls, folder: Path | str, *, valid_frac: float = 0.25, seed: int = 0, **settings) -> "ImageData":
+        """Labels from folders. Splits by train/ and valid/ when they are there, else `valid_frac`, stratified.
+
+        `settings` go to `ImageData` (size, augment, batch_size, presize_px, method), here and below.
+        """
+        items = label_by_folder(folder)
+        if any(item.name.startswith("train/") for item in items):
+            return cls(items, split_by_folder(items), **settings)
+        return cls(items, split_stratified(items, valid_frac=valid_frac, seed=seed), **settings)
+
+    @classmethod
+    def from_name_re(
+        cls, folder: Path | str, pattern: str, *, on: str = "name", valid_frac: float = 0.25, seed: int = 0, **settings
+    ) -> "ImageData":
+        """Labels from group 1 of a regular expression on the file's name; split `valid_frac`, stratified."""
+        return cls.from_items(label_by_regex(folder, pattern, on=on), valid_frac=valid_frac, seed=seed, **settings)
+
+    @classmethod
+    def from_table(
+        cls,
+        table: Path | str,
+        *,
+        folder: Path | str,
+        name_column: str = "name",
+        label_column: str = "label",
+        weight_column: str | None = None,
+        valid_frac: float = 0.25,
+        seed: int = 0,
+        **settings,
+    ) -> "ImageData":
+        """Labels (and weights) from a CSV file; split `valid_frac`, stratified."""
+        items = label_by_table(
+            table, folder=folder, name_column=name_column, label_column=label_column, weight_column=weight_column
+        )
+        return cls.from_items(items, valid_frac=valid_frac, seed=seed, **settings)
+
+    @classmethod
+    def from_items(
+        cls, items: Sequence[Item], split: Split | None = None, *, valid_frac: float = 0.25, seed: int = 0, **settings
+    ) -> "ImageData":
+        """From items labelled by any rule of your own, with a split of your own or a stratified one."""
+        return cls(items, split or split_stratified(items, valid_frac=valid_frac, seed=seed), **settings)
+
+    @did_you_mean
+    def resized(self, size: int, *, batch_size: int | None = None) -> "ImageData":
+        """The same pictures and split at another size. Decodes again only when the kept pixels are too small."""
+        enough = self.presize_px >= default_presize(size) or self.method == "as_is"
+        return ImageData(
+            self.items, self.split, size=size, augment=self.augment, batch_size=batch_size or self.batch_size,
+            presize_px=self.presize_px if enough else None, method=self.method, decoded=self.decoded if enough else None,
+        )  # fmt: skip
+
+    def with_augment(self, augment: Augment) -> "ImageData":
+        """The same pictures with other augmentation."""
+        return ImageData(
+            self.items, self.split, size=self.size, augment=augment, batch_size=self.batch_size,
+            presize_px=self.presize_px, method=self.method, decoded=self.decoded,
+        )  # fmt: skip
+
+    # Items and pixels ------------------------------------------------------------------------------------------
+
+    def _indices(self, names: Sequence[str]) -> Tensor:
+        missing = [name for name in names if name not in self._position]
+        if missing:
+            raise ValueError(f"the split names {len(missing)} pictures that are not among the items, e.g. {missing[0]}")
+        return torch.tensor([self._position[name] for name in names], dtype=torch.int64)
+
+    def _target(self, item: Item) -> int:
+        if item.label is None:
+            return -1
+        if item.label not in self.vocab:
+            raise ValueError(
+                f"{item.name} is labelled {item.label!r}, a class no training picture has; {closest(item.label, self.vocab)}"
+            )
+        return self.vocab.index(item.label)
+
+    def index_of(self, name: str) -> int:
+        """The row of an item by its name. Raises KeyError."""
+        if name not in self._position:
+            raise KeyError(f"no picture is called {name!r}; {closest(name, self._position)}")
+        return self._position[name]
+
+    def items_of(self, part: str) -> tuple[Item, ...]:
+        """The items that "train", "valid" or "test"."""
+        return tuple(self.items[index] for index in self.indices_of(part).tolist())
+
+    def indices_of(self, part: str) -> Tensor:
+        """Their rows in `items`: int64 (n,)."""
+        if part not in self.indices:
+            raise ValueError(f"part is one of {', '.join(PARTS)}; got {part!r}")
+        return self.indices[part]
+
+    @cached_property
+    def key(self) -> str:
+        """Changes with any file's content, the order and the presizing."""
+        settings = (self.presize_px if self.method != "as_is" else 0, self.method)
+        return fingerprint(self.items, *settings)
+
+    @cached_property
+    def decoded(self) -> PixelStore:
+        """Every picture at `presize_px`, decoded once and kept on disk under its content's key."""
+        folder = data_setup.home() / "cache" / "pixels"
+        store = load_or_decode(self.items, key=self.key, size_px=self.presize_px, method=self.method, folder=folder)
+        return self._one_size(store) if self.method == "as_is" else store
+
+    def _one_size(self, store: PixelStore) -> PixelStore:
+        for item, (_, h, w) in zip(self.items, store.shapes, strict=True):
+            if (h, w) != store.shapes[0][1:]:
+                first_h, first_w = store.shapes[0][1:]
+                raise ValueError(
+                    f"pictures of different sizes cannot form a batch: {self.items[0].name} is {first_w} x {first_h}, "
+                    f'{item.name} is {w} x {h}; presize them: method="crop"'
+                )
+        return PixelStore(store.flat, store.shapes, min(store.shapes[0][1:]))
+
+    @cached_property
+    def store(self) -> PixelStore:
+        """The pixels batches are cut from: shrunk once when they were kept much larger than the model sees."""
+        too_large = self.decoded.size_px > 1.5 * self.size
+        return self.decoded.shrunk(default_presize(self.size)) if too_large else self.decoded
+
+    # Batches ---------------------------------------------------------------------------------------------------
+
+    def train_batches(self, device: torch.device, batch_size: int, *key: object) -> Iterator[Batch]:
+        """One epoch of augmented batches in random order. `key` fixes the order and every draw."""
+        rng = generator("epoch", *key)
+        indices = self.indices_of("train")
+        order = indices[torch.randperm(len(indices), generator=rng)]
+        draws = augmentation.draw(len(order), self.augment, rng)  # the whole epoch's draws at once
+        return self.drawn_batches(order, draws, device, batch_size)
+
+    def drawn_batches(self, order: Tensor, draws: Draws, device: torch.device, batch_size: int) -> Iterator[Batch]:
+        """The pictures in the order of `order`, row i augmented as row i of `draws` says."""
+        store = self.store_on(device)
+        for rows in even_batches(torch.arange(len(order)), batch_size):
+            squares = store.squares(order[rows], draws.along[rows]).to(device, non_blocking=True)
+            yield self._batch(augmentation.apply_draws(squares, draws[rows], self.size), order[rows], device)
+
+    def eval_batches(self, indices: Tensor, device: torch.device, batch_size: int) -> Iterator[Batch]:
+        """The pictures in the order of `indices`, without augmentation."""
+        store = self.store_on(device)
+        for rows in indices.split(batch_size):
+            squares = store.squares(rows).to(device, non_blocking=True)
+            yield self._batch(augmentation.plain(squares, self.size), rows, device)
+
+    def store_on(self, device: torch.device) -> PixelStore:
+        self.store = self.store.to(device)  # moves once; later calls find it there
+        return self.store
+
+    def _batch(self, inputs: Tensor, rows: Tensor, device: torch.device) -> Batch:
+        targets, weights = (column[rows].to(device, non_blocking=True) for column in (self.targets, self.weights))
+        return Batch(inputs, targets, weights)
+
+    def one_batch(self, part: str = "train") -> tuple[Tensor, Tensor]:
+        """(images (N, 3, size, size) float in 0..1, targets (N,) int64), augmented for "train", on the CPU."""
+        cpu = torch.device("cpu")
+        if part == "train":
+            batch = next(self.train_batches(cpu, self.batch_size, "one_batch"))
+        else:
+            batch = next(self.eval_batches(self.indices_of(part), cpu, self.batch_size))
+        return batch.inputs, batch.targets
+
+    def eval_images(self, indices: Sequence[int]) -> Tensor:
+        """The pictures at these rows of `items`, without augmentation: float (n, 3, size, size) in 0..1."""
+        return augmentation.plain(self.store.squares(torch.as_tensor(indices)), self.size).cpu()
+
+    # Looking ---------------------------------------------------------------------------------------------------
+
+    def show_batch(self, part: str = "train", n: int = 9):
+        """A grid of pictures as the model sees them."""
+        from helpers.plots import show_batch
+
+        return show_batch(self, part=part, n=n)
+
+    def summary(self) -> None:
+        """Walk one picture and one batch through every stage and print what each gives.
+
+        A stage that fails is named, with the file and what to do, before its error is raised.
+        """
+        print(self)
+        item = self.items_of("train")[0]
+        print(f"first training picture: {item.name}, labelled {item.label}")
+        stages: list[tuple[str, Callable[[], object]]] = [
+            ("decode and presize", lambda: self.decoded.picture(self.index_of(item.name))),
+            ("cut the squares", lambda: self.store.squares(self.indices_of("train")[: self.batch_size])),
+            ("augment a batch", lambda: self.one_batch("train")[0]),
+            ("targets of the batch", lambda: self.one_batch("train")[1]),
+        ]
+        for stage, run in stages:
+            try:
+                result = run()
+            except ValueError as error:
+                print(f"  {stage}: FAILED\n    {error}")
+                raise
+            shape, low, high = tuple(result.shape), result.min().item(), result.max().item()
+            print(f"  {stage}: {str(result.dtype).removeprefix('torch.')} {shape}, from {low:g} to {high:g}")
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(self.indices[part])} {part}" for part in PARTS if len(self.indices[part]))
+        shown = ", ".join(self.vocab[:6]) + (", ..." if len(self.vocab) > 6 else "")
+        return f"ImageData: {counts}; {len(self.vocab)} classes ({shown}); {self.size} px from {self.presize_px} px ({self.method})"

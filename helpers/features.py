@@ -1,0 +1,126 @@
+"""Activations of a frozen body, computed once: a data set that trains in the same loop as pictures do.
+
+What is kept is named by everything it depends on (the pictures' content, their size, the weights, the arithmetic), so
+a stale activation is never served. With `copies` the body also sees each training picture that many times augmented;
+every epoch then takes one of the copies by chance: augmentation and precomputed activations at once.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+import data_setup
+from helpers import augment as augmentation
+from helpers.checkpoints import load_tensors, save_tensors
+from helpers.data import Batch, ImageData, even_batches
+from helpers.models import Classifier, evaluating
+from helpers.progress import progress
+from helpers.runtime import generator
+from helpers.splits import Split
+
+SEEDS = "feature copies"
+
+
+class FeatureData:
+    """Activations at one cut of a model for every picture of `data`; offers the same batches as `ImageData`.
+
+    plain (n_items, ...): not augmented, rows as in `data.items`.  augmented (copies, n_train, ...), rows as in
+    `data.indices_of("train")`; with no copies training sees the plain ones.
+    """
+
+    def __init__(self, data: ImageData, cut: int, plain: Tensor, augmented: Tensor):
+        self.data, self.cut, self.plain, self.augmented = data, cut, plain, augmented
+
+    @property
+    def split(self) -> Split:
+        return self.data.split
+
+    def indices_of(self, part: str) -> Tensor:
+        """Rows of "train", "valid" or "test"."""
+        return self.data.indices_of(part)
+
+    def train_batches(self, device: torch.device, batch_size: int, *key: object) -> Iterator[Batch]:
+        """One epoch in random order; `key` fixes the order and which copy each picture gets."""
+        rng = generator("epoch", *key)
+        indices = self.data.indices_of("train")
+        order = torch.randperm(len(indices), generator=rng)
+        copies = len(self.augmented)
+        chosen = torch.randint(max(copies, 1), (len(indices),), generator=rng)
+        for rows in even_batches(order, batch_size):
+            inputs = self.augmented[chosen[rows], rows] if copies else self.plain[indices[rows]]
+            yield self._batch(inputs, indices[rows], device)
+
+    def eval_batches(self, indices: Tensor, device: torch.device, batch_size: int) -> Iterator[Batch]:
+        """The plain activations in the order of `indices`."""
+        for rows in indices.split(batch_size):
+            yield self._batch(self.plain[rows], rows, device)
+
+    def _batch(self, inputs: Tensor, rows: Tensor, device: torch.device) -> Batch:
+        columns = (inputs.float(), self.data.targets[rows], self.data.weights[rows])
+        return Batch(*(column.to(device, non_blocking=True) for column in columns))
+
+
+def weights_digest(model: Classifier, cut: int) -> str:
+    """sha256 over the statistics and the weights of the first `cut` stages."""
+    digest = hashlib.sha256()
+    for part in (model.normalize, model.body[:cut]):
+        for name, tensor in part.state_dict().items():
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def precompute(
+    model: Classifier, data: ImageData, *, cut: int, device: torch.device, precision: torch.dtype, copies: int = 0
+) -> FeatureData:
+    """`FeatureData` at `cut`, from the disk if this very body has seen these very pictures before, else computed and kept.
+
+    Raises ValueError for negative copies.
+    """
+    if copies < 0:
+        raise ValueError(f"copies is how many augmented versions of each picture are kept, 0 or more; got {copies}")
+    augment = data.augment if copies else None  # without copies the augmentation does not matter
+    described = (
+        data.key,
+        data.size,
+        data.split.digest(),
+        weights_digest(model, cut),
+        cut,
+        str(precision),
+        augment,
+        copies,
+    )
+    key = hashlib.sha256(repr(described).encode()).hexdigest()[:24]
+    file = data_setup.home() / "cache" / "features" / f"{key}.safetensors"
+    if file.exists():
+        tensors, _ = load_tensors(file)
+    else:
+        tensors = _compute(model, data, cut, device, precision, copies)
+        save_tensors(file, tensors, {"what": "activations", "images": str(data)})
+    return FeatureData(data, cut, tensors["plain"], tensors["augmented"])
+
+
+def _compute(
+    model: Classifier, data: ImageData, cut: int, device: torch.device, precision: torch.dtype, copies: int
+) -> dict[str, Tensor]:
+    batch_size = max(data.batch_size, 64)
+    everything, training = torch.arange(len(data.items)), data.indices_of("train")
+    passes = [(everything, None)] + [(training, number) for number in range(copies)]
+    bar = progress(title="activations", total=sum(len(rows) for rows, _ in passes))
+    results = []
+    with evaluating(model, device, precision), bar:
+        for rows, number in passes:
+            outputs = []
+            for batch in _views(data, rows, number, device, batch_size):
+                outputs.append(model.before(batch.inputs, cut).cpu())
+                bar.update(len(batch))
+            results.append(torch.cat(outputs))
+    return {"plain": results[0], "augmented": torch.stack(results[1:]) if copies else torch.empty(0)}
+
+
+def _views(data: ImageData, rows: Tensor, number: int | None, device: torch.device, batch_size: int) -> Iterator[Batch]:
+    if number is None:
+        return data.eval_batches(rows, device, batch_size)
+    draws = augmentation.draw(len(rows), data.augment, generator(SEEDS, number))
+    return data.drawn_batches(rows, draws, device, batch_size)

@@ -1,0 +1,464 @@
+"""`Learner`: the verbs of the lectures, each a few lines over the modules below it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import data_setup
+from helpers import models, schedules
+from helpers.augment import plain
+from helpers.checkpoints import load_tensors, save_tensors
+from helpers.data import ImageData
+from helpers.features import FeatureData, precompute
+from helpers.lr_finder import RateCurve, find_rate
+from helpers.metrics import Metric, metrics_named
+from helpers.models import Classifier, build_classifier
+from helpers.predict import Predictions, predict, predict_views
+from helpers.presize import presize, read_image
+from helpers.runtime import did_you_mean, fast_precision, pick_device
+from helpers.training import BatchTransform, History, Hook, Run, fit, resume_run
+
+Rates = float | Sequence[float] | slice
+FORMAT = 1  # of saved models
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says about one picture."""
+
+    label: str
+    probability: float
+    probs: dict[str, float]  # per class
+
+
+class Learner:
+    """A model, its data and how it is trained.
+
+    data      the pictures        model    a `Classifier`       history   all epochs so far
+    groups    layer groups        trained_from   the first group that trains
+    """
+
+    def __init__(self, data: ImageData, model: Classifier, arch: str, options: dict):
+        self.data, self.arch, self.options = data, arch, options
+        self.device = pick_device()
+        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.groups = models.layer_groups(model, options["layer_groups"])
+        self.loss = options["loss"]
+        self.loss.reduction = "none"
+        self.loss.to(self.device)
+        self.metrics = metrics_named(options["metrics"])
+        self.seed, self.name = options["seed"], options["name"]
+        self.path = Path(options["path"] or data_setup.home() / "models")
+        self.history = History()
+        self.judged = set(data.split.valid)  # pictures whose verdict has been seen
+        self.copies = 0
+        self._bn_freeze = False
+        self._precision: torch.dtype | None = None
+        self._kept: tuple[object, FeatureData] | None = None
+        self.wants_precompute = options["precompute"]
+        self.freeze()
+
+    @classmethod
+    @did_you_mean
+    def pretrained(
+        cls,
+        data: ImageData,
+        arch: str = "efficientnet_lite0",
+        *,
+        precompute: bool = True,
+        bn: str = "frozen",
+        layer_groups: int | str = 3,
+        metrics: Sequence[str | Metric] = ("accuracy",),
+        loss: nn.Module | None = None,
+        weight_decay: float = 0.01,
+        dropout: float = 0.5,
+        max_norm: float | None = None,
+        accumulate: int = 1,
+        batch_transform: BatchTransform | None = None,
+        hooks: Sequence[Hook] = (),
+        seed: int = 0,
+        pretrained: bool = True,
+        name: str = "model",
+        path: Path | str | None = None,
+    ) -> "Learner":
+        """A learner with ImageNet weights in the body and a new head; all but the head frozen.
+
+        precompute    train the head on kept activations while the body is frozen (needs bn="frozen")
+        bn            what BatchNorm does in frozen groups: "frozen", "affine" or "train"
+        layer_groups  2, 3 or "stages"             loss   any loss of torch's, default CrossEntropyLoss()
+        accumulate    batches added up into one update; `data.batch_size` pictures pass at a time
+        max_norm      longer gradients are shortened to this
+        batch_transform   (images, targets) -> the same, after augmentation: torchvision's v2.MixUp, v2.CutMix ...
+        path          where `save` and checkpoints write; default: `models` below the data folder
+        """
+        if bn not in models.BN_POLICIES:
+            raise ValueError(f"bn is one of {', '.join(models.BN_POLICIES)}; got {bn!r}")
+        if precompute and bn != "frozen":
+            raise ValueError(
+                f'activations can be kept only while BatchNorm stands still: bn="frozen", or precompute=False; got bn={bn!r}'
+            )
+        options = {
+            "precompute": precompute, "bn": bn, "layer_groups": layer_groups, "metrics": metrics,
+            "loss": loss or nn.CrossEntropyLoss(), "weight_decay": weight_decay, "max_norm": max_norm,
+            "accumulate": accumulate, "batch_transform": batch_transform, "hooks": hooks, "seed": seed, "name": name, "path": path,
+        }  # fmt: skip
+        model = build_classifier(
+            arch, len(data.vocab), size=data.size, pretrained=pretrained, dropout=dropout, seed=seed
+        )
+        return cls(data, model, arch, options)
+
+    # What trains ---------------------------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Only the head trains."""
+        self.freeze_to(len(self.groups) - 1)
+
+    def unfreeze(self) -> None:
+        """Every layer group trains."""
+        self.freeze_to(0)
+
+    def freeze_to(self, n: int) -> None:
+        """Layer groups from `n` on train; 0 is all of them, -1 the head alone."""
+        self.trained_from = n % len(self.groups) if n < 0 else n
+        models.freeze_to(self.model, self.groups, self.trained_from, bn=self.options["bn"], bn_freeze=self._bn_freeze)
+
+    def bn_freeze(self, freeze: bool = True) -> None:
+        """Keep BatchNorm statistics of the body as they are, also in groups that train (fastai 0.7's verb)."""
+        self._bn_freeze = freeze
+        self.freeze_to(self.trained_from)
+
+    @property
+    def cut(self) -> int:
+        """Up to here nothing changes while training (see `Classifier`)."""
+        return models.cut_before(self.model, self.groups, self.trained_from) if self.options["bn"] == "frozen" else 0
+
+    @property
+    def precompute(self) -> bool:
+        """True while training uses kept activations. Set it to False to see augmented pictures again."""
+        return self.wants_precompute and self.cut > 0
+
+    @precompute.setter
+    def precompute(self, wanted: bool) -> None:
+        self.wants_precompute = wanted
+
+    def precompute_copies(self, copies: int) -> None:
+        """Train on activations of `copies` augmented versions of each picture: augmentation and precompute at once."""
+        self.copies, self.wants_precompute = copies, True
+
+    def source(self) -> ImageData | FeatureData:
+        """What training draws its batches from: the pictures, or activations kept at `cut`."""
+        if not self.precompute:
+            return self.data
+        asked = (self.data, self.cut, self.copies, self.precision(training=False))
+        if self._kept is None or self._kept[0] != asked:
+            kept = precompute(
+                self.model, self.data, cut=self.cut, device=self.device, precision=asked[3], copies=self.copies
+            )
+            self._kept = (asked, kept)
+        return self._kept[1]
+
+    # Precision -----------------------------------------------------------------------------------------------
+
+    def to_fp16(self) -> "Learner":
+        """Half precision with a loss scaler, for CUDA cards without bfloat16."""
+        return self._set_precision(torch.float16)
+
+    def to_bf16(self) -> "Learner":
+        """bfloat16: half the memory, the range of float32."""
+        return self._set_precision(torch.bfloat16)
+
+    def to_fp32(self) -> "Learner":
+        """Full precision everywhere."""
+        return self._set_precision(torch.float32)
+
+    def _set_precision(self, precision: torch.dtype) -> "Learner":
+        if precision is torch.float16 and self.device.type == "cpu":
+            raise ValueError("float16 is slower than float32 on a CPU and loses digits; use to_bf16() or to_fp32()")
+        self._precision = precision
+        return self
+
+    def precision(self, *, training: bool) -> torch.dtype:
+        """As set by `to_...`, else what is fastest here. Depthwise convolutions train faster in float32 on a CPU."""
+        if self._precision is not None:
+            return self._precision
+        if (
+            training
+            and self.device.type == "cpu"
+            and self.cut < len(self.model.body)
+            and _has_depthwise(self.model.body)
+        ):
+            return torch.float32
+        return fast_precision(self.device)
+
+    # Training ------------------------------------------------------------------------------------------------
+
+    def lr_find(self, lr: Rates = 1e-3, *, start: float = 1e-7, end: float = 10.0, steps: int = 100) -> RateCurve:
+        """The learning-rate finder: loss against the last group's rate. Leaves no trace.
+
+        `lr` only says how the groups' rates relate, e.g. slice(1e-5, 1e-3); for its size `start` and `end` stand.
+        """
+        run = self._run(lr, epochs=1, schedule=schedules.constant, hooks=())
+        return find_rate(run, start=start, end=end, steps=steps)
+
+    @did_you_mean
+    def fit(
+        self,
+        lr: Rates,
+        cycles: int,
+        cycle_len: int | None = None,
+        cycle_mult: int = 1,
+        *,
+        hooks: Sequence[Hook] = (),
+        resume: bool = False,
+    ) -> History:
+        """Train `cycles` epochs at a constant rate, or with `cycle_len` that many SGDR cycles.
+
+        fit(lr, 3, cycle_len=1, cycle_mult=2) is 1 + 2 + 4 = 7 epochs (fastai 0.7's verb).
+        """
+        if cycle_len is None:
+            if cycle_mult != 1:
+                raise ValueError("cycle_mult needs cycle_len: without it the rate is constant and there are no cycles")
+            return self._train(lr, cycles, schedules.constant, None, hooks, resume)
+        epochs = sum(schedules.cycle_epochs(cycles, cycle_len, cycle_mult))
+        return self._train(lr, epochs, schedules.sgdr(cycles, cycle_len, cycle_mult), None, hooks, resume)
+
+    @did_you_mean
+    def fit_one_cycle(
+        self,
+        epochs: int,
+        lr: Rates = slice(3e-3),
+        *,
+        pct_start: float = 0.25,
+        div: float = 25.0,
+        div_final: float = 1e5,
+        hooks: Sequence[Hook] = (),
+        resume: bool = False,
+    ) -> History:
+        """One-cycle: the rate rises to `lr` and falls to nearly nothing, momentum the other way (fastai v1 and v2)."""
+        schedule = schedules.one_cycle(pct_start=pct_start, div=div, div_final=div_final)
+        return self._train(lr, epochs, schedule, schedules.one_cycle_momentum(pct_start=pct_start), hooks, resume)
+
+    @did_you_mean
+    def fit_flat_cos(
+        self, epochs: int, lr: Rates, *, pct_start: float = 0.75, hooks: Sequence[Hook] = (), resume: bool = False
+    ) -> History:
+        """A constant rate for `pct_start` of the training, then a cosine to zero (fastai v2)."""
+        return self._train(lr, epochs, schedules.flat_cosine(pct_start=pct_start), None, hooks, resume)
+
+    @did_you_mean
+    def fine_tune(
+        self,
+        epochs: int,
+        lr: float = 2e-3,
+        *,
+        freeze_epochs: int = 1,
+        lr_mult: float = 100.0,
+        pct_start: float = 0.3,
+        div: float = 5.0,
+        hooks: Sequence[Hook] = (),
+    ) -> History:
+        """The head alone for `freeze_epochs`, then everything for `epochs`, one-cycle each (fastai v2, same defaults).
+
+        Frozen: slice(lr), pct_start 0.99. Unfrozen: slice(lr / 2 / lr_mult, lr / 2), `pct_start`, `div`.
+        """
+        self.freeze()
+        first = self.fit_one_cycle(freeze_epochs, slice(lr), pct_start=0.99, hooks=hooks)
+        self.unfreeze()
+        rates = slice(lr / 2 / lr_mult, lr / 2)
+        return first + self.fit_one_cycle(epochs, rates, pct_start=pct_start, div=div, hooks=hooks)
+
+    def _train(self, lr, epochs, schedule, momentum, hooks, resume) -> History:
+        if epochs < 1:
+            raise ValueError(f"a training has at least one epoch; got {epochs}")
+        run = self._run(lr, epochs=epochs, schedule=schedule, momentum=momentum, hooks=hooks)
+        if resume:
+            resume_run(run)
+        history = fit(run)
+        self.history += history
+        return history
+
+    def _run(self, lr: Rates, *, epochs: int, schedule, hooks, momentum=None) -> Run:
+        rates = models.spread_rates(lr, len(self.groups))
+        parameters = models.optimizer_groups(self.model, self.groups, rates, self.options["weight_decay"])
+        source = self.source()
+        return Run(
+            model=self.model,
+            # betas, eps and weight decay of fastai v2; fused: one pass over all parameters
+            optimizer=torch.optim.AdamW(parameters, betas=(0.9, 0.99), eps=1e-5, fused=self.device.type != "mps"),
+            source=source,
+            loss=self.loss,
+            schedule=schedule,
+            epochs=epochs,
+            device=self.device,
+            momentum=momentum,
+            cut=source.cut if isinstance(source, FeatureData) else 0,
+            batch_size=self.data.batch_size * self.options["accumulate"],
+            chunks=self.options["accumulate"],
+            precision=self.precision(training=True),
+            max_norm=self.options["max_norm"],
+            metrics=self.metrics,
+            batch_transform=None if source is not self.data else self.options["batch_transform"],
+            hooks=(*self.options["hooks"], *hooks),
+            seed=self.seed,
+            first_epoch=len(self.history.epochs),
+            checkpoint=self.path / f"{self.name}.checkpoint.safetensors",
+        )
+
+    def set_data(self, data: ImageData) -> None:
+        """Go on with other pictures, or the same at another size. Refuses to train on pictures it was judged by."""
+        if data.vocab != self.data.vocab:
+            raise ValueError(
+                f"the model knows the classes {', '.join(self.data.vocab)}; the new data has {', '.join(data.vocab)}"
+            )
+        seen = self.judged & set(data.split.train)
+        if seen:
+            raise ValueError(
+                f"{len(seen)} pictures of the new training part, e.g. {min(seen)}, have judged this model before: "
+                "its accuracy would be flattered from now on. Keep the split: data.resized(...)"
+            )
+        self.data = data
+        self.judged |= set(data.split.valid)
+
+    # Predicting ----------------------------------------------------------------------------------------------
+
+    def predict(self) -> Tensor:
+        """Log probabilities of the validation pictures: (N, K) float32, rows in item order."""
+        return self.get_preds("valid").log_probs
+
+    def get_preds(self, part: str = "valid") -> Predictions:
+        """Predictions for "train", "valid" or "test", without augmentation, in item order."""
+        rows, source = self.data.indices_of(part), self.source() if self.precompute else self.data
+        cut = source.cut if isinstance(source, FeatureData) else 0
+        log_probs = predict(
+            self.model, source, rows, cut=cut, device=self.device,
+            precision=self.precision(training=False), batch_size=2 * self.data.batch_size,
+        )  # fmt: skip
+        return self._predictions(rows, log_probs, part)
+
+    def tta(self, n: int = 4, beta: float = 0.25, use_max: bool = False, *, part: str = "valid") -> Predictions:
+        """Test-time augmentation: the mean over `n` augmented views, and `beta` of the plain one (fastai v2)."""
+        rows = self.data.indices_of(part)
+        log_probs = predict_views(
+            self.model, self.data, rows, n=n, beta=beta, use_max=use_max, device=self.device,
+            precision=self.precision(training=False), batch_size=2 * self.data.batch_size,
+        )  # fmt: skip
+        return self._predictions(rows, log_probs, part)
+
+    def _predictions(self, rows: Tensor, log_probs: Tensor, part: str) -> Predictions:
+        items = tuple(self.data.items[row] for row in rows.tolist())
+        return Predictions(items, log_probs, self.data.targets[rows], self.data.vocab, part)
+
+    def predict_one(self, path: Path | str) -> Prediction:
+        """What the model says about one picture file."""
+        pixels = presize(
+            read_image(path), self.data.presize_px, "crop" if self.data.method == "as_is" else self.data.method
+        )
+        px = min(pixels.shape[1:])
+        top, left = ((extent - px) // 2 for extent in pixels.shape[1:])
+        square = torch.from_numpy(pixels[None, :, top : top + px, left : left + px]).to(self.device)
+        with models.evaluating(self.model, self.device, self.precision(training=False)):
+            probs = self.model(plain(square, self.data.size)).float().softmax(dim=1)[0].cpu()
+        best = int(probs.argmax())
+        named = dict(zip(self.data.vocab, probs.tolist(), strict=True))
+        return Prediction(self.data.vocab[best], float(probs[best]), named)
+
+    def features(self, part: str = "train") -> Tensor:
+        """Pooled activations of the body for a part's pictures: (N, D) float32, rows in item order."""
+        whole = precompute(
+            self.model,
+            self.data,
+            cut=len(self.model.body),
+            device=self.device,
+            precision=self.precision(training=False),
+        )
+        return whole.plain[self.data.indices_of(part)].float()
+
+    # Keeping -------------------------------------------------------------------------------------------------
+
+    def about(self) -> dict:
+        """What a saved file says of the model."""
+        last = self.history.epochs[-1].metrics if self.history.epochs else {}
+        return {
+            "format": FORMAT,
+            "arch": self.arch,
+            "classes": list(self.data.vocab),
+            "size": self.data.size,
+            "presize_px": self.data.presize_px,
+            "method": self.data.method,
+            "mean": self.model.normalize.mean.flatten().tolist(),
+            "std": self.model.normalize.std.flatten().tolist(),
+            "split": self.data.split.digest(),
+            "epochs": len(self.history.epochs),
+            "metrics": last,
+            "torch": torch.__version__,
+        }
+
+    def save(self, name: str) -> Path:
+        """Write the weights and their description to `path`/name.safetensors, whole or not at all."""
+        file = self.path / f"{name}.safetensors"
+        save_tensors(file, self.model.state_dict(), self.about())
+        return file
+
+    def load(self, name: str) -> "Learner":
+        """Take weights saved by `save`. Raises ValueError saying what does not fit: architecture, classes or their order."""
+        file = self.path / f"{name}.safetensors"
+        tensors, about = load_tensors(file)
+        for what, ours in (("arch", self.arch), ("classes", list(self.data.vocab))):
+            if about.get(what) != ours:
+                raise ValueError(
+                    f"{file} holds {what} {about.get(what)}; this learner has {ours}. Build the learner as it was when saving"
+                )
+        if about["split"] != self.data.split.digest():
+            print("note: the file was saved with another split; pictures that judge now may have trained it")
+        self.model.load_state_dict(tensors)
+        return self
+
+    def export(self, folder: Path | str) -> Path:
+        """A folder others can run without this kit: weights, description, ONNX, a model card and a predictor."""
+        from helpers.export import export
+
+        return export(self, folder)
+
+    # Looking -------------------------------------------------------------------------------------------------
+
+    def plot_loss(self):
+        """Training loss of every step, validation loss of every epoch."""
+        from helpers.plots import plot_loss
+
+        return plot_loss(self.history)
+
+    def plot_lr(self):
+        """Learning rate (last group) and momentum of every step."""
+        from helpers.plots import plot_lr
+
+        return plot_lr(self.history)
+
+    def show_results(self, n: int = 9):
+        """Pictures with truth and prediction."""
+        from helpers.plots import show_results
+
+        return show_results(self.get_preds("valid"), self.data, n=n)
+
+    def summary(self) -> None:
+        """Print the layer groups: how many numbers each holds, how many train, and what BatchNorm does there."""
+        print(
+            f"{self.arch}, {len(self.data.vocab)} classes, {self.data.size} px, {'kept activations' if self.precompute else 'pictures'}"
+        )
+        print("group  stages   parameters    trainable  normalisation")
+        names = [*range(len(self.groups) - 1), "head"]
+        for index, (name, modules) in enumerate(zip(names, self.groups, strict=True)):
+            parameters = models.group_parameters(self.model, self.groups)[index]
+            trainable = sum(p.numel() for p in parameters if p.requires_grad)
+            policy = "trains" if index >= self.trained_from else self.options["bn"]
+            if self._bn_freeze and index < len(self.groups) - 1 and policy == "trains":
+                policy = "statistics frozen"
+            print(
+                f"{name!s:>5}  {len(modules):>6}  {sum(p.numel() for p in parameters):>11,}  {trainable:>11,}  {policy}"
+            )
+
+
+def _has_depthwise(body: nn.Module) -> bool:
+    return any(isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1 for layer in body.modules())

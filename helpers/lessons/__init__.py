@@ -1,0 +1,16 @@
+"""What only the lessons need: their cells' own helpers, and the tools that run, store, copy and publish them.
+
+Each tool is a module to run, `python -m helpers.lessons.NAME --help` says how:
+
+| module | make target | what it does |
+|---|---|---|
+| `run` | `make course` | executes copies of all notebooks in order, with progress and a table at the end |
+| `store` | `make notebooks` | executes the notebooks and stores their outputs, in one normal form |
+| `work` | `make work` | writes the learner's own copies: solutions cut out, never overwritten |
+| `site` | `make site` | the stored notebooks as web pages with search, nothing loaded from elsewhere |
+| `slides` | `make slides` | the cells tagged as slides, as reveal.js pages that open without a network |
+| `links` | `make links` | says which links of the notebooks and texts lead nowhere |
+
+They share `files` (find, read, write, normalise), `execution` (one notebook on a fresh kernel, measured) and
+`pages` (cells to HTML).
+"""

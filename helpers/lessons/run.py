@@ -1,0 +1,153 @@
+"""Execute copies of all notebooks in order: `python -m helpers.lessons.run` (= `make course`).
+
+Every notebook runs on its own fresh kernel in a temporary folder beside the data; the repository stays as it
+is. A notebook says what it found by printing a line that starts with "headline: "; the table shows the last
+one.
+"""
+
+import argparse
+import re
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+import data_setup
+from helpers.lessons.execution import CELL_TIMEOUT_S, Outcome, execute
+from helpers.lessons.files import NOTEBOOKS, find_notebooks, read_notebook, told, write_notebook
+from helpers.runtime import write_atomically
+
+MARKS = ("<!-- timings -->", "<!-- end of timings -->")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    outcome: Outcome
+    headline: str
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """Name, seconds, memory, headline, as printed."""
+        seconds, gib = f"{self.outcome.seconds:.0f} s", f"{self.outcome.peak_bytes / 2**30:.1f} GiB"
+        failure = self.outcome.failure
+        return self.name, seconds, gib, f"FAILED in code cell [{failure.cell}]" if failure else self.headline
+
+
+def headline(notebook: NotebookNode) -> str:
+    """The last printed line that starts with "headline: ", without that word; "" when there is none."""
+    printed = [
+        output.text
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "stream" and output.name == "stdout"
+    ]
+    found = re.findall(r"^headline: (.*)$", "\n".join(printed), flags=re.MULTILINE)
+    return found[-1].strip() if found else ""
+
+
+class ProgressLine:
+    """One line a notebook: rewritten twice a second on a terminal, else printed when the notebook ends."""
+
+    def __init__(self, name: str, stream=None):
+        self.name, self.stream = name, stream or sys.stdout
+        self.live = self.stream.isatty()
+
+    def show(self, cell: int, cells: int, seconds: float) -> None:
+        if self.live:
+            self.stream.write(f"\r\x1b[K{self.name:<24} cell {cell} of {cells}, {seconds:.0f} s")
+            self.stream.flush()
+
+    def end(self, outcome: Outcome) -> None:
+        ran = (
+            f"{outcome.cells} cells" if outcome.failure is None else f"stopped at cell {outcome.failure.cell}"
+        )
+        start = "\r\x1b[K" if self.live else ""
+        memory = f"{outcome.peak_bytes / 2**30:.1f} GiB"
+        print(
+            f"{start}{self.name:<24} {ran}, {outcome.seconds:.0f} s, {memory}", file=self.stream, flush=True
+        )
+
+
+def run_all(paths: list[Path], folder: Path, *, cell_timeout_s: int = CELL_TIMEOUT_S) -> list[Row]:
+    """Execute a copy of each notebook in `folder`, in order; a failure does not stop the next one."""
+    rows = []
+    for path in paths:
+        notebook, line = read_notebook(path), ProgressLine(path.stem)
+        outcome = execute(notebook, folder, watch=line.show, cell_timeout_s=cell_timeout_s)
+        line.end(outcome)
+        rows.append(Row(path.stem, outcome, headline(notebook)))
+        if outcome.failure:
+            write_notebook(folder / path.name, notebook)
+            print(f"  {path.name} failed in {outcome.failure}")
+            print(f"    memory then: at most {outcome.peak_bytes / 2**30:.1f} GiB")
+            print(f"    the copy with its outputs up to there: {folder / path.name}", flush=True)
+    return rows
+
+
+def table(rows: list[Row]) -> str:
+    """The results as aligned text."""
+    total = f"{sum(row.outcome.seconds for row in rows):.0f} s"
+    lines = [
+        ("notebook", "time", "memory", "result"),
+        *(row.cells() for row in rows),
+        ("total", total, "", ""),
+    ]
+    wide = [max(len(line[column]) for line in lines) for column in range(3)]
+    pattern = "{0:<%d}  {1:>%d}  {2:>%d}  {3}" % tuple(wide)  # noqa: UP031
+    return "\n".join(pattern.format(*line).rstrip() for line in lines)
+
+
+def markdown_table(rows: list[Row]) -> str:
+    lines = ["| notebook | time | memory | result |", "|---|---|---|---|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row.cells())} |" for row in rows)])
+
+
+def write_between_marks(path: Path, text: str) -> None:
+    """Put `text` between the two comments in `path` that stand for it."""
+    before, first, rest = path.read_text(encoding="utf-8").partition(MARKS[0])
+    _, last, after = rest.partition(MARKS[1])
+    if not (first and last):
+        raise ValueError(f"{path} has no lines {MARKS[0]} and {MARKS[1]} to write the table between")
+    with write_atomically(path) as temporary:
+        temporary.write_text(f"{before}{first}\n{text}\n{last}{after}", encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="helpers.lessons.run", description="Execute copies of the notebooks."
+    )
+    parser.add_argument("names", nargs="*", help="only these, e.g. 03 or 03_augmentation")
+    parser.add_argument("--folder", type=Path, default=NOTEBOOKS, help="where the notebooks are (e.g. work)")
+    parser.add_argument("--cell-timeout", type=int, default=CELL_TIMEOUT_S, metavar="SECONDS")
+    parser.add_argument(
+        "--table", type=Path, metavar="FILE", help="also write the table into this Markdown file"
+    )
+    chosen = parser.parse_args(arguments)
+    paths = find_notebooks(chosen.names, chosen.folder)
+    runs = data_setup.home() / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=runs))
+    rows: list[Row] = []
+    try:
+        rows = run_all(paths, folder, cell_timeout_s=chosen.cell_timeout)
+    finally:
+        if not any(row.outcome.failure for row in rows):
+            shutil.rmtree(folder, ignore_errors=True)
+    print(f"\n{table(rows)}")
+    if chosen.table:
+        write_between_marks(chosen.table, markdown_table(rows))
+    failed = [row.name for row in rows if row.outcome.failure]
+    print(f"\n{len(rows) - len(failed)} of {len(rows)} notebooks ran to their end")
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(told(main))

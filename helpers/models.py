@@ -1,0 +1,389 @@
+"""A pretrained body, a pooling step and a new head: `Classifier`, its layer groups, what is frozen and what trains."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+import data_setup
+from helpers.runtime import closest, did_you_mean, seeded
+
+LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3  # what the Lite models were trained with
+BN_POLICIES = ("frozen", "affine", "train")
+NORM_LAYERS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
+
+
+class Normalize(nn.Module):
+    """Pictures in 0..1 to the statistics the body's weights were trained with. (N, 3, H, W) in and out."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+
+class ConcatPool(nn.Module):
+    """The largest and the mean activation of each filter: (N, F, h, w) -> (N, 2F) (fastai's AdaptiveConcatPool2d)."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return torch.cat([maps.amax(dim=(2, 3)), maps.mean(dim=(2, 3))], dim=1)
+
+
+class WholeBody(nn.Module):
+    """A network whose stages cannot be run one after the other (transformers, mostly), as one stage: (N, F) out."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        if hasattr(self.network, "forward_head"):  # timm
+            return self.network.forward_head(self.network.forward_features(images), pre_logits=True)
+        return self.network(images)  # torchvision, its last layer taken off
+
+
+class ChannelsFirst(nn.Module):
+    """(N, h, w, F) -> (N, F, h, w)."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.permute(0, 3, 1, 2)
+
+
+def make_head(n_features: int, n_classes: int, *, dropout: float = 0.5) -> nn.Sequential:
+    """(N, D) activations -> (N, K) logits. fastai's head: BN, dropout/2, 512, ReLU, BN, dropout, K; Kaiming-normal."""
+    head = nn.Sequential(
+        nn.BatchNorm1d(n_features),
+        nn.Dropout(dropout / 2),
+        nn.Linear(n_features, 512, bias=False),
+        nn.ReLU(inplace=True),
+        nn.BatchNorm1d(512),
+        nn.Dropout(dropout),
+        nn.Linear(512, n_classes, bias=False),
+    )
+    for layer in head:
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+    return head
+
+
+class Classifier(nn.Module):
+    """normalize -> body -> pool -> head. Pictures (N, 3, H, W) in 0..1 in, logits (N, K) out.
+
+    A `cut` is a place to stop: 0 is the pictures, k the output of the first k stages of the body, `len(body)` the
+    pooled activations. `after(before(x, cut), cut)` is the whole model for every cut; activations of a frozen part can
+    therefore be kept and re-used.
+    """
+
+    def __init__(self, normalize: Normalize, body: nn.Sequential, head: nn.Sequential, *, maps: bool):
+        super().__init__()
+        self.normalize, self.body, self.head = normalize, body, head
+        self.pool = ConcatPool() if maps else nn.Identity()
+        self.n_classes = head[-1].out_features
+        self.frozen_modules: list[nn.Module] = []  # kept in evaluation mode; set by `freeze_to`
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.after(images, 0)
+
+    def before(self, images: Tensor, cut: int) -> Tensor:
+        """What the first `cut` stages make of the pictures."""
+        if cut == 0:
+            return images
+        activations = self.body[:cut](self.normalize(images))
+        return self.pool(activations) if cut == len(self.body) else activations
+
+    def after(self, activations: Tensor, cut: int) -> Tensor:
+        """Logits (N, K) from the activations at `cut`."""
+        if cut == len(self.body):
+            return self.head(activations)
+        rest = self.body[cut:](self.normalize(activations) if cut == 0 else activations)
+        return self.head(self.pool(rest))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled activations of the whole body: (N, D)."""
+        return self.before(images, len(self.body))
+
+    def train(self, mode: bool = True) -> "Classifier":
+        super().train(mode)
+        for module in self.frozen_modules:
+            module.training = False
+        return self
+
+
+@contextmanager
+def evaluating(model: nn.Module, device: torch.device, precision: torch.dtype) -> Iterator[None]:
+    """Inside the block the model predicts: evaluation mode, no gradients, `precision`; after it, its old mode again."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), autocast(device, precision):
+            yield
+    finally:
+        model.train(training)
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """Convolutions and matrix products in `precision`; weights and sums stay float32."""
+    return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)
+
+
+# Bodies --------------------------------------------------------------------------------------------------------
+
+STACKS = ("features", "blocks", "stages", "layers", "trunk_output")  # children that hold the stages themselves
+ENDINGS = ("pool", "fc", "head", "classifier", "flatten", "drop")  # from here on a network classifies
+
+
+@did_you_mean
+def build_classifier(
+    arch: str, n_classes: int, *, size: int = 128, pretrained: bool = True, dropout: float = 0.5, seed: int = 0
+) -> Classifier:
+    """A `Classifier` for any torchvision or timm classification architecture, or a packaged efficientnet_lite0/1/2.
+
+    Weights are taken from a package if one has them, else from torch's cache on disk, else downloaded with a hash check.
+    `size` is the pictures' side in pixels, `seed` fixes the random weights. Raises ValueError for an unknown name or a
+    size the network cannot take, RuntimeError when weights cannot be fetched.
+    """
+    with seeded("body", seed):
+        body, mean, std = _load(arch, pretrained)
+    body.eval()
+    try:
+        with torch.no_grad():
+            probe = body(torch.zeros(1, 3, size, size))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ValueError(f"{arch} cannot take pictures of {size} px ({error}); try data.resized(224)") from error
+    maps = probe.ndim == 4
+    with seeded("head", seed):
+        head = make_head(probe.shape[1] * (2 if maps else 1), n_classes, dropout=dropout)
+    return Classifier(Normalize(mean, std), body, head, maps=maps)
+
+
+def _load(arch: str, pretrained: bool) -> tuple[nn.Sequential, Sequence[float], Sequence[float]]:
+    """(body, mean, std) for an architecture's name."""
+    import timm  # only a learner being built needs it, and it takes seconds to import
+
+    if arch in data_setup.weights.PACKAGED:
+        network = timm.create_model(f"tf_{arch}")
+        if pretrained:
+            network.load_state_dict(data_setup.weights.load_packaged(arch))
+        return _timm_body(network), LITE_MEAN, LITE_STD
+    if arch in _torchvision_names():
+        return _load_torchvision(arch, pretrained)
+    if not timm.is_model(arch):
+        known = [*data_setup.weights.PACKAGED, *_torchvision_names(), *timm.list_models()]
+        raise ValueError(f"there is no architecture {arch!r}; {closest(arch, known, most=8)}")
+    try:
+        network = timm.create_model(arch, pretrained=pretrained)
+    except (OSError, RuntimeError) as error:
+        raise _no_weights(arch, error) from error
+    return _timm_body(network), network.pretrained_cfg["mean"], network.pretrained_cfg["std"]
+
+
+def _torchvision_names() -> list[str]:
+    import torchvision
+
+    names = torchvision.models.list_models(module=torchvision.models)
+    return [name for name in names if hasattr(torchvision.models.get_model_weights(name).DEFAULT.transforms(), "mean")]
+
+
+def _load_torchvision(arch: str, pretrained: bool) -> tuple[nn.Sequential, Sequence[float], Sequence[float]]:
+    import torchvision
+
+    weights = torchvision.models.get_model_weights(arch).DEFAULT
+    options = (
+        {"aux_logits": False, "init_weights": False} if arch in ("googlenet", "inception_v3") and not pretrained else {}
+    )
+    try:
+        network = torchvision.models.get_model(arch, weights=weights if pretrained else None, **options)
+    except (URLError, OSError, RuntimeError) as error:
+        raise _no_weights(arch, error) from error
+    statistics = weights.transforms()
+    mean, std = statistics.mean, statistics.std
+    if arch in ("googlenet", "inception_v3"):  # their own forward() turns ImageNet's statistics into these first
+        mean = std = (0.5, 0.5, 0.5)
+    if hasattr(network, "heads"):  # vision transformers
+        network.heads = nn.Identity()
+        return nn.Sequential(WholeBody(network)), mean, std
+    stages = _stages(network)
+    if isinstance(network, torchvision.models.DenseNet):
+        stages.append(nn.ReLU(inplace=True))  # a call, not a module, in its forward()
+    return nn.Sequential(*stages), mean, std
+
+
+def _timm_body(network: nn.Module) -> nn.Sequential:
+    """The network's stages as a Sequential when running them in a row is what the network does, else all in one."""
+    stages = _stages(network)
+    if getattr(network, "output_fmt", "NCHW") == "NHWC":
+        stages.append(ChannelsFirst())
+    body, whole = nn.Sequential(*stages), nn.Sequential(WholeBody(network))
+    size = network.pretrained_cfg["input_size"][1] if network.pretrained_cfg.get("fixed_input_size") else 96
+    picture = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
+    network.eval()
+    with torch.no_grad():
+        expected = network.forward_features(picture)
+        try:
+            found = body(picture)
+        except (RuntimeError, TypeError, NotImplementedError, ValueError):
+            return whole
+    if getattr(network, "output_fmt", "NCHW") == "NHWC" and expected.ndim == 4:
+        expected = expected.permute(0, 3, 1, 2)
+    same = found.shape == expected.shape and found.ndim == 4 and torch.allclose(found, expected)
+    return body if same else whole
+
+
+def _stages(network: nn.Module) -> list[nn.Module]:
+    """The children up to the classifying part, stacks of stages opened up."""
+    stages = []
+    for name, child in network.named_children():
+        if name.lower().startswith("aux"):  # extra outputs for training, off the path of the picture
+            continue
+        if name in STACKS:
+            stages += child.children()
+        elif (
+            any(ending in name for ending in ENDINGS)
+            and "maxpool" not in name
+            and not name.startswith(("pool", "pos", "patch"))
+        ):
+            break
+        else:
+            stages.append(child)
+    return stages
+
+
+def _no_weights(arch: str, error: Exception) -> RuntimeError:
+    lites = ", ".join(data_setup.weights.PACKAGED)
+    return RuntimeError(
+        f"the weights of {arch} are neither on this machine nor could they be downloaded ({error}). "
+        f"Without a network use {lites}, or pretrained=False"
+    )
+
+
+# Layer groups and freezing ---------------------------------------------------------------------------------------
+
+
+def _parts(model: Classifier) -> list[nn.Module]:
+    """The body's stages in order, also those inside a body that runs as a whole."""
+    if isinstance(model.body[0], WholeBody):
+        network = model.body[0].network
+        encoder = getattr(network, "encoder", None)  # torchvision's vision transformers
+        return [*_stages(network)[:-1], *encoder.layers, encoder.ln] if encoder is not None else _stages(network)
+    return list(model.body)
+
+
+def _is_stage(module: nn.Module) -> bool:
+    return sum(parameter.ndim > 1 for parameter in module.parameters()) > 1
+
+
+def layer_groups(model: Classifier, how: int | str = 3) -> list[list[nn.Module]]:
+    """The network in groups that share a learning rate, first layers first, the head last.
+
+    3: the earlier half of the body's stages, the later half, the head (resnet34: conv1..layer2, layer3..layer4, head, as
+    in fastai). 2: body and head. "stages": one group per stage.
+    """
+    if how not in (2, 3, "stages"):
+        raise ValueError(f'layer_groups is 2, 3 or "stages"; got {how!r}')
+    parts = _parts(model)
+    stage_ends = [index + 1 for index, part in enumerate(parts) if _is_stage(part)] or list(range(1, len(parts) + 1))
+    if how == 2:
+        ends = []
+    elif how == 3:
+        ends = [stage_ends[(len(stage_ends) + 1) // 2 - 1]]
+    else:
+        ends = stage_ends[:-1]
+    cuts = [0, *ends, len(parts)]
+    groups = [parts[start:stop] for start, stop in zip(cuts, cuts[1:], strict=False) if stop > start]
+    return [*groups, [model.head]]
+
+
+def cut_before(model: Classifier, groups: list[list[nn.Module]], first_trained: int) -> int:
+    """The cut (see `Classifier`) up to which nothing trains when groups from `first_trained` on do."""
+    if first_trained >= len(groups) - 1:
+        return len(model.body)
+    if isinstance(model.body[0], WholeBody):
+        return 0
+    return sum(len(group) for group in groups[:first_trained])
+
+
+def group_parameters(model: Classifier, groups: list[list[nn.Module]]) -> list[list[nn.Parameter]]:
+    """Every parameter once, by group; what stands between the stages (class tokens, position codes) joins the first."""
+    grouped = [[p for module in group for p in module.parameters()] for group in groups]
+    known = {id(p) for group in grouped for p in group}
+    grouped[0] = [p for p in model.parameters() if id(p) not in known] + grouped[0]
+    return grouped
+
+
+def freeze_to(
+    model: Classifier, groups: list[list[nn.Module]], n: int, *, bn: str = "frozen", bn_freeze: bool = False
+) -> None:
+    """Groups from `n` on train, the others do not. Changes `requires_grad` and which modules stay in evaluation mode.
+
+    bn says what normalisation layers of frozen groups do: "frozen" nothing; "affine" their weights train, their
+    statistics stay (fastai never had this one); "train" both go on (fastai v1 and v2). `bn_freeze=True` keeps the
+    statistics in trained groups of the body too (fastai 0.7's verb).
+    """
+    if bn not in BN_POLICIES:
+        raise ValueError(f"bn is one of {', '.join(BN_POLICIES)}; got {bn!r}")
+    if not 0 <= n < len(groups):
+        raise ValueError(f"freeze_to(n) takes 0 (all groups train) to {len(groups) - 1} (the head alone); got {n}")
+    model.frozen_modules = []
+    for index, (modules, parameters) in enumerate(zip(groups, group_parameters(model, groups), strict=True)):
+        trained = index >= n
+        for parameter in parameters:
+            parameter.requires_grad_(trained)
+        for module in (m for root in modules for m in root.modules()):
+            is_norm = isinstance(module, NORM_LAYERS)
+            if is_norm and not trained and bn != "frozen":
+                for parameter in module.parameters(recurse=False):
+                    parameter.requires_grad_(True)
+            in_body = index < len(groups) - 1
+            if (not trained and not (is_norm and bn == "train")) or (trained and is_norm and bn_freeze and in_body):
+                model.frozen_modules.append(module)
+    model.train(model.training)
+
+
+def optimizer_groups(
+    model: Classifier, groups: list[list[nn.Module]], lrs: Sequence[float], weight_decay: float
+) -> list[dict]:
+    """Parameter groups for torch.optim: each layer group's rate, weight decay on weights but not on norms and biases."""
+    if len(lrs) != len(groups):
+        raise ValueError(
+            f"got {len(lrs)} learning rates for {len(groups)} layer groups; pass one rate, or one per group"
+        )
+    result = []
+    for parameters, lr in zip(group_parameters(model, groups), lrs, strict=True):
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        for decay, chosen in (
+            (weight_decay, [p for p in trained if p.ndim > 1]),
+            (0.0, [p for p in trained if p.ndim <= 1]),
+        ):
+            if chosen:
+                result.append({"params": chosen, "lr": lr, "base_lr": lr, "weight_decay": decay})
+    return result
+
+
+def spread_rates(lr: float | Sequence[float] | slice, n_groups: int) -> list[float]:
+    """One learning rate per layer group, first layers first.
+
+    A number: the same for all. A list or array: as it is. slice(a, b): evenly spaced in log from a to b. slice(b): b for
+    the last group, b / 10 for the others (fastai's rules). Raises ValueError when the count does not fit.
+    """
+    if isinstance(lr, slice):
+        if lr.step is not None or lr.stop is None:
+            raise ValueError(f"a slice of rates is slice(first, last) or slice(last); got {lr}")
+        if lr.start is None:
+            return [lr.stop / 10] * (n_groups - 1) + [lr.stop]
+        steps = max(n_groups - 1, 1)
+        return (
+            [lr.start * (lr.stop / lr.start) ** (index / steps) for index in range(n_groups)]
+            if n_groups > 1
+            else [lr.stop]
+        )
+    rates = [float(rate) for rate in lr] if hasattr(lr, "__len__") else [float(lr)] * n_groups
+    if len(rates) != n_groups:
+        raise ValueError(
+            f"got {len(rates)} learning rates for {n_groups} layer groups; pass one rate, or one per group"
+        )
+    return rates

@@ -1,0 +1,216 @@
+"""Every picture is decoded once: upright, 8 bit, at the size training needs, into one uint8 store.
+
+Pillow decodes (native decoders can kill the process on a damaged file); a pool of threads keeps all cores busy.
+The store is a flat file that the operating system maps into memory: it stays in RAM while it fits and on disk
+when it does not, and `PixelStore.to` moves it onto the GPU when it takes less than 40 % of the free memory there.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn import functional as F
+
+from helpers.items import Item
+from helpers.progress import progress
+from helpers.runtime import write_atomically
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+MAX_PIXELS = 50_000_000  # a 50 KB file can claim 400 million pixels: refuse before decoding
+MAX_ASPECT = 4  # of a longer strip only the middle is kept
+METHODS = ("crop", "pad", "squish", "as_is")
+
+
+class UnreadableImage(ValueError):
+    """A file that is no picture, or a damaged one. The message names the file and what to do."""
+
+
+def read_image(path: Path | str, *, at_least_px: int | None = None) -> Image.Image:
+    """The picture as a person sees it: upright (EXIF), mode RGB or L, 8 bit, transparency on white.
+
+    `at_least_px` lets a JPEG be decoded at a half, quarter or eighth when its short side stays at least that long.
+    Raises UnreadableImage naming the file.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadableImage(
+                    f"{path} has {image.width} x {image.height} pixels; the limit is {MAX_PIXELS:,}: shrink it first"
+                )
+            if at_least_px:
+                image.draft(None, (at_least_px, at_least_px))
+            return _to_8_bit(ImageOps.exif_transpose(image))
+    except FileNotFoundError:
+        raise UnreadableImage(f"{path} is not there any more; was the data set moved or deleted?") from None
+    except UnreadableImage:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadableImage(
+            f"{path} is not a readable picture ({_reason(path, error)}); replace it or move it out"
+        ) from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    head = path.read_bytes()[:64].lstrip().lower()
+    if not head:
+        return "the file is empty"
+    if head.startswith((b"<!doctype", b"<html")):
+        return "it looks like a web page: download it again"
+    return str(error).replace(str(path), path.name)
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":  # 16 bit per pixel: 65535 is white
+        return Image.fromarray((np.asarray(image, dtype=np.float32) / 257).round().clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def presize(image: Image.Image, size_px: int, method: str = "crop") -> np.ndarray:
+    """uint8 (C, h, w) with C = 1 or 3, resampled once, bilinear with antialiasing.
+
+    "crop": the short side becomes `size_px` and the aspect stays, so that the square can still be taken anywhere along
+    the long side; "pad": the whole picture in a square, edges mirrored; "squish": a square, aspect ignored
+    (fastai's ResizeMethod has these three); "as_is": no resizing, for pictures that are all of one size already.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")
+    width, height = image.size
+    if method == "as_is":
+        target = image.size
+    elif method == "squish":
+        target = (size_px, size_px)
+    else:
+        if max(width, height) > MAX_ASPECT * min(width, height):
+            box = min(width, MAX_ASPECT * height), min(height, MAX_ASPECT * width)
+            image = ImageOps.fit(image, box)
+            width, height = box
+        side = min(width, height) if method == "crop" else max(width, height)
+        target = (max(1, round(width * size_px / side)), max(1, round(height * size_px / side)))
+    if image.size != target:
+        image = image.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
+    if method == "pad":
+        missing = [size_px - pixels.shape[1], size_px - pixels.shape[2]]
+        pixels = np.pad(pixels, [(0, 0), *((m // 2, m - m // 2) for m in missing)], mode="symmetric")
+    return np.ascontiguousarray(pixels)
+
+
+class PixelStore:
+    """All pictures of a data set, presized, in one flat uint8 tensor.
+
+    `shapes[i]` is picture i's (C, h, w). When all are alike the store is also one (N, C, h, w) tensor.
+    """
+
+    def __init__(self, flat: Tensor, shapes: Sequence[tuple[int, int, int]], size_px: int):
+        self.flat, self.size_px = flat, size_px
+        self.shapes = tuple(map(tuple, shapes))
+        ends = list(accumulate(c * h * w for c, h, w in self.shapes))
+        self.starts = [0, *ends[:-1]]
+        self.channels = max(c for c, _, _ in self.shapes)
+        self.uniform = len(set(self.shapes)) == 1
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def to(self, device: torch.device) -> "PixelStore":
+        """The same store on a CUDA device if it fits in 40 % of its free memory, else this one."""
+        if device.type != "cuda" or self.flat.is_cuda or self.flat.numel() > 0.4 * torch.cuda.mem_get_info(device)[0]:
+            return self
+        return PixelStore(self.flat.to(device), self.shapes, self.size_px)
+
+    def picture(self, index: int) -> Tensor:
+        """One presized picture: uint8 (C, h, w)."""
+        c, h, w = self.shapes[index]
+        return self.flat[self.starts[index] : self.starts[index] + c * h * w].view(c, h, w)
+
+    def squares(self, indices: Tensor, along: Tensor | None = None) -> Tensor:
+        """Squares of `size_px`: uint8 (n, C, P, P). `along` in 0..1 says where on the long side (default: the middle)."""
+        px = self.size_px
+        if self.uniform and self.shapes[0][1:] == (px, px):
+            return self.flat.view(len(self), *self.shapes[0]).index_select(
+                0, indices.to(self.flat.device, non_blocking=True)
+            )
+        squares = torch.empty(len(indices), self.channels, px, px, dtype=torch.uint8, device=self.flat.device)
+        along = [0.5] * len(indices) if along is None else along.tolist()
+        for square, index, where in zip(squares, indices.tolist(), along, strict=True):
+            picture = self.picture(index)
+            top, left = (round((extent - px) * where) for extent in picture.shape[1:])
+            square.copy_(picture[:, top : top + px, left : left + px])  # grey spreads over three channels
+        return squares
+
+    def shrunk(self, size_px: int) -> "PixelStore":
+        """The store at a smaller size, made from these pixels without decoding again (antialiased)."""
+        pictures = []
+        for index, (_, h, w) in enumerate(self.shapes):
+            target = [max(size_px, round(side * size_px / self.size_px)) for side in (h, w)]
+            pictures.append(F.interpolate(self.picture(index)[None].cpu(), target, mode="bilinear", antialias=True)[0])
+        return PixelStore(torch.cat([p.flatten() for p in pictures]), [p.shape for p in pictures], size_px)
+
+
+def fingerprint(items: Sequence[Item], *settings: object) -> str:
+    """A key that changes whenever a file's content, the order or a setting does: 24 hex digits of sha256."""
+    digest = hashlib.sha256(repr(settings).encode())
+    with ThreadPoolExecutor() as pool:
+        for item_hash in pool.map(_file_hash, items):
+            digest.update(item_hash)
+    return digest.hexdigest()[:24]
+
+
+def _file_hash(item: Item) -> bytes:
+    try:
+        return hashlib.sha256(item.path.read_bytes()).digest()
+    except OSError as error:
+        raise UnreadableImage(
+            f"{item.path} cannot be read ({error.strerror}); was the data set moved or deleted?"
+        ) from error
+
+
+def load_or_decode(items: Sequence[Item], *, key: str, size_px: int, method: str = "crop", folder: Path) -> PixelStore:
+    """The store of `items` from `folder`/`key`.u8, decoded and written there first if it is not there yet.
+
+    Raises UnreadableImage listing every file that could not be read: nothing is written then.
+    """
+    pixels_file, shapes_file = folder / f"{key}.u8", folder / f"{key}.json"
+    if not shapes_file.exists():  # written last, so it vouches for the pixels
+        shapes = _decode_all(items, size_px, method, pixels_file)
+        with write_atomically(shapes_file) as temporary:
+            temporary.write_text(json.dumps(shapes))
+    shapes = json.loads(shapes_file.read_text())
+    n_bytes = sum(c * h * w for c, h, w in shapes)
+    return PixelStore(torch.from_file(str(pixels_file), shared=False, size=n_bytes, dtype=torch.uint8), shapes, size_px)
+
+
+def _decode_all(items: Sequence[Item], size_px: int, method: str, target: Path) -> list[tuple[int, int, int]]:
+    def decode(item: Item) -> np.ndarray | UnreadableImage:
+        try:
+            at_least_px = None if method == "as_is" else size_px
+            return presize(read_image(item.path, at_least_px=at_least_px), size_px, method)
+        except UnreadableImage as error:
+            return error
+
+    shapes, errors = [], []
+    workers = os.cpu_count() or 1
+    with write_atomically(target) as temporary, temporary.open("wb") as file, ThreadPoolExecutor(workers) as pool:
+        for start in progress(range(0, len(items), 256), "decoding"):  # in pieces, so that memory does not grow
+            for pixels in pool.map(decode, items[start : start + 256]):
+                if isinstance(pixels, UnreadableImage):
+                    errors.append(str(pixels))
+                else:
+                    shapes.append(pixels.shape)
+                    file.write(pixels.tobytes())
+        if errors:
+            shown = "\n".join(errors[:20])
+            raise UnreadableImage(f"{len(errors)} of {len(items)} pictures cannot be read:\n{shown}")
+    return shapes

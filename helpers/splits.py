@@ -1,0 +1,146 @@
+"""Which pictures train and which only judge. A split is data: it is stored, compared, and survives resizing."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from helpers.items import Item
+from helpers.runtime import did_you_mean, seed_for, write_atomically
+
+VALID_FOLDERS = ("valid", "val", "validation")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Item names per part, each sorted; no name stands in two parts."""
+
+    train: tuple[str, ...]
+    valid: tuple[str, ...]
+    test: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        for part in ("train", "valid", "test"):
+            object.__setattr__(self, part, tuple(sorted(getattr(self, part))))
+        twice = set(self.train) & set(self.valid) | set(self.test) & (set(self.train) | set(self.valid))
+        if twice:
+            raise ValueError(
+                f"{len(twice)} pictures stand in two parts of the split, e.g. {min(twice)}; a picture may judge or train, not both"
+            )
+
+    def digest(self) -> str:
+        """sha256 of the parts: two splits are the same exactly when their digests are."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Write the split as JSON, in one piece or not at all."""
+        with write_atomically(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=0))
+
+    @classmethod
+    def load(cls, path: Path) -> "Split":
+        return cls(**{part: tuple(names) for part, names in json.loads(Path(path).read_text()).items()})
+
+
+def split_by_folder(items: Iterable[Item]) -> Split:
+    """By the first folder of each name: train, valid (or val), test. Raises ValueError when one is missing."""
+    parts = defaultdict(list)
+    for item in items:
+        top = item.name.split("/")[0]
+        parts["valid" if top in VALID_FOLDERS else top].append(item.name)
+    if "train" not in parts or "valid" not in parts:
+        found = ", ".join(sorted(parts)) or "nothing"
+        raise ValueError(
+            f"a split by folder needs the folders train and valid; found {found}. Use split_stratified for one folder per class"
+        )
+    return Split(tuple(parts["train"]), tuple(parts["valid"]), tuple(parts["test"]))
+
+
+@did_you_mean
+def split_stratified(
+    items: Iterable[Item],
+    *,
+    valid_frac: float = 0.25,
+    seed: int = 0,
+    stratum: Callable[[Item], Hashable] = lambda item: item.label,
+) -> Split:
+    """A random split with the same share of every stratum (class, by default) on both sides.
+
+    Who goes where depends on the names and the seed alone, so neither the order of the files nor a picture
+    added to another class changes it. Every class of two or more keeps at least one picture on each side.
+    Raises ValueError when one side would be empty.
+    """
+    if not 0 < valid_frac < 1:
+        raise ValueError(f"valid_frac is the share of pictures that only judge, between 0 and 1; got {valid_frac}")
+    strata = defaultdict(list)
+    unlabelled = []
+    for item in items:
+        (strata[stratum(item)] if item.label is not None else unlabelled).append(item.name)
+    train, valid = [], []
+    for names in strata.values():
+        shuffled = sorted(names, key=lambda name: seed_for(seed, name))
+        n_valid = min(max(round(len(names) * valid_frac), 1), len(names) - 1)
+        valid += shuffled[:n_valid]
+        train += shuffled[n_valid:]
+    return _both_sides(train, valid, unlabelled)
+
+
+@did_you_mean
+def split_by_group(
+    items: Iterable[Item], group_of: Callable[[Item], Hashable], *, valid_frac: float = 0.25, seed: int = 0
+) -> Split:
+    """Whole groups (one animal, one patient, one solar module) go to one side. Raises ValueError for a single group."""
+    groups = defaultdict(list)
+    for item in items:
+        groups[group_of(item)].append(item.name)
+    order = sorted(groups, key=lambda group: seed_for(seed, group))
+    wanted = valid_frac * sum(map(len, groups.values()))
+    train, valid = [], []
+    for group in order:
+        (valid if len(valid) < wanted else train).extend(groups[group])
+    return _both_sides(train, valid, [])
+
+
+@did_you_mean
+def k_folds(items: Iterable[Item], k: int, *, seed: int = 0) -> list[Split]:
+    """k splits whose valid parts are disjoint, stratified by class, and together are all labelled items."""
+    by_label = defaultdict(list)
+    for item in items:
+        if item.label is not None:
+            by_label[item.label].append(item.name)
+    smallest = min(map(len, by_label.values()), default=0)
+    if not 2 <= k <= smallest:
+        raise ValueError(f"k is between 2 and the size of the smallest class, {smallest}; got {k}")
+    folds = [[] for _ in range(k)]
+    position = 0
+    for label in sorted(by_label):
+        for name in sorted(by_label[label], key=lambda name: seed_for(seed, name)):
+            folds[position % k].append(name)
+            position += 1
+    everything = {name for fold in folds for name in fold}
+    return [Split(tuple(everything - set(fold)), tuple(fold)) for fold in folds]
+
+
+def _both_sides(train: list[str], valid: list[str], test: list[str]) -> Split:
+    if not train or not valid:
+        raise ValueError(
+            f"the split leaves {len(train)} pictures to train on and {len(valid)} to judge by; both need at least one"
+        )
+    return Split(tuple(train), tuple(valid), tuple(test))
+
+
+def content_hashes(items: Iterable[Item]) -> dict[str, str]:
+    """sha256 of each file's bytes, by item name."""
+    return {item.name: hashlib.sha256(item.path.read_bytes()).hexdigest() for item in items}
+
+
+def find_leaks(items: Iterable[Item], split: Split) -> list[tuple[str, str]]:
+    """Pairs (training picture, judging picture) whose files are byte for byte the same."""
+    training, judging = set(split.train), set(split.valid) | set(split.test)
+    trained_as = {}
+    hashes = content_hashes(items)
+    for name in sorted(training & hashes.keys()):
+        trained_as.setdefault(hashes[name], name)
+    return [(trained_as[hashes[name]], name) for name in sorted(judging & hashes.keys()) if hashes[name] in trained_as]

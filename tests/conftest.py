@@ -1,0 +1,67 @@
+"""Shared by all tests: no progress bars, no network, data in a folder of the test's own, small drawn pictures."""
+
+import os
+import socket
+
+os.environ["COURSE_PROGRESS"] = "off"
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np
+import pytest
+from PIL import Image
+
+LOOPBACK = ("127.", "::1", "localhost")
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Any connection that leaves this machine is a failure."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(LOOPBACK):
+            raise AssertionError(f"a test tried to reach {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def course_data(tmp_path, monkeypatch):
+    """COURSE_DATA in a folder of the test's own."""
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def draw_pictures(folder, *, n=12, size=(40, 32), seed=0, mode="RGB"):
+    """`n` pictures each of "dark" and "light" below `folder`/CLASS/NN.png: noise around grey 60 and 190."""
+    rng = np.random.default_rng(seed)
+    for label, grey in (("dark", 60), ("light", 190)):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for number in range(n):
+            shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
+            pixels = np.clip(rng.normal(grey, 30, shape), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{label}_{number:02}.png")
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with 12 dark and 12 light pictures of 40 x 32 pixels."""
+    return draw_pictures(tmp_path / "pictures")
+
+
+@pytest.fixture
+def data(pictures, course_data):
+    """The same as `ImageData`: 32 px, 18 train, 6 valid, batches of 8."""
+    from helpers.data import ImageData
+
+    return ImageData.from_folders(pictures, size=32, batch_size=8)
+
+
+@pytest.fixture
+def learn(data):
+    """A learner with a tiny random body (timm's `test_resnet`)."""
+    from helpers.learner import Learner
+
+    return Learner.pretrained(data, "test_resnet", pretrained=False)

@@ -1,0 +1,116 @@
+"""The comparison of stored outputs bites: in a copy of every notebook one stored output is changed, and nbval must
+turn exactly that cell red."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from helpers.lessons.execution import kernel_environment
+from helpers.lessons.files import NOTEBOOKS, ROOT, normalise, read_notebook, write_notebook
+from tests.notebooks.test_stored import is_compared
+
+TEXTS = ("text/plain", "text/html")
+FIRST_NUMBER = re.compile(r"\d")
+TIMEOUT_S = 3600  # for all notebooks together, on a busy machine
+
+
+def corrupted(text: str) -> str:
+    """The text with a word put before its first number: a rule that hides numbers must not hide this."""
+    return FIRST_NUMBER.sub(lambda digit: f"corrupted {digit[0]}", text, count=1)
+
+
+def mutant(notebook: NotebookNode) -> tuple[NotebookNode, int]:
+    """The notebook up to its first compared text output with a number, that text changed; and which code cell it is,
+    as nbval counts them, from 0. Cutting there keeps the test short."""
+    notebook = normalise(notebook)
+    number = -1
+    for index, cell in enumerate(notebook.cells):
+        number += cell.cell_type == "code"
+        if cell.cell_type == "code" and is_compared(cell) and _corrupt_one(cell):
+            notebook.cells = notebook.cells[: index + 1]
+            return notebook, number
+    raise AssertionError("this notebook has no compared text output with a number in it")
+
+
+def _corrupt_one(cell: NotebookNode) -> bool:
+    for output in cell.outputs:
+        if output.output_type == "stream" and FIRST_NUMBER.search(output.text):
+            output.text = corrupted(output.text)
+            return True
+        for kind in TEXTS:
+            text = output.get("data", {}).get(kind, "")
+            if FIRST_NUMBER.search(text) and not text.startswith("<Figure size"):
+                output.data[kind] = corrupted(text)
+                return True
+    return False
+
+
+def compare(paths: list[Path], profile: Path) -> dict[tuple[str, int], str]:
+    """(notebook's name, code cell) -> "passed" or "failed", from one strict run of nbval over all `paths`."""
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-sanitize-with"]
+    command += [str(ROOT / "tests/notebooks/sanitize.cfg"), "--nbval-cell-timeout", "600", "--color=no", "-rA"]
+    command += ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(paths[0].parent), "-p", "no:cacheprovider"]
+    command += map(str, paths)
+    env = os.environ | kernel_environment(str(profile))
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, env=env)
+    lines = re.findall(r"^(PASSED|FAILED|ERROR) (?:\S*/)?([^\s/]+)\.ipynb::Cell (\d+)", done.stdout, flags=re.MULTILINE)
+    assert lines, done.stdout + done.stderr
+    return {(name, int(cell)): "passed" if word == "PASSED" else "failed" for word, name, cell in lines}
+
+
+@pytest.mark.notebooks
+def test_a_changed_output_turns_its_cell_red_in_every_notebook(tmp_path):
+    lessons = sorted(NOTEBOOKS.glob("*.ipynb"))
+    assert lessons, "notebooks/ holds no notebook"
+    changed = {}
+    with tempfile.TemporaryDirectory(prefix=".mutants-", dir=ROOT) as folder:  # a sibling: same relative paths
+        copies = [Path(folder) / path.name for path in lessons]
+        for lesson, copy in zip(lessons, copies, strict=True):
+            notebook, changed[lesson.stem] = mutant(read_notebook(lesson))
+            write_notebook(copy, notebook)
+        results = compare(copies, tmp_path)
+    for name, cell in changed.items():
+        expected = {number: "failed" if number == cell else "passed" for number in range(cell + 1)}
+        assert {number: word for (of, number), word in results.items() if of == name} == expected, name
+
+
+# --- the test tests what it says --------------------------------------------------------------------------------------
+
+
+def made(*cells) -> NotebookNode:
+    return new_notebook(cells=[new_markdown_cell("# Title"), *cells])
+
+
+def printing(source: str, text: str, count: int = 1, **metadata) -> NotebookNode:
+    stream = new_output("stream", name="stdout", text=text)
+    return new_code_cell(source, outputs=[stream], execution_count=count, metadata=metadata)
+
+
+def test_the_first_compared_number_is_changed_and_the_rest_cut_off():
+    ignored = printing("1", "cuda 12\n", tags=["nbval-ignore-output"])
+    notebook, cell = mutant(
+        made(ignored, printing("2", "no number\n"), printing("3", "n = 656\n"), printing("4", "4\n"))
+    )
+    assert cell == 2
+    assert [c.outputs[0].text for c in notebook.cells[1:]] == ["cuda 12\n", "no number\n", "n = corrupted 656\n"]
+
+
+def test_a_notebook_without_a_number_to_change_is_reported():
+    with pytest.raises(AssertionError, match="no compared text output"):
+        mutant(made(printing("x", "no number\n")))
+
+
+@pytest.mark.notebooks
+def test_an_unchanged_copy_stays_green_and_a_changed_one_does_not(tmp_path):
+    good = normalise(made(printing("print('n =', 656)", "n = 656\n")))
+    write_notebook(tmp_path / "good.ipynb", good)
+    write_notebook(tmp_path / "bad.ipynb", mutant(good)[0])
+    results = compare([tmp_path / "good.ipynb", tmp_path / "bad.ipynb"], tmp_path / "profile")
+    assert results == {("good", 0): "passed", ("bad", 0): "failed"}
