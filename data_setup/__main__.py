@@ -14,12 +14,8 @@ def main(argv: list[str] | None = None) -> int:
     """Returns 0, or 1 after printing what went wrong and what to type."""
     parser = argparse.ArgumentParser(prog="python -m data_setup", description=main.__doc__)
     parser.description = "Data sets and weights of the course, in place and verified."
-    parser.add_argument(
-        "name", nargs="?", help="a data set, or: list (default: solar and the packaged weights)"
-    )
-    parser.add_argument(
-        "--verify", action="store_true", help="hash every file of a set that is already there"
-    )
+    parser.add_argument("name", nargs="?", help="a data set, or: list (default: solar and the packaged weights)")
+    parser.add_argument("--verify", action="store_true", help="hash every file of a set that is already there")
     options = parser.parse_args(argv)
     try:
         if options.name == "list":
@@ -61,9 +57,7 @@ def table() -> str:
         size = f"{record.bytes / 1e6:,.0f}"
         rows.append((record.name, f"{record.pictures:,}", size, ready, record.licence, record.source))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([*lines, f"data folder: {home()}"])
 
 

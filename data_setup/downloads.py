@@ -95,7 +95,7 @@ def fetch(url: str, target: Path, expected_bytes: int) -> None:
 
     for wait in (*WAITS_S, None):
         try:
-            with tqdm(desc=target.name, unit="B", unit_scale=True, delay=1, leave=False) as bar:
+            with tqdm(total=expected_bytes, desc="downloading", unit="B", unit_scale=True, delay=1, leave=False) as bar:
                 get = pooch.HTTPDownloader(
                     progressbar=bar,
                     chunk_size=MIB,
@@ -132,9 +132,7 @@ def check(download: Path, archive: Archive, recorded: Path) -> str:
     if found != published:
         raise Refused(f"wrong bytes: its {kind} is {found} instead of {published}")
     if recorded.exists() and recorded.read_text(encoding="utf-8").split()[0] != digest:
-        raise Refused(
-            f"not the file of the first download, recorded in {recorded}: delete that file to accept it"
-        )
+        raise Refused(f"not the file of the first download, recorded in {recorded}: delete that file to accept it")
     return digest
 
 
@@ -162,9 +160,7 @@ def unpack(archive: Path, folder: Path, *, strip: int = 0, max_files: int = MAX_
     try:
         with (
             archive.open("rb") as raw,
-            tqdm.wrapattr(
-                raw, "read", total=archive.stat().st_size, desc="unpacking", delay=1, leave=False
-            ) as seen,
+            tqdm.wrapattr(raw, "read", total=archive.stat().st_size, desc="unpacking", delay=1, leave=False) as seen,
             gzip.open(seen) as stream,
         ):
             bounded = _Bounded(stream, most)

@@ -43,9 +43,7 @@ def source_folder() -> Path:
     spec = importlib.util.find_spec("elpv_dataset")
     folder = Path(spec.origin).parent / "data" if spec and spec.origin else None
     if folder is None or not (folder / "labels.csv").is_file():
-        raise FileNotFoundError(
-            f"the solar pictures come with a package that is not installed: pip install {PACKAGE}"
-        )
+        raise FileNotFoundError(f"the solar pictures come with a package that is not installed: pip install {PACKAGE}")
     return folder
 
 

@@ -81,9 +81,7 @@ def rename_tensors(packaged: dict[str, Tensor], wanted: dict[str, Tensor]) -> di
         renamed[ours] = tensor
     longer = packaged if len(packaged) > len(wanted) else wanted
     if surplus := list(longer)[len(renamed) :]:
-        raise ValueError(
-            f"{len(packaged)} packaged tensors for timm's {len(wanted)}: {surplus[0]!r} has no partner"
-        )
+        raise ValueError(f"{len(packaged)} packaged tensors for timm's {len(wanted)}: {surplus[0]!r} has no partner")
     return renamed
 
 

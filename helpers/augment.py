@@ -35,10 +35,12 @@ class Augment:
             raise ValueError(f"min_scale is a share of the area, above 0 and at most 1; got {self.min_scale}")
         if self.max_zoom < 1:
             raise ValueError(f"max_zoom is a factor of at least 1; got {self.max_zoom}")
-        if not 0 <= self.max_lighting < 1 or not 0 <= self.max_warp < 1:
-            raise ValueError(
-                f"max_lighting and max_warp are in 0..1, 1 excluded; got {self.max_lighting} and {self.max_warp}"
-            )
+        if not 0 <= self.max_lighting < 1:
+            raise ValueError(f"max_lighting is at least 0 and below 1; got {self.max_lighting}")
+        if not 0 <= self.max_warp <= 0.5:  # beyond it a corner would be infinitely far away
+            raise ValueError(f"max_warp is in 0..0.5; got {self.max_warp}")
+        if not (0 <= self.p_affine <= 1 and 0 <= self.p_lighting <= 1):
+            raise ValueError(f"p_affine and p_lighting are in 0..1; got {self.p_affine} and {self.p_lighting}")
 
 
 @did_you_mean
@@ -182,22 +184,31 @@ def warp(images: Tensor, matrix: Tensor, size: int) -> Tensor:
 
 def light(images: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
     """Brightness and contrast on the pixels' logits, so that nothing leaves 0..1 (fastai v2's formula)."""
-    logits = torch.logit(images, eps=1e-3)
+    logits = torch.logit(images, eps=1e-7)
     return torch.sigmoid(logits * contrast.view(-1, 1, 1, 1) + brightness.view(-1, 1, 1, 1))
 
 
 def apply_draws(squares: Tensor, draws: Draws, size: int) -> Tensor:
-    """uint8 (N, C, P, P) in, float (N, 3, size, size) in 0..1 out, on the same device."""
-    device = squares.device
-    sampled = warp(squares.float() / 255, matrices(draws).to(device, non_blocking=True), size)
-    if (draws.brightness != 0).any() or (draws.contrast != 1).any():  # the draws live on the CPU: nothing waits
-        sampled = light(sampled, *torch.stack([draws.brightness, draws.contrast]).to(device, non_blocking=True))
-    return sampled.expand(-1, 3, -1, -1)
+    """uint8 (N, C, P, P) in, float (N, 3, size, size) in 0..1 out, on the same device.
+
+    The draws live on the CPU, so asking them whether there is something to do makes no GPU wait.
+    """
+    device, images, matrix = squares.device, squares.float() / 255, matrices(draws)
+    still = torch.equal(matrix, torch.eye(3).expand_as(matrix))
+    images = _resize(images, size) if still else warp(images, matrix.to(device, non_blocking=True), size)
+    lit = (draws.brightness != 0) | (draws.contrast != 1)
+    if lit.any():
+        changes = torch.stack([draws.brightness, draws.contrast]).to(device, non_blocking=True)
+        images = torch.where(lit.to(device, non_blocking=True).view(-1, 1, 1, 1), light(images, *changes), images)
+    return images.expand(-1, 3, -1, -1)
 
 
 def plain(squares: Tensor, size: int) -> Tensor:
     """The pictures as they are, at the model's size: uint8 (N, C, P, P) in, float (N, 3, size, size) in 0..1 out."""
-    images = squares.float() / 255
-    if images.shape[-1] != size:
-        images = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
-    return images.expand(-1, 3, -1, -1)
+    return _resize(squares.float() / 255, size).expand(-1, 3, -1, -1)
+
+
+def _resize(images: Tensor, size: int) -> Tensor:
+    if images.shape[-1] == size:
+        return images
+    return F.interpolate(images, (size, size), mode="bilinear", antialias=True)

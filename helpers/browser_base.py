@@ -292,7 +292,10 @@ class Browser(Face):
         for place, shown in enumerate(rows):
             self.pictures[place].value = review_pages.tile(shown, review.mark_of(shown.name))
             chosen = place == self.selected
-            self.names[place].description = ("▶ " if chosen else "") + shortened(Path(shown.name).name, NAME_LETTERS)
+            name = Path(shown.name).name
+            self.names[place].description = (
+                "▶ " + shortened(name, NAME_LETTERS - 2) if chosen else shortened(name, NAME_LETTERS)
+            )
             self.names[place].tooltip = f"select {printable(shown.name)}"
             self.tiles[place].layout.border = SELECTED if chosen else NOT_SELECTED
         if len(self.grid.children) != len(rows):

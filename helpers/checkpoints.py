@@ -1,7 +1,7 @@
 """Tensors and a description in one file: safetensors, written in one piece or not at all, verified when read.
 
-No format notices a flipped bit by itself, so a sha256 of the tensors travels in the file's header. Nothing here ever
-unpickles: opening a stranger's file cannot run code.
+No format notices a flipped bit by itself, so a sha256 of tensors and description travels in the file's header. Nothing
+here ever unpickles: opening a stranger's file cannot run code.
 """
 
 import hashlib
@@ -10,20 +10,24 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from helpers.runtime import write_atomically
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
-    """Write `tensors` and the JSON-able description `about` to `path`; an old file is replaced only by a whole new one."""
+    """Write `tensors` and the JSON-able `about` to `path`; only a whole new file replaces an old one.
+
+    Raises OSError, naming the file and the room it needs.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = {"about": json.dumps(about), "sha256": _digest(tensors)}
+    header = {"about": json.dumps(about)}
+    header["sha256"] = _digest(tensors, header["about"])
     try:
-        with write_atomically(path) as temporary:
-            save_file(tensors, temporary, metadata=header)
-    except (OSError, SafetensorError) as error:
+        with write_atomically(path) as temporary:  # save_file would leave a second temporary file, of mode 600
+            temporary.write_bytes(save(tensors, metadata=header))
+    except OSError as error:
         needed = sum(tensor.nbytes for tensor in tensors.values()) / 1e6
         raise OSError(
             f"{path} could not be written ({error}); it needs {needed:.0f} MB. An older file there is untouched"
@@ -45,15 +49,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         raise ValueError(
             f"{path} is damaged or was not written by this kit ({error}); delete it and save again"
         ) from error
-    if _digest(tensors) != header.get("sha256"):
-        raise ValueError(f"{path} is damaged: its numbers are not the ones that were saved; delete it and save again")
+    if _digest(tensors, header["about"]) != header.get("sha256"):
+        raise ValueError(f"{path} is damaged: it does not hold what was saved; delete it and save again")
     return tensors, about
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: dict[str, Tensor], about: str) -> str:
+    digest = hashlib.sha256(about.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.view(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -1,10 +1,12 @@
-"""`ImageData`: labelled pictures, their split, the decoded pixels and the augmentation, ready to be asked for batches."""
+"""`ImageData`: labelled pictures, their split, the decoded pixels and the augmentation, ready to give batches."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +14,7 @@ import data_setup
 from helpers import augment as augmentation
 from helpers.augment import Augment, Draws, no_augment
 from helpers.items import Item, check_items, label_by_folder, label_by_regex, label_by_table, vocabulary
-from helpers.presize import METHODS, PixelStore, fingerprint, load_or_decode
+from helpers.presize import METHODS, PixelStore, fingerprint, load_or_decode, read_image
 from helpers.runtime import closest, did_you_mean, generator
 from helpers.splits import Split, split_by_folder, split_stratified
 
@@ -50,7 +52,7 @@ def even_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
 class ImageData:
     """Items + split + presized pixels + augmentation. Immutable: `resized` and `with_augment` give new ones.
 
-    items   sorted by name        split   which names train, judge, test
+    items   of the split, sorted by name      split   which names train, judge, test
     vocab   class names, sorted   targets (N,) int64 per item, -1 without a label
     """
 
@@ -69,13 +71,17 @@ class ImageData:
     ):
         if method not in METHODS:
             raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")
-        self.items, self.split = check_items(items), split
+        named = {*split.train, *split.valid, *split.test}
+        self.items, self.split = check_items(item for item in items if item.name in named), split
         self.size, self.batch_size, self.method = size, batch_size, method
         self.augment = no_augment() if augment is None else augment
         self.presize_px = presize_px or default_presize(size)
+        if size < 1 or (self.presize_px < size and method != "as_is"):
+            raise ValueError(f"pictures of {size} px cannot be cut from {self.presize_px} px: presize_px is too small")
         self._position = {item.name: position for position, item in enumerate(self.items)}
         self.indices = {part: self._indices(getattr(split, part)) for part in PARTS}  # rows of `items`, per part
         self.vocab = vocabulary(self.items_of("train"))
+        self._check_parts()
         self.targets = torch.tensor([self._target(item) for item in self.items])
         self.weights = torch.tensor([item.weight for item in self.items], dtype=torch.float32)
         if decoded is not None:
@@ -84,17 +90,20 @@ class ImageData:
     # Ways to make one ------------------------------------------------------------------------------------------
 
     @classmethod
+    @partial(did_you_mean, forwards_to=__init__)
     def from_folders(cls, folder: Path | str, *, valid_frac: float = 0.25, seed: int = 0, **settings) -> "ImageData":
         """Labels from folders. Splits by train/ and valid/ when they are there, else `valid_frac`, stratified.
 
+        Pictures below test/ are the test part; folders beside train/ and valid/ are left out.
         `settings` go to `ImageData` (size, augment, batch_size, presize_px, method), here and below.
         """
         items = label_by_folder(folder)
-        if any(item.name.startswith("train/") for item in items):
-            return cls(items, split_by_folder(items), **settings)
-        return cls(items, split_stratified(items, valid_frac=valid_frac, seed=seed), **settings)
+        has_parts = any(item.name.startswith("train/") and item.name.count("/") > 1 for item in items)
+        split = (split_by_folder if has_parts else split_stratified)(items, valid_frac=valid_frac, seed=seed)
+        return cls(items, split, **settings)
 
     @classmethod
+    @partial(did_you_mean, forwards_to=__init__)
     def from_name_re(
         cls, folder: Path | str, pattern: str, *, on: str = "name", valid_frac: float = 0.25, seed: int = 0, **settings
     ) -> "ImageData":
@@ -102,6 +111,7 @@ class ImageData:
         return cls.from_items(label_by_regex(folder, pattern, on=on), valid_frac=valid_frac, seed=seed, **settings)
 
     @classmethod
+    @partial(did_you_mean, forwards_to=__init__)
     def from_table(
         cls,
         table: Path | str,
@@ -121,6 +131,7 @@ class ImageData:
         return cls.from_items(items, valid_frac=valid_frac, seed=seed, **settings)
 
     @classmethod
+    @partial(did_you_mean, forwards_to=__init__)
     def from_items(
         cls, items: Sequence[Item], split: Split | None = None, *, valid_frac: float = 0.25, seed: int = 0, **settings
     ) -> "ImageData":
@@ -133,7 +144,8 @@ class ImageData:
         enough = self.presize_px >= default_presize(size) or self.method == "as_is"
         return ImageData(
             self.items, self.split, size=size, augment=self.augment, batch_size=batch_size or self.batch_size,
-            presize_px=self.presize_px if enough else None, method=self.method, decoded=self.decoded if enough else None,
+            presize_px=self.presize_px if enough else None, method=self.method,
+            decoded=self.decoded if enough else None,
         )  # fmt: skip
 
     def with_augment(self, augment: Augment) -> "ImageData":
@@ -151,12 +163,29 @@ class ImageData:
             raise ValueError(f"the split names {len(missing)} pictures that are not among the items, e.g. {missing[0]}")
         return torch.tensor([self._position[name] for name in names], dtype=torch.int64)
 
+    def _check_parts(self) -> None:
+        for part in ("train", "valid"):
+            items = self.items_of(part)
+            unlabelled = [item.name for item in items if item.label is None]
+            if unlabelled or not items:
+                found = f"{len(unlabelled)} without a label, e.g. {unlabelled[0]}" if items else "none"
+                raise ValueError(f"the {part} part takes labelled pictures; found {found}")
+        if len(self.vocab) < 2:
+            raise ValueError(f"there is nothing to tell apart: all training pictures are labelled {self.vocab[0]!r}")
+        n = len(self.indices["train"])
+        if self.batch_size < 1 or n // -(-n // self.batch_size) < 2:
+            raise ValueError(
+                f"batch_size={self.batch_size} leaves one of the {n} training pictures alone in a batch, "
+                "where BatchNorm cannot train; take at least 3"
+            )
+
     def _target(self, item: Item) -> int:
         if item.label is None:
             return -1
         if item.label not in self.vocab:
             raise ValueError(
-                f"{item.name} is labelled {item.label!r}, a class no training picture has; {closest(item.label, self.vocab)}"
+                f"{item.name} is labelled {item.label!r}, a class no training picture has; "
+                f"{closest(item.label, self.vocab)} (a test set without labels lies directly in test/)"
             )
         return self.vocab.index(item.label)
 
@@ -224,6 +253,8 @@ class ImageData:
 
     def eval_batches(self, indices: Tensor, device: torch.device, batch_size: int) -> Iterator[Batch]:
         """The pictures in the order of `indices`, without augmentation."""
+        if not len(indices):
+            raise ValueError("there are no pictures here: this part of the data is empty")
         store = self.store_on(device)
         for rows in indices.split(batch_size):
             squares = store.squares(rows).to(device, non_blocking=True)
@@ -248,7 +279,7 @@ class ImageData:
 
     def eval_images(self, indices: Sequence[int]) -> Tensor:
         """The pictures at these rows of `items`, without augmentation: float (n, 3, size, size) in 0..1."""
-        return augmentation.plain(self.store.squares(torch.as_tensor(indices)), self.size).cpu()
+        return augmentation.plain(self.store.squares(torch.as_tensor(indices, dtype=torch.int64)), self.size).cpu()
 
     # Looking ---------------------------------------------------------------------------------------------------
 
@@ -264,18 +295,22 @@ class ImageData:
         A stage that fails is named, with the file and what to do, before its error is raised.
         """
         print(self)
-        item = self.items_of("train")[0]
-        print(f"first training picture: {item.name}, labelled {item.label}")
-        stages: list[tuple[str, Callable[[], object]]] = [
-            ("decode and presize", lambda: self.decoded.picture(self.index_of(item.name))),
-            ("cut the squares", lambda: self.store.squares(self.indices_of("train")[: self.batch_size])),
+        for part in PARTS:
+            print(f"{part}: {_counted(self.items_of(part))}")
+        indices = self.indices_of("train")[: self.batch_size]
+        item = self.items[indices[0]]
+        print(f"first training picture: {item.name!r}, labelled {item.label!r}")
+        stages: list[tuple[str, Callable[[], Tensor]]] = [
+            ("decode", lambda: torch.from_numpy(np.array(read_image(item.path)))),
+            ("presize", lambda: self.decoded.picture(int(indices[0]))),
+            ("cut the squares", lambda: self.store.squares(indices)),
             ("augment a batch", lambda: self.one_batch("train")[0]),
             ("targets of the batch", lambda: self.one_batch("train")[1]),
         ]
         for stage, run in stages:
             try:
                 result = run()
-            except ValueError as error:
+            except Exception as error:
                 print(f"  {stage}: FAILED\n    {error}")
                 raise
             shape, low, high = tuple(result.shape), result.min().item(), result.max().item()
@@ -284,4 +319,11 @@ class ImageData:
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(self.indices[part])} {part}" for part in PARTS if len(self.indices[part]))
         shown = ", ".join(self.vocab[:6]) + (", ..." if len(self.vocab) > 6 else "")
-        return f"ImageData: {counts}; {len(self.vocab)} classes ({shown}); {self.size} px from {self.presize_px} px ({self.method})"
+        size = f"{self.size} px from {self.presize_px} px ({self.method})"
+        return f"ImageData: {counts}; {len(self.vocab)} classes ({shown}); {size}"
+
+
+def _counted(items: Sequence[Item]) -> str:
+    counts = Counter("unlabelled" if item.label is None else item.label for item in items)
+    shown = ", ".join(f"{label} {count}" for label, count in sorted(counts.items())[:12])
+    return (shown or "no pictures") + (f" and {len(counts) - 12} more classes" if len(counts) > 12 else "")

@@ -32,9 +32,7 @@ class Check:
 def check_python() -> Check:
     version = ".".join(map(str, sys.version_info[:3]))
     ok = (3, 11) <= sys.version_info[:2] <= (3, 13)  # as pyproject.toml
-    return Check(
-        "python", ok, f"{version} in {sys.prefix}", "make course (with Python 3.11, 3.12 or 3.13 installed)"
-    )
+    return Check("python", ok, f"{version} in {sys.prefix}", "make course (with Python 3.11, 3.12 or 3.13 installed)")
 
 
 def check_packages() -> Check:
@@ -61,7 +59,7 @@ def check_device() -> Check:
     try:
         device = pick_device()
         float(torch.ones(2, device=device).sum())
-    except (RuntimeError, AssertionError) as error:  # no such device, no driver, torch built without it
+    except (ValueError, RuntimeError, AssertionError) as error:  # no such device, no driver, torch built without it
         chosen = os.environ.get("COURSE_DEVICE")
         fix = "unset COURSE_DEVICE" if chosen else "COURSE_DEVICE=cpu python -m helpers.doctor"
         return Check("device", False, f"COURSE_DEVICE={chosen}: {error}" if chosen else str(error), fix)
@@ -166,9 +164,7 @@ def examine(check: Callable[[], Check]) -> Check:
         return check()
     except Exception as error:
         name = check.__name__.removeprefix("check_")
-        return Check(
-            name, False, f"{type(error).__name__}: {error}", "make course (installs what is missing)"
-        )
+        return Check(name, False, f"{type(error).__name__}: {error}", "make course (installs what is missing)")
 
 
 def main() -> int:

@@ -11,13 +11,14 @@ import math
 import sys
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from helpers.runtime import write_atomically
@@ -45,6 +46,10 @@ class Drawing:
     text: str
     detail: str = ""
 
+    def __post_init__(self):
+        for name in ("text", "detail"):  # a class name may hold a line break; a sentence is one line
+            object.__setattr__(self, name, " ".join(getattr(self, name).split()))
+
     @property
     def alt(self) -> str:
         return f"{self.text} {self.detail}".strip()
@@ -59,9 +64,7 @@ class Drawing:
         ending = path.suffix.lower()
         if ending not in (".png", ".svg", ".pdf"):
             raise ValueError(f"a figure is saved as .png, .svg or .pdf; got {path.name!r}")
-        content = (
-            self.png(dpi=200) if ending == ".png" else self._file(ending[1:], metadata={"Title": self.alt})
-        )
+        content = self.png(dpi=200) if ending == ".png" else self._file(ending[1:], metadata={"Title": self.alt})
         with write_atomically(path) as temporary:
             temporary.write_bytes(content)
         return path
@@ -73,12 +76,8 @@ class Drawing:
     def _file(self, kind: str, **options) -> bytes:
         buffer = io.BytesIO()
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message="Glyph .* missing"
-            )  # drawn as a box; the text has the name
-            self.figure.savefig(
-                buffer, format=kind, bbox_inches="tight", pad_inches=0.08, facecolor="white", **options
-            )
+            warnings.filterwarnings("ignore", message="Glyph .* missing")  # drawn as a box; the text has the name
+            self.figure.savefig(buffer, format=kind, bbox_inches="tight", pad_inches=0.08, facecolor="white", **options)
         return buffer.getvalue()
 
     def __repr__(self) -> str:
@@ -106,9 +105,7 @@ def figure_of(ax: Axes) -> Figure:
     return figure
 
 
-def dressed(
-    ax: Axes | None, *, x: str, y: str, title: str = "", height_in: float = 4.0, log_x: bool = False
-) -> Axes:
+def dressed(ax: Axes | None, *, x: str, y: str, title: str = "", height_in: float = 4.0, log_x: bool = False) -> Axes:
     """`ax`, or the only axes of a new figure, with labels and sizes for a projector."""
     ax = new_figure(height_in).add_subplot() if ax is None else ax
     ax.set_xlabel(x, fontsize=BIG_PT, parse_math=False)
@@ -160,32 +157,30 @@ def empty_drawing(ax: Axes | None, text: str) -> Drawing:
     return Drawing(figure_of(ax), text)
 
 
-def name_ends(ax: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
-    """Write each line's name beside its end, at the right of the axes, pushed apart where they would touch.
+def name_ends(ax: Axes, lines: Mapping[str, Line2D]) -> None:
+    """Write each line's name at the right of the axes, at the height of its end, pushed apart where names would touch.
 
-    `ends`: (name, last value, colour) each. Call it when the limits of the axes are final.
+    Before each name stands a piece of its line, for those who see no colours. Call it when the limits are final.
     """
     low, high = ax.get_ylim()
     height_in = figure_of(ax).get_size_inches()[1] * ax.get_position().height
     gap = (high - low) * 1.25 * MIDDLE_PT / 72 / height_in
-    ends = sorted((end for end in ends if math.isfinite(end[1])), key=lambda end: end[1])
-    places = [min(max(y, low), high) for _, y, _ in ends]
+    finite = {name: [y for y in line.get_ydata() if math.isfinite(y)] for name, line in lines.items()}
+    ends = sorted((float(values[-1]), name) for name, values in finite.items() if values)
+    places = [min(max(y, low), high) for y, _ in ends]
     for i in range(1, len(places)):
         places[i] = max(places[i], places[i - 1] + gap)
     if places and places[-1] > high:
         places[-1] = high
         for i in reversed(range(len(places) - 1)):
             places[i] = min(places[i], places[i + 1] - gap)
-    for (name, _, colour), y in zip(ends, places, strict=True):
-        ax.text(
-            1.02,
-            y,
-            shorten(name, 20),
-            transform=ax.get_yaxis_transform(),
-            color=ink(colour),
-            va="center",
-            **WORDS,
-        )
+    beside = ax.get_yaxis_transform()
+    for (_, name), y in zip(ends, places, strict=True):
+        piece = Line2D([1.06, 1.11, 1.16], [y] * 3)  # apart from the line itself, which ends at 1
+        piece.update_from(lines[name])
+        piece.set(transform=beside, clip_on=False, markevery=[1], label="_piece")
+        ax.add_artist(piece)
+        ax.text(1.18, y, shorten(name, 20), transform=beside, color=ink(piece.get_color()), va="center", **WORDS)
     ax.set_ylim(low, high)
 
 
@@ -206,11 +201,7 @@ def two_lines(name: object, width: int) -> str:
     name = shorten(name, 2 * width)
     if len(name) <= width:
         return name
-    cuts = [
-        i + 1
-        for i, letter in enumerate(name)
-        if letter in " _-/" and i < width and len(name) - i - 1 <= width
-    ]
+    cuts = [i + 1 for i, letter in enumerate(name) if letter in " _-/" and i < width and len(name) - i - 1 <= width]
     if not cuts:
         return shorten(name, width)
     cut = min(cuts, key=lambda place: abs(place - len(name) / 2))
@@ -231,7 +222,7 @@ def number(value: float) -> str:
 
 def listed(words: Sequence[object]) -> str:
     """'a', 'a and b', 'a, b and c'."""
-    words = [" ".join(str(word).split()) for word in words]
+    words = [str(word) for word in words]
     if len(words) < 2:
         return words[0] if words else "nothing"
     return f"{', '.join(words[:-1])} and {words[-1]}"

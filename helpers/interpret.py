@@ -46,13 +46,21 @@ class TopLoss(NamedTuple):
     p_predicted: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Picks:
     """Some rows of a prediction record, in the order asked for, and one sentence that says which they are."""
 
     preds: Predictions
     indices: tuple[int, ...]  # where they stand in the record they come from
     caption: str
+
+    def __repr__(self) -> str:
+        """The caption, then one line a picture."""
+        preds, lines = self.preds, [self.caption]
+        for item, target, answer, p in zip(preds.items, preds.targets, preds.predicted, preds.probs, strict=True):
+            truth = preds.vocab[target] if target >= 0 else "no label"
+            lines.append(f"{item.name}: {truth}, called {preds.vocab[answer]} with p = {p[answer]:.3f}")
+        return "\n".join(lines)
 
 
 class Interpretation:

@@ -1,15 +1,20 @@
 """Pictures and their labels, as data: nothing here moves, renames or changes a file."""
 
 import csv
+import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unicodedata import normalize
 
 from helpers.runtime import closest, did_you_mean
 
-# A picture is what its first bytes say it is, not what its name says (JPEG, PNG, GIF, BMP, WEBP).
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
+# A picture is what its first bytes say it is, not what its name says (JPEG, PNG, GIF; BMP and WEBP need a second look).
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
+FOREIGN = {".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".svg", ".psd", ".dng"}  # pictures nobody reads here
+VALID_FOLDERS = ("valid", "val", "validation")
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,16 @@ def find_images(folder: Path | str) -> list[Path]:
     files = [path for path in _walk(folder) if not path.name.startswith(".")]
     pictures = [path for path in files if is_picture(path)]
     if not pictures:
-        found = ", ".join(sorted({path.suffix or path.name for path in files})[:8]) or "nothing"
-        raise FileNotFoundError(f"no picture (JPEG, PNG, GIF, BMP, WEBP) below {folder.absolute()}; it holds {found}")
+        raise FileNotFoundError(
+            f"no picture (JPEG, PNG, GIF, BMP, WEBP) below {folder.absolute()}; it holds {_kinds(files)}"
+        )
+    foreign = {path for path in files if path.suffix.lower() in FOREIGN}.difference(pictures)
+    if foreign:
+        print(f"note: {len(foreign)} files are left out ({_kinds(foreign)}); only JPEG, PNG, GIF, BMP, WEBP are read")
     return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _walk(folder: Path) -> Iterable[Path]:
+def _walk(folder: Path) -> Iterator[Path]:
     for entry in folder.iterdir():
         if entry.is_dir():
             if not entry.is_symlink() and not entry.name.startswith("."):
@@ -49,59 +58,100 @@ def _walk(folder: Path) -> Iterable[Path]:
             yield entry
 
 
+def _kinds(files: Iterable[Path]) -> str:
+    return ", ".join(sorted({path.suffix or path.name for path in files})[:8]) or "nothing"
+
+
 def is_picture(path: Path) -> bool:
-    """True when the file's first bytes are those of a picture, or its name claims one (then reading it will complain)."""
+    """True when the first bytes are those of a picture, or the name claims one (then reading it will complain)."""
     with path.open("rb") as file:
         head = file.read(12)
-    by_content = head.startswith(SIGNATURES) or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
-    return by_content or path.suffix.lower() in {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
+    bmp, webp = head[:2] == b"BM" and head[6:10] == bytes(4), head[:4] == b"RIFF" and head[8:] == b"WEBP"
+    return head.startswith(SIGNATURES) or bmp or webp or path.suffix.lower() in SUFFIXES
 
 
 def items_in(folder: Path | str, label_of: Callable[[str], str | None]) -> tuple[Item, ...]:
-    """One item per picture below `folder`; `label_of` gets the picture's name ("train/cat/1.jpg")."""
+    """One item per picture below `folder`; `label_of` gets the picture's name ("train/cat/1.jpg").
+
+    Labels are brought into one Unicode form, so that a name typed on a Mac is the same as one typed elsewhere.
+    """
     folder = Path(folder)
     names = [(path.relative_to(folder).as_posix(), path) for path in find_images(folder)]
-    return tuple(Item(name, path, label_of(name)) for name, path in names)
+    items = [Item(name, path, label_of(name)) for name, path in names]
+    items = [replace(item, label=normalize("NFC", item.label)) if item.label else item for item in items]
+    _tell_look_alikes("classes", vocabulary(items))
+    _tell_look_alikes("pictures", [name for name, _ in names])
+    return tuple(items)
+
+
+def _tell_look_alikes(what: str, words: Iterable[str]) -> None:
+    first: dict[str, str] = {}
+    pairs = [f"{a!r} and {b!r}" for b in words if (a := first.setdefault(normalize("NFC", b).casefold(), b)) != b]
+    if pairs:
+        print(f"note: {len(pairs)} {what} look like another, e.g. {pairs[0]}: are they meant to differ?")
 
 
 def label_by_folder(folder: Path | str) -> tuple[Item, ...]:
-    """Label = the name of the picture's own folder; pictures under a top folder `test` stay unlabelled."""
-    return items_in(folder, lambda name: None if name.startswith("test/") else _parent(name, folder))
+    """Label = the name of the picture's own folder; pictures that lie directly in a top folder `test` stay unlabelled.
+
+    Raises ValueError for a picture outside a class folder, and for a class folder without a picture.
+    """
+    folder = Path(folder)
+    items = items_in(folder, lambda name: name.split("/")[-2] if name.count("/") else None)
+    deep = {item.name.split("/")[0] for item in items if item.name.count("/") > 1}
+    flat = {item.name.split("/")[0] for item in items if item.name.count("/") == 1}
+    has_parts = "train" in deep or ("train" in flat and flat & {*VALID_FOLDERS})
+    parts = {"train", *VALID_FOLDERS} if has_parts else set()  # else these names are classes like any other
+    for item in items:
+        above = item.name.split("/")[:-1]
+        if not above or (len(above) == 1 and above[0] in parts):
+            raise ValueError(
+                f"{item.name} lies directly in {folder.joinpath(*above)}: put pictures into one folder per class, "
+                "or label them by name"
+            )
+    _refuse_empty_classes(folder, items)
+    unlabelled = {item.name: None for item in items if item.name.startswith("test/") and item.name.count("/") == 1}
+    return relabel(items, unlabelled)
 
 
-def _parent(name: str, folder: Path | str) -> str:
-    if "/" not in name:
-        raise ValueError(
-            f"{name} lies directly in {folder}: put pictures into one folder per class, or label them by name"
-        )
-    return name.split("/")[-2]
+def _refuse_empty_classes(folder: Path, items: Iterable[Item]) -> None:
+    full = {above for item in items for above in item.path.parents}
+    for beside in sorted({item.path.parent.parent for item in items}):
+        for entry in sorted(beside.iterdir()):
+            if entry.is_dir() and entry not in full and not entry.name.startswith((".", "__")):
+                held = "is a link, which is not followed" if entry.is_symlink() else _kinds(_walk(entry))
+                raise ValueError(
+                    f"the class folder {entry} holds no picture ({held}): put pictures there, or delete the folder"
+                )
 
 
 @did_you_mean
 def label_by_regex(folder: Path | str, pattern: str, *, on: str = "name") -> tuple[Item, ...]:
-    """Label = group 1 of `pattern`, searched in the file's own name (`on="name"`) or its path below `folder` (`on="path"`).
+    """Label = group 1 of `pattern`, searched in the file's own name or, `on="path"`, in its path below `folder`.
 
     Raises ValueError when any picture does not match, with the count, examples and the pattern.
     """
     if on not in ("name", "path"):
         raise ValueError(f'on is "name" or "path"; got {on!r}')
-    compiled = re.compile(pattern)
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
     if compiled.groups < 1:
         raise ValueError(f"the pattern {pattern!r} has no group: put ( ) around the part that is the label")
-    unmatched, items = [], []
-    for path in find_images(folder):
-        name = path.relative_to(folder).as_posix()
-        match = compiled.search(name if on == "path" else path.name)
-        if match:
-            items.append(Item(name, path, match.group(1)))
-        else:
-            unmatched.append(name)
+
+    def label_of(name: str) -> str | None:
+        match = compiled.search(name if on == "path" else name.rsplit("/", 1)[-1])
+        return (match.group(1) or None) if match else None
+
+    items = items_in(folder, label_of)
+    unmatched = [item.name for item in items if item.label is None]
     if unmatched:
         raise ValueError(
-            f"{pattern!r} does not match {len(unmatched)} of {len(unmatched) + len(items)} names, "
+            f"{pattern!r} does not match {len(unmatched)} of {len(items)} names, "
             f"e.g. {', '.join(map(repr, unmatched[:3]))}; change the pattern or move those files out"
         )
-    return tuple(items)
+    return items
 
 
 @did_you_mean
@@ -115,39 +165,49 @@ def label_by_table(
 ) -> tuple[Item, ...]:
     """Labels (and weights) from a CSV file with a header; `name_column` holds paths below `folder`. Sorted by name.
 
-    Raises ValueError for a missing column, a file the table names but the folder lacks, or a name that stands twice.
+    An empty label means not labelled. Raises ValueError for a missing column, a file the table names but the folder
+    lacks, a weight that is no number, or a name that stands twice.
     """
-    with Path(table).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for column in filter(None, (name_column, label_column, weight_column)):
-        if rows and column not in rows[0]:
-            raise ValueError(f"{table} has no column {column!r}; {closest(column, rows[0])}")
     folder = Path(folder)
-    items = [
-        Item(
-            row[name_column],
-            folder / row[name_column],
-            row[label_column] or None,
-            float(row[weight_column]) if weight_column else 1.0,
-        )
-        for row in rows
-    ]
-    missing = [item.name for item in items if not item.path.is_file()]
+    try:
+        with Path(table).open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark before UTF-8
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), list(reader.fieldnames or ())
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{table} is not a table in UTF-8 ({error}): save it as CSV, UTF-8") from None
+    for column in filter(None, (name_column, label_column, weight_column)):
+        if column not in columns:
+            raise ValueError(f"{table} has no column {column!r}; {closest(column, columns)}")
+    if not rows:
+        raise ValueError(f"{table} has a header but no rows")
+    missing = [row[name_column] for row in rows if not (row[name_column] and (folder / row[name_column]).is_file())]
     if missing:
         raise ValueError(
-            f"{table} names {len(missing)} files that are not below {folder}, e.g. {', '.join(missing[:3])}"
+            f"{table} names {len(missing)} files that are not below {folder}, e.g. {', '.join(map(repr, missing[:3]))}"
         )
+    items = []
+    for row in rows:
+        weight = row[weight_column] if weight_column else 1.0
+        try:
+            items.append(Item(row[name_column], folder / row[name_column], row[label_column] or None, float(weight)))
+        except (TypeError, ValueError):
+            raise ValueError(f"{table}: the weight of {row[name_column]} is {weight!r}, which is no number") from None
     return check_items(items)
 
 
 def check_items(items: Iterable[Item]) -> tuple[Item, ...]:
-    """The items sorted by name; raises ValueError when there are none or a name stands twice."""
+    """The items sorted by name. Raises ValueError for none, a name that stands twice, an impossible label or weight."""
     items = tuple(sorted(items, key=lambda item: item.name))
     if not items:
         raise ValueError("no items: a data set needs at least one picture")
     for before, after in zip(items, items[1:], strict=False):
         if before.name == after.name:
             raise ValueError(f"the name {after.name!r} stands twice; every picture needs a name of its own")
+    for item in items:
+        if not isinstance(item.label, str | None):
+            raise ValueError(f"{item.name} is labelled {item.label!r}; a label is text, or None: label=str(...)")
+        if not 0 <= item.weight < math.inf:
+            raise ValueError(f"{item.name} has weight {item.weight}; a weight is a number of at least 0")
     return items
 
 

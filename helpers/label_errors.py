@@ -46,6 +46,7 @@ def out_of_fold_probs(features: Tensor, targets: Sequence[int], *, folds: int = 
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     counts = np.bincount(targets) if len(targets) else np.zeros(1, dtype=int)
     if len(counts) < 2:
@@ -59,7 +60,9 @@ def out_of_fold_probs(features: Tensor, targets: Sequence[int], *, folds: int = 
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
     cv = StratifiedKFold(folds, shuffle=True, random_state=seed)
     table = torch.as_tensor(features).detach().float().cpu().numpy()
-    return cross_val_predict(classifier, table, np.asarray(targets), cv=cv, method="predict_proba").astype(np.float64)
+    with threadpool_limits(1):  # the products are small: on two busy cores two threads took 35 s, one 4 s
+        probs = cross_val_predict(classifier, table, np.asarray(targets), cv=cv, method="predict_proba")
+    return probs.astype(np.float64)
 
 
 def rank_label_errors(items: Sequence[Item], probs: np.ndarray, vocab: Sequence[str]) -> list[LabelError]:

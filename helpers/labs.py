@@ -34,11 +34,11 @@ def _slider(name: str, value: float, low: float, high: float, step: float, on_ch
 RANGES = {  # field of Augment: (its name on the page, lowest, highest, step)
     "max_rotate_deg": ("rotate up to, degrees", 0, 180, 1),
     "max_zoom": ("zoom up to, times", 1.0, 2.0, 0.05),
-    "min_scale": ("crop at least, share of area", 0.1, 1.0, 0.05),
+    "min_scale": ("crop at least, share", 0.1, 1.0, 0.05),
     "max_warp": ("warp up to", 0.0, 0.5, 0.05),
     "max_lighting": ("light up to", 0.0, 0.9, 0.05),
-    "p_affine": ("share rotated, zoomed, warped", 0.0, 1.0, 0.05),
-    "p_lighting": ("share lit otherwise", 0.0, 1.0, 0.05),
+    "p_affine": ("share of pictures moved", 0.0, 1.0, 0.05),
+    "p_lighting": ("share of pictures lit", 0.0, 1.0, 0.05),
 }
 
 
@@ -223,7 +223,8 @@ class ScheduleLab(Face):
     """
 
     def __init__(self, *, cycles: int = 3, cycle_len: int = 1, cycle_mult: int = 2, epochs: int = 5):
-        self.kind = choice("Schedule", [(words, kind) for kind, words in KINDS.items()], self._refresh, value="fit")
+        kinds = [(words, kind) for kind, words in KINDS.items()]
+        self.kind = choice("Schedule", kinds, self._refresh, value="fit", width="300px")
         self.sliders = {
             "cycles": _slider("cycles", cycles, 1, 6, 1, self._refresh),
             "cycle_len": _slider("cycle_len, epochs", cycle_len, 1, 6, 1, self._refresh),

@@ -34,7 +34,7 @@ def balanced_accuracy(counts: Tensor) -> float:
 
 
 def f1(counts: Tensor) -> float:
-    """Macro F1: mean over the classes of 2 TP / (2 TP + FP + FN); a class that never occurs nor is predicted counts 0."""
+    """Macro F1: mean over the classes of 2 TP / (2 TP + FP + FN); one that never occurs nor is predicted counts 0."""
     tp = counts.diagonal()
     return float((2 * tp / (counts.sum(dim=0) + counts.sum(dim=1)).clamp(min=1)).mean())
 

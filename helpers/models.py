@@ -215,6 +215,7 @@ def _load_torchvision(arch: str, pretrained: bool) -> tuple[nn.Sequential, Seque
 
 def _timm_body(network: nn.Module) -> nn.Sequential:
     """The network's stages as a Sequential when running them in a row is what the network does, else all in one."""
+    network.reset_classifier(0)  # its own thousand classes
     stages = _stages(network)
     if getattr(network, "output_fmt", "NCHW") == "NHWC":
         stages.append(ChannelsFirst())

@@ -61,9 +61,7 @@ def show_pictures(
     fits = int(cell_in / (0.62 * SMALL_PT / 72))  # letters
     lines = [[shorten(line, fits) for line in str(title).split("\n")] for title in titles or [""] * n]
     if axes is None:
-        axes = _grid(
-            shown, columns, cell_in, max(map(len, lines)) if titles else 0, textwrap.fill(header, 56)
-        )
+        axes = _grid(shown, columns, cell_in, max(map(len, lines)) if titles else 0, textwrap.fill(header, 56))
     if len(axes) < n:
         raise ValueError(f"{counted(n, 'picture')} need as many axes; got {len(axes)}")
     for ax, pixels, title, is_wrong in zip(axes, shown, lines, wrong or [False] * n, strict=False):
@@ -82,9 +80,7 @@ def as_pixels(image) -> np.ndarray:
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3):
-        raise ValueError(
-            f"a picture is (3, H, W), (1, H, W), (H, W, 3) or (H, W), or a PIL picture; got shape {shape}"
-        )
+        raise ValueError(f"a picture is (3, H, W), (1, H, W), (H, W, 3) or (H, W), or a PIL picture; got shape {shape}")
     if pixels.dtype == np.uint8:
         return pixels
     low, high = float(pixels.min()), float(pixels.max())
@@ -96,9 +92,7 @@ def as_pixels(image) -> np.ndarray:
     return pixels.astype(np.float32).clip(0, 1)
 
 
-def _grid(
-    shown: Sequence[np.ndarray], columns: int, cell_in: float, title_lines: int, header: str
-) -> list[Axes]:
+def _grid(shown: Sequence[np.ndarray], columns: int, cell_in: float, title_lines: int, header: str) -> list[Axes]:
     rows = math.ceil(len(shown) / columns)
     tallest = min(2.0, max(pixels.shape[0] / pixels.shape[1] for pixels in shown))
     line_in = 1.3 * SMALL_PT / 72
@@ -188,8 +182,8 @@ def each_operation(ranges: Augment) -> dict[str, dict[str, float]]:
         found[f"zoomed {zoom:g} x"] = {"scale": 1 / zoom}
     if area < 1:
         side = math.sqrt(area)
-        found[f"{100 * area:g} %, upper left"] = {"scale": side, "shift_x": -1.0, "shift_y": -1.0}
-        found[f"{100 * area:g} %, lower right"] = {"scale": side, "shift_x": 1.0, "shift_y": 1.0}
+        found[f"{100 * area:g} % top left"] = {"scale": side, "shift_x": -1.0, "shift_y": -1.0}
+        found[f"{100 * area:g} % low right"] = {"scale": side, "shift_x": 1.0, "shift_y": 1.0}
     if warp:
         found |= {f"warped {axis} {end:+g}": {f"warp_{axis}": end} for axis in "xy" for end in (-warp, warp)}
     if light:
@@ -217,9 +211,7 @@ def show_picks(picks: Picks, data, *, columns: int | None = None) -> Drawing:
     return _show_answers(picks.preds, data, header=picks.caption, text=text, columns=columns)
 
 
-def show_results(
-    preds: Predictions, data, n: int = 9, *, seed: int = 0, columns: int | None = None
-) -> Drawing:
+def show_results(preds: Predictions, data, n: int = 9, *, seed: int = 0, columns: int | None = None) -> Drawing:
     """`n` pictures drawn at random from the predictions, right and wrong as they come."""
     rows = torch.randperm(len(preds.items), generator=generator("show_results", seed))[:n].tolist()
     text = (
@@ -229,27 +221,20 @@ def show_results(
     return _show_answers(preds.subset(rows), data, text=text, columns=columns)
 
 
-def _show_answers(
-    preds: Predictions, data, *, text: str, header: str = "", columns: int | None = None
-) -> Drawing:
+def _show_answers(preds: Predictions, data, *, text: str, header: str = "", columns: int | None = None) -> Drawing:
     if not preds.items:
         return empty_drawing(None, f"No pictures to show. {header}".strip())
     titles, wrong, said = [], [], []
     rows = zip(preds.predicted.tolist(), preds.targets.tolist(), preds.probs.amax(1).tolist(), strict=True)
     for answer, target, p in rows:
         is_wrong = target >= 0 and answer != target
-        verdict = "wrong" if is_wrong else "right" if target >= 0 else "no label"
-        truth = f"\nis {preds.vocab[target]}" if is_wrong else ""
-        titles.append(f"{preds.vocab[answer]}\np = {p:.2f}, {verdict}{truth}")
+        verdict = f", wrong\nis {preds.vocab[target]}" if is_wrong else ", right" if target >= 0 else "\nno label"
+        titles.append(f"{preds.vocab[answer]}\np = {p:.2f}{verdict}")
         wrong.append(is_wrong)
         said.append(titles[-1].replace("\n", ", "))
     images = data.eval_images([data.index_of(item.name) for item in preds.items])
-    detail = (
-        f"{header} {'; '.join(f'{item.name}: {what}' for item, what in zip(preds.items, said, strict=True))}."
-    )
-    return show_pictures(
-        images, titles, columns=columns, wrong=wrong, header=header, text=text, detail=detail.strip()
-    )
+    detail = f"{header} {'; '.join(f'{item.name}: {what}' for item, what in zip(preds.items, said, strict=True))}."
+    return show_pictures(images, titles, columns=columns, wrong=wrong, header=header, text=text, detail=detail.strip())
 
 
 def plot_top_losses(interp: Interpretation, data=None, k: int = 9, *, columns: int = 3) -> Drawing:
@@ -263,12 +248,12 @@ def plot_top_losses(interp: Interpretation, data=None, k: int = 9, *, columns: i
     top = interp.top_losses(k)
     wrong = [row.predicted != row.truth for row in top]
     titles = [
-        f"{row.predicted} /\n{row.truth}\n{row.loss:.2f} / {row.p_truth:.3f}{', wrong' * is_wrong}"
+        f"{row.predicted} /\n{row.truth}\n{row.loss:.2f} / {_share(row.p_truth)}{', wrong' * is_wrong}"
         for row, is_wrong in zip(top, wrong, strict=True)
     ]
     said = [
         f"{row.name}: predicted {row.predicted}, actual {row.truth}, loss {row.loss:.2f}, "
-        f"probability of actual {row.p_truth:.3f}"
+        f"probability of actual {_share(row.p_truth)}"
         for row in top
     ]
     return show_pictures(
@@ -277,9 +262,13 @@ def plot_top_losses(interp: Interpretation, data=None, k: int = 9, *, columns: i
         columns=min(columns, len(top)),
         wrong=wrong,
         header="prediction / actual / loss / probability of actual",
-        text=f"The {len(top)} of {counted(len(interp.preds.items), 'picture')} with the largest loss, worst first.",
+        text=f"The {counted(len(top), 'picture')} with the largest loss, worst first, of {len(interp.preds.items):,}.",
         detail=f"{'; '.join(said)}.",
     )
+
+
+def _share(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.0005 else "<0.001"
 
 
 def show_heat_map(image, heat, *, title: str = "", axes: Sequence[Axes] | None = None) -> Drawing:
@@ -289,9 +278,7 @@ def show_heat_map(image, heat, *, title: str = "", axes: Sequence[Axes] | None =
     """
     pixels, heat = as_pixels(image), np.asarray(heat, dtype=np.float32)
     if heat.shape != pixels.shape[:2]:
-        raise ValueError(
-            f"the heat map is {heat.shape}, the picture {pixels.shape[:2]}; make it from this picture"
-        )
+        raise ValueError(f"the heat map is {heat.shape}, the picture {pixels.shape[:2]}; make it from this picture")
     if axes is None:
         figure = new_figure(3.4)
         axes = figure.subplots(1, 2)

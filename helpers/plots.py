@@ -3,9 +3,9 @@
 The rule for the sentence (`text`), because notebooks compare it word for word on every machine: it holds what
 follows from the data and the settings (what is drawn, how many, in which classes, the rates of a schedule),
 and of trained numbers only what a wide margin separates: a direction ("fell" means by more than 10 %), "more
-than half", a power of ten. Decimals of this one run stand in the figure, and in `detail`, which only the
-alternative text carries. Where a lesson's own numbers lie on such a margin, `drawing.saying("...")` puts
-another sentence.
+than half", one of three ranges. Decimals of this one run stand in the figure, and in `detail`, which only
+the alternative text carries. Where a lesson's own numbers lie on such a margin, `drawing.saying("...")`
+puts another sentence.
 
 Curves are here, results of predictions in `result_plots`, grids of pictures in `picture_plots`, the common
 look in `drawing`; take all of them from this module. A function draws into `ax` (or `axes`) when it is given
@@ -41,7 +41,6 @@ from helpers.drawing import (
     number,
     round_ticks,
     say_inside,
-    shorten,
 )
 from helpers.lr_finder import smoothed
 from helpers.picture_plots import (
@@ -104,15 +103,15 @@ def plot_lines(
     if not lines:
         return empty_drawing(ax, "Nothing to draw yet: there are no lines.")
     ax = dressed(ax, x=x_label + (" (log axis)" if log_x else ""), y=y_label, title=title, log_x=log_x)
-    ends = []
+    drawn = {}
     for i, (name, line) in enumerate(lines.items()):
         is_pair = isinstance(line, tuple) and len(line) == 2 and np.ndim(line[0]) == 1
         xs, ys = line if is_pair else (range(len(line)), line)
         colour, dash, mark = COLOURS[i % 7], DASHES[i % 7], MARKS[i % 7] if len(ys) <= 20 else None
-        ax.plot(xs, ys, color=colour, linestyle=dash, linewidth=2.2, marker=mark, markersize=8, label=name)
-        ends.append((name, float(ys[-1]) if len(ys) else math.nan, colour))
+        look = {"color": colour, "linestyle": dash, "marker": mark, "linewidth": 2.2, "markersize": 8}
+        (drawn[name],) = ax.plot(xs, ys, label=name, **look)
     if len(lines) > 1:
-        name_ends(ax, ends)
+        name_ends(ax, drawn)
     return Drawing(figure_of(ax), text or f"{y_label} against {x_label}: {listed(list(lines))}.")
 
 
@@ -131,19 +130,15 @@ def plot_loss(history, *, skip: int = 10, skip_end: int = 5, ax: Axes | None = N
     steps, smooth = np.arange(1, len(losses) + 1), _smooth(losses)
     ax = dressed(ax, x="training step", y="loss (dots: single batches)")
     ax.plot(steps[shown], losses[shown], ".", color=GREY, markersize=4)
-    ax.plot(steps[shown], smooth[shown], "-", color=BLUE, linewidth=2.5, label="training")
-    ends = [("training", smooth[shown][-1], BLUE)]
+    drawn = ax.plot(steps[shown], smooth[shown], "-", color=BLUE, linewidth=2.5, label="training")
     judged = [epoch for epoch in history.epochs if math.isfinite(epoch.valid_loss)]
     if judged:
         ends_of_epochs = np.cumsum(history.steps_per_epoch)
-        places = [
-            ends_of_epochs[i] for i, epoch in enumerate(history.epochs) if math.isfinite(epoch.valid_loss)
-        ]
+        places = [ends_of_epochs[i] for i, epoch in enumerate(history.epochs) if math.isfinite(epoch.valid_loss)]
         values = [epoch.valid_loss for epoch in judged]
-        ax.plot(places, values, "s--", color=RED, linewidth=2, markersize=8, label="validation")
-        ends.append(("validation", values[-1], RED))
+        drawn += ax.plot(places, values, "s--", color=RED, linewidth=2, markersize=8, label="validation")
     ax.set_xlim(0, len(losses) * 1.02)
-    name_ends(ax, ends)
+    name_ends(ax, {line.get_label(): line for line in drawn})
     return Drawing(figure_of(ax), *_loss_words(losses, history.epochs, judged))
 
 
@@ -201,18 +196,18 @@ def plot_metrics(history, *, names: Sequence[str] | None = None, ax: Axes | None
         return empty_drawing(ax, "No metric to draw: this history was kept without metrics.")
     epochs = [epoch.number for epoch in history.epochs]
     ax = dressed(ax, x="epoch (counted from 0)", y="on the validation part")
-    ends = []
+    drawn = {}
     for i, name in enumerate(names):
         values = [epoch.metrics.get(name, math.nan) for epoch in history.epochs]
         look = {"color": COLOURS[i % 7], "linestyle": DASHES[i % 7], "marker": MARKS[i % 7]}
-        ax.plot(epochs, values, markersize=8, linewidth=2, label=name, **look)
-        ends.append((f"{shorten(name, 14)} {values[-1]:.3f}", values[-1], COLOURS[i % 7]))
+        line = ax.plot(epochs, values, markersize=8, linewidth=2, label=name, **look)[0]
+        drawn[f"{name} {values[-1]:.3f}"] = line
     ax.set_xticks(epochs[:: math.ceil(len(epochs) / 10)])
     ax.margins(y=0.15)
-    name_ends(ax, ends)
+    name_ends(ax, drawn)
     when = "the only epoch" if len(epochs) == 1 else f"each of {len(epochs)} epochs"
     text = f"{listed(names).capitalize()} on the validation part after {when}."
-    return Drawing(figure_of(ax), text, f"At the end: {listed([words for words, _, _ in ends])}.")
+    return Drawing(figure_of(ax), text, f"At the end: {listed(list(drawn))}.")
 
 
 # Rates and schedules ----------------------------------------------------------------------------------------
@@ -316,11 +311,12 @@ def plot_rates(curve, *, skip: int = 10, skip_end: int = 5, ax: Axes | None = No
         return Drawing(figure_of(ax), text, curve.advice)
     _mark_rates(ax, marks, lrs, smooth)
     lowest = float(lrs[shown][np.nanargmin(smooth[shown])])
-    text = f"Loss against learning rate (log axis), lowest {_decade(lowest)}; marked: {listed(list(marks))}."
-    said = listed([f"{name} {number(rate)}" for name, rate in marks.items()])
-    return Drawing(
-        figure_of(ax), text, f"Suggestions after {counted(len(lrs), 'step')}: {said}. {curve.advice}".strip()
+    text = (
+        f"Loss against learning rate (log axis), lowest at a rate {_range_of(lowest)}; marked: {listed(list(marks))}."
     )
+    said = listed([f"{name} {number(rate)}" for name, rate in marks.items()])
+    detail = f"After {counted(len(lrs), 'step')}, lowest at {number(lowest)}; {said}. {curve.advice}"
+    return Drawing(figure_of(ax), text, detail)
 
 
 def _loss_limits(smooth: np.ndarray, *, with_marks: bool) -> tuple[float, float]:
@@ -347,9 +343,7 @@ def _mark_rates(ax: Axes, marks: Mapping[str, float], lrs: np.ndarray, smooth: n
         shape, colour = RATE_MARKS[name]
         y = float(np.interp(math.log(rate), np.log(lrs[usable]), smooth[usable]))
         side, edge = ("left", 0) if name in no_room else ("right", 1)
-        ax.plot(
-            [rate], [y], shape, color=colour, markersize=11, markeredgecolor="white", zorder=6, label=name
-        )
+        ax.plot([rate], [y], shape, color=colour, markersize=11, markeredgecolor="white", zorder=6, label=name)
         line = {
             "arrowstyle": "-",
             "color": colour,
@@ -372,6 +366,6 @@ def _mark_rates(ax: Axes, marks: Mapping[str, float], lrs: np.ndarray, smooth: n
         )
 
 
-def _decade(rate: float) -> str:
-    power = math.floor(math.log10(rate))
-    return f"between {number(10.0**power)} and {number(10.0 ** (power + 1))}"
+def _range_of(rate: float) -> str:
+    """Three wide ranges: the lowest point of one network on one data set moves by a factor of two between machines."""
+    return "below 0.001" if rate < 1e-3 else "between 0.001 and 1" if rate <= 1 else "above 1"

@@ -24,9 +24,10 @@ from helpers.progress import progress
 from helpers.runtime import write_atomically
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-MAX_PIXELS = 50_000_000  # a 50 KB file can claim 400 million pixels: refuse before decoding
+MAX_PIXELS = 80_000_000  # a 50 KB file can claim 400 million pixels: refuse before decoding
 MAX_ASPECT = 4  # of a longer strip only the middle is kept
 METHODS = ("crop", "pad", "squish", "as_is")
+EDITION = 2  # of the pixels `read_image` and `presize` make: raise it when they change, and no old store is used again
 
 
 class UnreadableImage(ValueError):
@@ -34,7 +35,7 @@ class UnreadableImage(ValueError):
 
 
 def read_image(path: Path | str, *, at_least_px: int | None = None) -> Image.Image:
-    """The picture as a person sees it: upright (EXIF), mode RGB or L, 8 bit, transparency on white.
+    """The picture as a person sees it: upright (EXIF), mode RGB or L, 8 bit, transparency on white, the first frame.
 
     `at_least_px` lets a JPEG be decoded at a half, quarter or eighth when its short side stays at least that long.
     Raises UnreadableImage naming the file.
@@ -44,28 +45,32 @@ def read_image(path: Path | str, *, at_least_px: int | None = None) -> Image.Ima
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImage(
-                    f"{path} has {image.width} x {image.height} pixels; the limit is {MAX_PIXELS:,}: shrink it first"
+                    f"{path} has {image.width} x {image.height} pixels; the limit is {MAX_PIXELS:,} "
+                    "(helpers.presize.MAX_PIXELS): shrink it first"
                 )
             if at_least_px:
                 image.draft(None, (at_least_px, at_least_px))
             return _to_8_bit(ImageOps.exif_transpose(image))
-    except FileNotFoundError:
-        raise UnreadableImage(f"{path} is not there any more; was the data set moved or deleted?") from None
     except UnreadableImage:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except FileNotFoundError:
+        raise UnreadableImage(f"{path} is not there any more; was the data set moved or deleted?") from None
+    except Exception as error:  # Pillow's decoders raise whatever the damage leads them to
         raise UnreadableImage(
             f"{path} is not a readable picture ({_reason(path, error)}); replace it or move it out"
         ) from error
 
 
 def _reason(path: Path, error: Exception) -> str:
-    head = path.read_bytes()[:64].lstrip().lower()
+    if not path.is_file() or isinstance(error, PermissionError):
+        return getattr(error, "strerror", None) or str(error)
+    with path.open("rb") as file:
+        head = file.read(64).lstrip().lower()
     if not head:
         return "the file is empty"
     if head.startswith((b"<!doctype", b"<html")):
         return "it looks like a web page: download it again"
-    return str(error).replace(str(path), path.name)
+    return str(error).replace(str(path), path.name) or type(error).__name__
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
@@ -92,10 +97,10 @@ def presize(image: Image.Image, size_px: int, method: str = "crop") -> np.ndarra
     elif method == "squish":
         target = (size_px, size_px)
     else:
-        if max(width, height) > MAX_ASPECT * min(width, height):
-            box = min(width, MAX_ASPECT * height), min(height, MAX_ASPECT * width)
-            image = ImageOps.fit(image, box)
-            width, height = box
+        if method == "crop" and max(width, height) > MAX_ASPECT * min(width, height):
+            cut_x, cut_y = (max(0, a - MAX_ASPECT * b) // 2 for a, b in ((width, height), (height, width)))
+            image = image.crop((cut_x, cut_y, width - cut_x, height - cut_y))
+            width, height = image.size
         side = min(width, height) if method == "crop" else max(width, height)
         target = (max(1, round(width * size_px / side)), max(1, round(height * size_px / side)))
     if image.size != target:
@@ -136,7 +141,7 @@ class PixelStore:
         return self.flat[self.starts[index] : self.starts[index] + c * h * w].view(c, h, w)
 
     def squares(self, indices: Tensor, along: Tensor | None = None) -> Tensor:
-        """Squares of `size_px`: uint8 (n, C, P, P). `along` in 0..1 says where on the long side (default: the middle)."""
+        """Squares of `size_px`: uint8 (n, C, P, P). `along` in 0..1: where on the long side (default: the middle)."""
         px = self.size_px
         if self.uniform and self.shapes[0][1:] == (px, px):
             return self.flat.view(len(self), *self.shapes[0]).index_select(
@@ -161,7 +166,7 @@ class PixelStore:
 
 def fingerprint(items: Sequence[Item], *settings: object) -> str:
     """A key that changes whenever a file's content, the order or a setting does: 24 hex digits of sha256."""
-    digest = hashlib.sha256(repr(settings).encode())
+    digest = hashlib.sha256(repr((EDITION, *settings)).encode())
     with ThreadPoolExecutor() as pool:
         for item_hash in pool.map(_file_hash, items):
             digest.update(item_hash)
@@ -183,13 +188,23 @@ def load_or_decode(items: Sequence[Item], *, key: str, size_px: int, method: str
     Raises UnreadableImage listing every file that could not be read: nothing is written then.
     """
     pixels_file, shapes_file = folder / f"{key}.u8", folder / f"{key}.json"
-    if not shapes_file.exists():  # written last, so it vouches for the pixels
+    shapes = _kept_shapes(pixels_file, shapes_file)
+    if shapes is None:
         shapes = _decode_all(items, size_px, method, pixels_file)
-        with write_atomically(shapes_file) as temporary:
+        with write_atomically(shapes_file) as temporary:  # written last, so it vouches for the pixels
             temporary.write_text(json.dumps(shapes))
-    shapes = json.loads(shapes_file.read_text())
-    n_bytes = sum(c * h * w for c, h, w in shapes)
-    return PixelStore(torch.from_file(str(pixels_file), shared=False, size=n_bytes, dtype=torch.uint8), shapes, size_px)
+    flat = torch.from_file(str(pixels_file), shared=False, size=pixels_file.stat().st_size, dtype=torch.uint8)
+    return PixelStore(flat, shapes, size_px)
+
+
+def _kept_shapes(pixels_file: Path, shapes_file: Path) -> list[tuple[int, int, int]] | None:
+    """The shapes of the pictures in `pixels_file`, None when the two files are not there or do not fit each other."""
+    try:
+        shapes = [(c, h, w) for c, h, w in json.loads(shapes_file.read_text())]
+        whole = pixels_file.stat().st_size == sum(c * h * w for c, h, w in shapes)
+    except (OSError, ValueError, TypeError):
+        return None
+    return shapes if whole else None
 
 
 def _decode_all(items: Sequence[Item], size_px: int, method: str, target: Path) -> list[tuple[int, int, int]]:
@@ -211,6 +226,6 @@ def _decode_all(items: Sequence[Item], size_px: int, method: str, target: Path) 
                     shapes.append(pixels.shape)
                     file.write(pixels.tobytes())
         if errors:
-            shown = "\n".join(errors[:20])
-            raise UnreadableImage(f"{len(errors)} of {len(items)} pictures cannot be read:\n{shown}")
+            shown = errors[:20] + [f"and {len(errors) - 20} more"] * (len(errors) > 20)
+            raise UnreadableImage("\n".join([f"{len(errors)} of {len(items)} pictures cannot be read:", *shown]))
     return shapes

@@ -81,9 +81,7 @@ def _draw_matrix(counts: np.ndarray, names: Sequence[str], ax: Axes | None) -> A
     )
     dressed(ax, x="predicted", y="truth (each row: 100 %)")
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    ax.imshow(
-        np.sqrt(shares), cmap="Blues", vmin=0, vmax=1.1
-    )  # the root lifts rare confusions out of the white
+    ax.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1.1)  # the root lifts rare confusions out of the white
     _name_classes(ax, names)
     ax.set_xticks(np.arange(k + 1) - 0.5, minor=True)
     ax.set_yticks(np.arange(k + 1) - 0.5, minor=True)
@@ -142,9 +140,7 @@ def plot_accuracies(preds: Mapping[str, Predictions] | Predictions, *, ax: Axes 
     same_n = len(set(sizes)) == 1
     names = [name if same_n else f"{shorten(name, 18)} (n {n})" for name, n in zip(named, sizes, strict=True)]
     ax = _draw_intervals(list(zip(names, intervals, strict=True)), ax)
-    ax.set_xlabel(
-        f"accuracy (%) with 95 % interval{f', n = {sizes[0]:,}' if same_n else ''}", fontsize=BIG_PT
-    )
+    ax.set_xlabel(f"accuracy (%) with 95 % interval{f', n = {sizes[0]:,}' if same_n else ''}", fontsize=BIG_PT)
     detail = " ".join(f"{name}: {accuracy_text(record)}." for name, record in named.items())
     majorities = {round(100 * float(targets.bincount().max()) / len(targets), 1) for targets in labelled}
     if len(majorities) == 1:
@@ -153,14 +149,10 @@ def plot_accuracies(preds: Mapping[str, Predictions] | Predictions, *, ax: Axes 
         ax.set_title(f"dotted: the most frequent class, {majority} %", fontsize=MIDDLE_PT, loc="left")
         detail += f" Always answering the most frequent class: {majority} %."
     pictures = counted(sizes[0], "picture") if same_n else f"{min(sizes):,} to {max(sizes):,} pictures"
-    return Drawing(
-        figure_of(ax), f"Accuracy with its 95 % interval on {pictures}: {listed(list(named))}.", detail
-    )
+    return Drawing(figure_of(ax), f"Accuracy with its 95 % interval on {pictures}: {listed(list(named))}.", detail)
 
 
-def plot_scores(
-    report: Report, *, measure: str = "recall", at_most: int = 20, ax: Axes | None = None
-) -> Drawing:
+def plot_scores(report: Report, *, measure: str = "recall", at_most: int = 20, ax: Axes | None = None) -> Drawing:
     """Precision, recall or F1 of each class with its 95 % interval; of many classes the `at_most` lowest."""
     if measure not in ("precision", "recall", "f1"):
         raise ValueError(f'measure is one of "precision", "recall", "f1"; got {measure!r}')
@@ -168,14 +160,10 @@ def plot_scores(
     classes = list(report.classes)
     text = f"{name[0].upper()}{name[1:]} of {counted(len(classes), 'class')} with its 95 % interval"
     if len(classes) > at_most:
-        classes.sort(
-            key=lambda row: (math.isnan(getattr(row, measure).estimate), getattr(row, measure).estimate)
-        )
+        classes.sort(key=lambda row: (math.isnan(getattr(row, measure).estimate), getattr(row, measure).estimate))
         classes = classes[:at_most]
         text += f", the {at_most} lowest"
-    ax = _draw_intervals(
-        [(f"{shorten(row.name, 18)} ({row.support})", getattr(row, measure)) for row in classes], ax
-    )
+    ax = _draw_intervals([(f"{shorten(row.name, 18)} ({row.support})", getattr(row, measure)) for row in classes], ax)
     ax.set_xlabel(f"{name} (%) with 95 % interval", fontsize=BIG_PT)
     return Drawing(figure_of(ax), f"{text}; in brackets the number of pictures.", report.text)
 
@@ -184,9 +172,7 @@ def _draw_intervals(rows: Sequence[tuple[str, Interval]], ax: Axes | None) -> Ax
     """One line per row from the top: a mark at the estimate, its interval, its value at the right."""
     ax = dressed(ax, x="", y="", height_in=1.5 + (0.5 if len(rows) <= 8 else 0.32) * len(rows))
     for i, (_, share) in enumerate(rows):
-        ax.plot(
-            [100 * share.low, 100 * share.high], [i, i], "-", color=BLUE, linewidth=3, solid_capstyle="butt"
-        )
+        ax.plot([100 * share.low, 100 * share.high], [i, i], "-", color=BLUE, linewidth=3, solid_capstyle="butt")
         ax.plot([100 * share.estimate], [i], "o", color=BLUE, markersize=10, markeredgecolor="white")
         value = "none" if math.isnan(share.estimate) else f"{100 * share.estimate:.1f}"
         ax.text(1.02, i, value, transform=ax.get_yaxis_transform(), va="center", **WORDS)
@@ -216,9 +202,7 @@ def plot_reliability(record: Reliability | Predictions, *, ax: Axes | None = Non
     dressed(ax, x="" if below else "stated probability (%)", y="right (%)")
     ax.plot([0, 100], [0, 100], "--", color=BLACK, linewidth=1.5, label="as often as it says")
     spread = [right - low, high - right]
-    ax.errorbar(
-        sure, right, yerr=spread, fmt="o", color=BLUE, markersize=8, linewidth=2, capsize=5, label="bins"
-    )
+    ax.errorbar(sure, right, yerr=spread, fmt="o", color=BLUE, markersize=8, linewidth=2, capsize=5, label="bins")
     first = edges[:-1][filled.numpy()].min()
     ax.set_xlim(first - 2, 102)
     ax.set_ylim(min(first, low.min()) - 3, 103)
@@ -262,9 +246,7 @@ def plot_coverage(
     answered = np.rint(shares * record.n).astype(int)
     enough = answered >= min(20, answered[-1])
     ax = dressed(ax, x="pictures answered (%)", y="right among the answers (%)")
-    band = [
-        wilson(round(share * n), int(n)) for share, n in zip(right[enough], answered[enough], strict=True)
-    ]
+    band = [wilson(round(share * n), int(n)) for share, n in zip(right[enough], answered[enough], strict=True)]
     low, high = [100 * interval.low for interval in band], [100 * interval.high for interval in band]
     ax.fill_between(100 * shares[enough], low, high, color=BLUE, alpha=0.2, linewidth=0)
     ax.plot(100 * shares[enough], 100 * right[enough], "-", color=BLUE, linewidth=2.5)
@@ -275,9 +257,7 @@ def plot_coverage(
         if len(reached) and reached[-1] < len(shares) - 1:
             at = (100 * shares[reached[-1]], 100 * right[reached[-1]])
             ax.plot(*at, "o", color=BLUE, markersize=8, zorder=5)
-            ax.annotate(
-                f"p ≥ {threshold:g}", at, (-6, -10), textcoords="offset points", ha="right", va="top", **WORDS
-            )
+            ax.annotate(f"p ≥ {threshold:g}", at, (-6, -10), textcoords="offset points", ha="right", va="top", **WORDS)
     everything = (100, 100 * right[-1])
     ax.plot(*everything, "s", color=RED, markersize=10, clip_on=False, zorder=5)
     ax.annotate("all", everything, (9, 0), textcoords="offset points", va="center", color=ink(RED), **WORDS)

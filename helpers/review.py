@@ -7,6 +7,7 @@ Each one is saved at once. Nothing here moves, renames or changes a picture: `ap
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from helpers.items import Item, relabel
@@ -235,7 +236,7 @@ class Review:
 
     def elsewhere(self) -> tuple[str, ...]:
         """Marked names that are not among the rows: of another part or data set, or the file is gone."""
-        return tuple(sorted(set(self._marks) - set(self._first_row)))
+        return tuple(sorted(name for name in self._marks if name not in self._first_row))
 
     def relabel(self, name: str, label: str) -> None:
         """Mark: the label should be `label`. The label it has already counts as "right"."""
@@ -283,8 +284,8 @@ class Review:
 
     def _row(self, name: str) -> Row:
         if name not in self._first_row:
-            near = closest(name, list(self._first_row)[:2000])
-            raise KeyError(f"no picture here is called {name!r}; {near}")
+            near = get_close_matches(name, list(self._first_row)[:2000], n=1)
+            raise KeyError(f"no picture here is called {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         return self._first_row[name]
 
     def _change(self, name: str, mark: Mark | None) -> None:

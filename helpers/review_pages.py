@@ -38,8 +38,9 @@ def caption(row: Row, mark: Mark | None) -> Html:
     lines = [fill("{label}", label=_label(row))]
     if row.top:
         verdict = {True: " ✓ right", False: " ✗ wrong", None: ""}[row.correct]
-        words = "predicted {predicted} {p}<b>{verdict}</b>"
-        lines.append(fill(words, predicted=row.predicted, p=f"{row.probability:.2f}", verdict=verdict))
+        p = f"{row.probability:.2f}"
+        line = fill("predicted {predicted} {p}<b>{verdict}</b>", predicted=row.predicted, p=p, verdict=verdict)
+        lines.append(line)
     if row.caption:
         lines.append(fill("<em>{caption}</em>", caption=row.caption))
     if mark:
@@ -62,12 +63,19 @@ def zoomed(row: Row, mark: Mark | None) -> Html:
     facts += [(f"p({name})", f"{p:.3f}") for name, p in row.top]
     facts += [("loss", f"{row.loss:.3f}")] if row.loss is not None else []
     facts += [("margin", f"{row.margin:.3f}")] if row.margin is not None else []
-    cells = '<tr><th style="text-align:left">{name}</th><td style="padding-left:1em">{value}</td></tr>'
     return fill(
-        "<div>{name}</div>{tile}<table>{facts}</table>",
+        '<div style="line-height:1.4">{name}{tile}<table>{facts}</table></div>',
         name=breakable(row.name),
         tile=tile(row, mark, ZOOM_PX),
-        facts=join(fill(cells, name=name, value=value) for name, value in facts),
+        facts=join(_fact(name, value) for name, value in facts),
+    )
+
+
+def _fact(name: str, value: str) -> Html:
+    return fill(
+        '<tr style="line-height:1.4"><th style="text-align:left">{name}</th><td>&emsp;{value}</td></tr>',
+        name=name,
+        value=value,
     )
 
 

@@ -2,11 +2,14 @@
 
 import difflib
 import functools
+import glob
 import hashlib
 import inspect
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -15,7 +18,10 @@ import torch
 def pick_device() -> torch.device:
     """CUDA if there is one, else Apple's MPS, else the CPU; the environment variable COURSE_DEVICE overrides."""
     if chosen := os.environ.get("COURSE_DEVICE"):
-        return torch.device(chosen)
+        try:
+            return torch.device(chosen)
+        except RuntimeError:
+            raise ValueError(f"COURSE_DEVICE={chosen} is no device; set it to cpu, cuda or mps, or unset it") from None
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -56,7 +62,7 @@ def generator(*parts: object) -> torch.Generator:
 
 @contextmanager
 def seeded(*parts: object) -> Iterator[None]:
-    """Inside the block torch's global generators follow `parts` (dropout draws from them); after it they are as before."""
+    """Inside the block torch's global generators follow `parts` (dropout draws from them); then they are as before."""
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed_for(*parts))
@@ -71,7 +77,11 @@ def write_atomically(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    for litter in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of programs killed while they wrote
+        with suppress(OSError):
+            if time.time() - litter.stat().st_mtime > 86_400:
+                litter.unlink()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -88,17 +98,18 @@ def closest(word: str, choices: Iterable[str], *, most: int = 20) -> str:
     return f"did you mean {near[0]!r}?" if near else f"there is {', '.join(choices[:most])}"
 
 
-def did_you_mean(function: Callable) -> Callable:
-    """A misspelt keyword must fail, and say which one was meant."""
-    parameters = inspect.signature(function).parameters
-
+def did_you_mean(function: Callable, forwards_to: Callable | None = None) -> Callable:
+    """A misspelt keyword must fail, and say which one was meant; `forwards_to` takes what `**settings` collects."""
+    takers = [function, forwards_to] if forwards_to else [function]
+    parameters = {word: p for taker in takers for word, p in inspect.signature(taker).parameters.items()}
+    known = [word for word, p in parameters.items() if p.kind != p.VAR_KEYWORD and word not in ("self", "cls")]
     name = function.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(function)
     def checked(*args, **keywords):
         for word in keywords:
-            if word not in parameters:
-                raise TypeError(f"{name}() has no keyword {word!r}; {closest(word, set(parameters) - {'self', 'cls'})}")
+            if word not in known:
+                raise TypeError(f"{name}() has no keyword {word!r}; {closest(word, known)}")
         return function(*args, **keywords)
 
     return checked

@@ -27,8 +27,8 @@ def cycle_epochs(cycles: int, cycle_len: int = 1, cycle_mult: int = 1) -> list[i
     Their sum is fastai 0.7's cycle_len (mult^n - 1) / (mult - 1).
     """
     for name, value in (("cycles", cycles), ("cycle_len", cycle_len), ("cycle_mult", cycle_mult)):
-        if value != int(value) or value < 1:
-            raise ValueError(f"{name} is a whole number of at least 1; got {value}")
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is a whole number of at least 1; got {value!r}")
     return [cycle_len * cycle_mult**index for index in range(cycles)]
 
 

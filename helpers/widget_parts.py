@@ -57,14 +57,17 @@ def button(name: str, on_click, *, hint: str = "", width: str = "auto") -> widge
 def choice(name: str, options, on_change, *, value=None, width: str = "auto") -> widgets.Dropdown:
     """A list to choose from, at `value`; `options` are (words, value) pairs; `on_change` takes no argument."""
     options = [(shortened(words, 40), option) for words, option in options]
-    made = widgets.Dropdown(description=name, options=options, value=value, style=FULL_NAME, layout={"width": width})
+    index = [option for _, option in options].index(value)
+    made = widgets.Dropdown(description=name, options=options, index=index, style=FULL_NAME, layout={"width": width})
     made.observe(lambda _: on_change(), "value")
     return made
 
 
 def row(*children) -> widgets.HBox:
     """Controls side by side, on a second line where there is no room."""
-    return widgets.HBox([child for child in children if child is not None], layout={"flex_flow": "row wrap"})
+    return widgets.HBox(
+        [child for child in children if child is not None], layout={"flex_flow": "row wrap", "grid_gap": "0 8px"}
+    )
 
 
 def drawn(drawing, *, as_photo: bool = False) -> Html:

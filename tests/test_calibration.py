@@ -71,7 +71,7 @@ def test_a_probability_on_an_edge_belongs_to_the_lower_bin():
 
 @pytest.mark.parametrize("sharpen", [0.4, 1.0, 3.0])
 def test_temperature_has_the_least_loss_and_undoes_the_sharpening(sharpen):
-    preds = honest_preds(6000, 3, sharpen=sharpen)
+    preds = honest_preds(4000, 3, sharpen=sharpen)
     fitted = fit_temperature(preds)
     logits, targets = preds.log_probs.double(), preds.targets
 
@@ -88,7 +88,7 @@ def test_temperature_has_the_least_loss_and_undoes_the_sharpening(sharpen):
     scaled = fitted.apply(preds)
     assert torch.equal(scaled.predicted, preds.predicted)
     assert scaled.items == preds.items
-    torch.testing.assert_close(scaled.probs.sum(1), torch.ones(6000))
+    torch.testing.assert_close(scaled.probs.sum(1), torch.ones(4000))
     assert log_loss(targets, scaled.log_probs.double().softmax(1)) == pytest.approx(fitted.loss_after, rel=1e-4)
     assert fitted.text.startswith(f"Temperature {fitted.value:.2f}: the loss goes from")
 

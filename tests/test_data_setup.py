@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -57,9 +58,7 @@ def source(tmp_path):
     rng, folder, lines = random.Random(0), tmp_path / "source", []
     (folder / "images").mkdir(parents=True)
     strata = [
-        (p, kind)
-        for p in ("0.0", "0.3333333333333333", "0.6666666666666666", "1.0")
-        for kind in ("mono", "poly")
+        (p, kind) for p in ("0.0", "0.3333333333333333", "0.6666666666666666", "1.0") for kind in ("mono", "poly")
     ]
     for number in range(1, 49):
         p, kind = rng.choice(strata)
@@ -111,9 +110,7 @@ def test_layout_names_and_bytes_are_the_package_s_own(real_home):
     seen = set()
     for path in pictures:
         part, label, name = path.relative_to(folder).parts
-        kind, also_label, number = re.fullmatch(
-            r"(mono|poly)_(functional|defective)_(\d{4})\.png", name
-        ).groups()
+        kind, also_label, number = re.fullmatch(r"(mono|poly)_(functional|defective)_(\d{4})\.png", name).groups()
         p, published_kind = published[number]
         assert part in ("train", "valid") and label == also_label and kind == published_kind
         assert label == ("defective" if p >= 0.5 else "functional")
@@ -133,9 +130,7 @@ def test_split_is_stratified_within_one_cell_and_exact_in_total(real_home):
 
 
 @settings(deadline=None, max_examples=40)
-@given(
-    sizes=st.lists(st.integers(0, 40), min_size=1, max_size=8), seed=st.integers(0, 9), shuffle=st.randoms()
-)
+@given(sizes=st.lists(st.integers(0, 40), min_size=1, max_size=8), seed=st.integers(0, 9), shuffle=st.randoms())
 def test_choose_valid_is_exact_fair_and_blind_to_order(sizes, seed, shuffle):
     kinds = [(p, kind) for p in ("0.0", "0.3", "0.7", "1.0") for kind in ("mono", "poly")]
     cells = [
@@ -176,20 +171,16 @@ def test_manifest_says_whose_it_is_and_what_to_beware_of(real_home):
 def test_second_call_builds_nothing_and_is_quick(real_home, monkeypatch):
     monkeypatch.setenv("COURSE_DATA", str(real_home))
     monkeypatch.setattr(solar, "build", lambda *_: pytest.fail("built again"))
-    monkeypatch.setattr(
-        folders, "locked", lambda *_: pytest.fail("took the lock, which a read-only folder refuses")
-    )
-    started = time.perf_counter()
+    monkeypatch.setattr(folders, "locked", lambda *_: pytest.fail("took the lock, which a read-only folder refuses"))
+    started = time.process_time()  # other programs may be busy
     assert data_setup.prepare() == real_home / "solar"
-    assert time.perf_counter() - started < 1.5
+    assert time.process_time() - started < 1
     assert data_setup.prepare(verify=True) == real_home / "solar"
 
 
 def test_package_that_is_not_the_published_one_is_refused(home, source, monkeypatch):
     monkeypatch.setattr(solar, "source_folder", lambda: source)
-    with pytest.raises(
-        RuntimeError, match=r"not the published ones: pip install --force-reinstall elpv-dataset=="
-    ):
+    with pytest.raises(RuntimeError, match=r"not the published ones: pip install --force-reinstall elpv-dataset=="):
         data_setup.prepare()
     assert list(home.iterdir()) == [home / ".solar.lock"]
 
@@ -223,9 +214,7 @@ def damage(folder, how):
     return picture
 
 
-@pytest.mark.parametrize(
-    "how", ["missing", "cut", "flipped", "no manifest", "half a manifest", "empty manifest"]
-)
+@pytest.mark.parametrize("how", ["missing", "cut", "flipped", "no manifest", "half a manifest", "empty manifest"])
 def test_damage_is_found_told_and_repaired(small, how, capsys):
     folder = small()
     whole = snapshot(folder)
@@ -248,9 +237,7 @@ def test_a_manifest_edited_to_fit_the_damage_is_noticed(real_home):
     manifest["files"]["labels.csv"]["sha256"] = "0" * 64
     try:
         (folder / "manifest.json").write_text(json.dumps(manifest))
-        assert folders.problems(folder, tree=known) == [
-            "manifest.json is damaged, or of another release of the course"
-        ]
+        assert folders.problems(folder, tree=known) == ["manifest.json is damaged, or of another release of the course"]
     finally:
         (folder / "manifest.json").write_text(text)
     assert not folders.problems(folder, tree=known)
@@ -285,6 +272,7 @@ def test_a_foreign_folder_of_the_same_name_is_put_aside_whole(small, home, capsy
 CHILD = """
 import os, shutil, signal, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from data_setup import folders, prepare, sets, solar
 source, moment, pause = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 solar.source_folder = lambda: source
@@ -325,9 +313,7 @@ def child(home, source, moment, pause=0.0):
     )
 
 
-@pytest.mark.parametrize(
-    "moment", ["build 1", "copy 1", "copy 20", "copy 48", "describe 1", "write 2", "rename 1"]
-)
+@pytest.mark.parametrize("moment", ["build 1", "copy 1", "copy 20", "copy 48", "describe 1", "write 2", "rename 1"])
 def test_killed_while_building_leaves_no_half_set(home, source, small, moment):
     with child(home, source, moment) as process:
         process.communicate(timeout=60)
@@ -387,7 +373,7 @@ def test_full_disk_while_copying_keeps_the_old_set_and_leaves_nothing(small, hom
 
 
 def test_too_small_a_disk_is_told_before_anything_is_written(small, home, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 5_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5_000_000))
     with pytest.raises(OSError, match=r"the disk is full.*5,000,000 are free"):
         small()
     assert list(home.iterdir()) == [home / ".solar.lock"]

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from helpers.heatmaps import eval_mode, heat_map
+from helpers.models import Classifier, Normalize, make_head
 
 
 class MeanPool(nn.Module):
@@ -128,6 +129,21 @@ def test_modes_come_back_when_the_block_raises():
         assert not any(module.training for module in model.modules())
         raise RuntimeError("stop")
     assert state_of(model) == before
+
+
+def test_a_classifier_agrees_with_hooks_on_its_whole_forward_pass():
+    """The usual implementation: keep the map and its gradient while the whole model runs forward and backward."""
+    body = nn.Sequential(nn.Conv2d(3, 5, 3, stride=2), nn.BatchNorm2d(5), nn.ReLU(inplace=True), nn.Conv2d(5, 6, 1))
+    model = Classifier(Normalize([0.4] * 3, [0.3] * 3), body, make_head(12, 3), maps=True)
+    images, kept = pictures(3, size=11), []
+    model.eval()
+    model.body[-1].register_forward_hook(lambda module, inputs, output: kept.append(output))
+    scores = model(images)[:, 1]
+    slopes = torch.autograd.grad(scores.sum(), kept[0])[0]
+    heat = (slopes.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True).relu().detach()
+    heat = functional.interpolate(heat, size=(11, 11), mode="bilinear")[:, 0]
+    expected = heat / heat.amax((1, 2), keepdim=True).clamp(min=1e-12)
+    torch.testing.assert_close(heat_map(model, images, 1), expected)
 
 
 def test_gradients_that_wait_for_the_optimizer_are_kept():

@@ -10,12 +10,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.stats import entropy
 from sklearn.metrics import confusion_matrix, log_loss
+from torch import nn
 
 import helpers.interpret
+import helpers.learner
+from helpers.data import ImageData
 from helpers.interpret import MEASURES, PICKS, Confusion, Interpretation, clustered_order
 from helpers.items import Item
+from helpers.models import Classifier, Normalize, make_head
 from helpers.predict import Predictions
 
 
@@ -175,6 +180,15 @@ def test_captions_say_what_was_picked():
     assert nearest.caption == "Most uncertain first: 1 of 2, by the probability nearest to 1 / 2."
 
 
+def test_picks_print_as_a_list():
+    preds = preds_of([[0.9, 0.1], [0.6, 0.4]], [-1, 1])
+    assert repr(Interpretation(preds).pick("most_uncertain")) == (
+        "Most uncertain first: 2 of 2, by the smallest lead of the likeliest class over the second.\n"
+        "0001.png: class 1, called class 0 with p = 0.600\n"
+        "0000.png: no label, called class 0 with p = 0.900"
+    )
+
+
 def test_unknown_words_are_answered_with_the_meant_one():
     interp = Interpretation(random_preds(5, 2))
     with pytest.raises(ValueError, match=r"pick\(\) does not know 'most_corect'; did you mean 'most_correct'"):
@@ -208,7 +222,8 @@ def ask_everything(interp):
     interp.confusion_matrix(), interp.most_confused(), interp.top_losses(4), str(interp.report())
     for which in PICKS:
         for measure in MEASURES:
-            interp.pick(which, measure=measure), interp.pick(which, of_class="class 0", measure=measure)
+            interp.pick(which, measure=measure)
+            interp.pick(which, of_class=interp.preds.vocab[0], measure=measure)
 
 
 def test_one_prediction_answers_everything():
@@ -218,6 +233,28 @@ def test_one_prediction_answers_everything():
     learn.calls.clear()
     ask_everything(Interpretation.from_learner(learn, "train", tta=4))
     assert learn.calls == [("tta", 4, "train")]
+
+
+def test_a_real_model_sees_every_picture_once(tmp_path, monkeypatch):
+    for i, name in enumerate(
+        ("train/a/0", "train/b/1", "valid/a/2", "valid/a/3", "valid/b/4", "valid/b/5", "valid/b/6")
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (32, 32), 30 * i).save(tmp_path / f"{name}.png")
+    model = Classifier(
+        Normalize([0.5] * 3, [0.5] * 3), nn.Sequential(nn.Conv2d(3, 4, 8, 8)), make_head(8, 2), maps=True
+    )
+    monkeypatch.setattr(helpers.learner, "build_classifier", lambda *args, **options: model)
+    learn = helpers.learner.Learner.pretrained(ImageData.from_folders(tmp_path, size=32, batch_size=2))
+    seen = []
+    model.head.register_forward_hook(lambda head, inputs, output: seen.append(len(output)))
+    interp = Interpretation.from_learner(learn)
+    ask_everything(interp)
+    assert sum(seen) == len(interp.preds.items) == 5
+    assert interp.preds.part == "valid"
+    assert interp.heat_maps(interp.pick("random_incorrect").indices).shape[1:] == (32, 32)
+    views = Interpretation.from_learner(learn, "train", tta=2)
+    assert [item.name for item in views.preds.items] == ["train/a/0.png", "train/b/1.png"]
 
 
 def test_questions_do_not_change_the_record():

@@ -36,7 +36,9 @@ def test_planted_errors_are_found_with_the_right_suggestion(planted):
         assert error.given == items[error.row].label
         assert error.suggested == NAMES[truth[error.row]]
     assert [error.score for error in errors] == sorted(error.score for error in errors)
+    threads = torch.get_num_threads()
     assert errors == find_label_errors(items, features)
+    assert torch.get_num_threads() == threads
 
 
 def test_probabilities_come_from_models_that_did_not_see_the_picture(planted):

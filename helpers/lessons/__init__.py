@@ -11,6 +11,6 @@ Each tool is a module to run, `python -m helpers.lessons.NAME --help` says how:
 | `slides` | `make slides` | the cells tagged as slides, as reveal.js pages that open without a network |
 | `links` | `make links` | says which links of the notebooks and texts lead nowhere |
 
-They share `files` (find, read, write, normalise), `execution` (one notebook on a fresh kernel, measured) and
-`pages` (cells to HTML).
+They share `files` (find, read, write, normalise), `execution` (one notebook on a fresh kernel, measured), `copies`
+(what a learner gets) and `pages` (cells to HTML).
 """

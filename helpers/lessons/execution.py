@@ -1,5 +1,6 @@
 """Run one notebook on a fresh kernel, watch its memory, and say precisely where it failed."""
 
+import asyncio
 import os
 import re
 import tempfile
@@ -29,9 +30,7 @@ class Failure:
     def __str__(self) -> str:
         lines = self.source.strip().splitlines()
         shown = [f"    | {line}" for line in lines[:6] + ["..."] * (len(lines) > 6)]
-        return "\n".join(
-            [f"code cell [{self.cell}]:", *shown, *(f"    {line}" for line in self.error.splitlines())]
-        )
+        return "\n".join([f"code cell [{self.cell}]:", *shown, *(f"    {line}" for line in self.error.splitlines())])
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def _run_to_the_end(client: NotebookClient, at: list) -> Failure | None:
     """Execute all cells; None, or what went wrong in the cell that `at` names by then."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         try:
-            client.execute(env=kernel_environment(profile))
+            asyncio.run(client.async_execute(env=kernel_environment(profile)))
         except CellExecutionError as error:
             return Failure(*at, _reason(error))
         except CellTimeoutError:

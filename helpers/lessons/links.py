@@ -84,9 +84,7 @@ def _unreachable(address: str) -> str | None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="helpers.lessons.links", description="Find links that lead nowhere."
-    )
+    parser = argparse.ArgumentParser(prog="helpers.lessons.links", description="Find links that lead nowhere.")
     parser.add_argument("--online", action="store_true", help="also try addresses on the web")
     parser.add_argument("--root", type=Path, default=ROOT, help="the repository")
     chosen = parser.parse_args(arguments)

@@ -39,7 +39,7 @@ def _mathml(formula: str, display: str) -> str:
         return f"<code>{html.escape(formula)}</code>"
 
 
-def markdown(cell: NotebookNode, folder: Path) -> str:
+def markdown(cell: NotebookNode, folder: Path, lessons: str = "") -> str:
     """A text cell; pictures that lie in `folder` are put into the page."""
     renderer = MathRenderer(
         escape=False,
@@ -48,7 +48,7 @@ def markdown(cell: NotebookNode, folder: Path) -> str:
         attachments=cell.get("attachments", {}),
         anchor_link_text="¶",
     )
-    return self_contained(MarkdownWithMath(renderer=renderer).render(cell.source))
+    return self_contained(MarkdownWithMath(renderer=renderer).render(cell.source), lessons)
 
 
 def code(cell: NotebookNode) -> str:
@@ -78,8 +78,11 @@ def _output(output: NotebookNode) -> str:
     return f"<pre>{ansi2html(said)}</pre>"
 
 
-def self_contained(fragment: str) -> str:
-    """The fragment without what would load or run: scripts go, a remote picture becomes a link to it."""
+def self_contained(fragment: str, lessons: str = "") -> str:
+    """The fragment without what would load or run: scripts go, a remote picture becomes a link to it.
+
+    Links to notebooks and texts become links to their pages, which lie in the folder `lessons` from here.
+    """
     soup = BeautifulSoup(fragment, "html.parser")
     for element in soup.select(EXECUTABLE):
         element.decompose()
@@ -92,7 +95,7 @@ def self_contained(fragment: str) -> str:
         link.string = f"picture: {element.get('alt') or element['src']}"
         element.replace_with(link)
     for element in soup.find_all("a", href=re.compile(r"^[^:/]+\.(ipynb|md)(#.*)?$")):
-        element["href"] = re.sub(r"\.(ipynb|md)(?=#|$)", ".html", element["href"])
+        element["href"] = lessons + re.sub(r"\.(ipynb|md)(?=#|$)", ".html", element["href"])
     return str(soup)
 
 

@@ -64,14 +64,10 @@ class ProgressLine:
             self.stream.flush()
 
     def end(self, outcome: Outcome) -> None:
-        ran = (
-            f"{outcome.cells} cells" if outcome.failure is None else f"stopped at cell {outcome.failure.cell}"
-        )
+        ran = f"{outcome.cells} cells" if outcome.failure is None else f"stopped at cell {outcome.failure.cell}"
         start = "\r\x1b[K" if self.live else ""
         memory = f"{outcome.peak_bytes / 2**30:.1f} GiB"
-        print(
-            f"{start}{self.name:<24} {ran}, {outcome.seconds:.0f} s, {memory}", file=self.stream, flush=True
-        )
+        print(f"{start}{self.name:<24} {ran}, {outcome.seconds:.0f} s, {memory}", file=self.stream, flush=True)
 
 
 def run_all(paths: list[Path], folder: Path, *, cell_timeout_s: int = CELL_TIMEOUT_S) -> list[Row]:
@@ -108,28 +104,24 @@ def markdown_table(rows: list[Row]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row.cells())} |" for row in rows)])
 
 
-def write_between_marks(path: Path, text: str) -> None:
-    """Put `text` between the two comments in `path` that stand for it."""
+def around_marks(path: Path) -> tuple[str, str]:
+    """What stands before and after the table in `path`: up to the first mark, and from the second one on."""
     before, first, rest = path.read_text(encoding="utf-8").partition(MARKS[0])
     _, last, after = rest.partition(MARKS[1])
     if not (first and last):
-        raise ValueError(f"{path} has no lines {MARKS[0]} and {MARKS[1]} to write the table between")
-    with write_atomically(path) as temporary:
-        temporary.write_text(f"{before}{first}\n{text}\n{last}{after}", encoding="utf-8")
+        raise FileNotFoundError(f"{path} has no lines {MARKS[0]} and {MARKS[1]} to write the table between")
+    return before + first, last + after
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="helpers.lessons.run", description="Execute copies of the notebooks."
-    )
+    parser = argparse.ArgumentParser(prog="helpers.lessons.run", description="Execute copies of the notebooks.")
     parser.add_argument("names", nargs="*", help="only these, e.g. 03 or 03_augmentation")
     parser.add_argument("--folder", type=Path, default=NOTEBOOKS, help="where the notebooks are (e.g. work)")
     parser.add_argument("--cell-timeout", type=int, default=CELL_TIMEOUT_S, metavar="SECONDS")
-    parser.add_argument(
-        "--table", type=Path, metavar="FILE", help="also write the table into this Markdown file"
-    )
+    parser.add_argument("--table", type=Path, metavar="FILE", help="also write the table into this Markdown file")
     chosen = parser.parse_args(arguments)
     paths = find_notebooks(chosen.names, chosen.folder)
+    start, end = around_marks(chosen.table) if chosen.table else ("", "")
     runs = data_setup.home() / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=runs))
@@ -141,7 +133,8 @@ def main(arguments: list[str] | None = None) -> int:
             shutil.rmtree(folder, ignore_errors=True)
     print(f"\n{table(rows)}")
     if chosen.table:
-        write_between_marks(chosen.table, markdown_table(rows))
+        with write_atomically(chosen.table) as temporary:
+            temporary.write_text(f"{start}\n{markdown_table(rows)}\n{end}", encoding="utf-8")
     failed = [row.name for row in rows if row.outcome.failure]
     print(f"\n{len(rows) - len(failed)} of {len(rows)} notebooks ran to their end")
     if failed:

@@ -16,6 +16,7 @@ from bs4 import BeautifulSoup, Tag
 from nbformat import NotebookNode
 
 from helpers.lessons import pages
+from helpers.lessons.copies import is_solution
 from helpers.lessons.files import NOTEBOOKS, ROOT, find_notebooks, read_notebook, title, told
 from helpers.runtime import write_atomically
 
@@ -30,7 +31,9 @@ def body_of(notebook: NotebookNode, folder: Path) -> str:
         if cell.cell_type == "markdown":
             parts.append(pages.markdown(cell, folder))
         elif cell.cell_type == "code":
-            parts += [pages.code(cell), pages.outputs(cell)]
+            parts.append(pages.code(cell) + pages.outputs(cell))
+        if is_solution(cell):
+            parts[-1] = f"<details><summary>Solution</summary>\n{parts[-1]}\n</details>"
     return "\n".join(parts)
 
 
@@ -40,9 +43,9 @@ def entries(body: str, page: str, lesson: str) -> Iterator[dict[str, str]]:
     for element in BeautifulSoup(body, "html.parser").children:
         if isinstance(element, Tag) and element.name in LEVELS:
             yield from _entry(page, lesson, heading, anchor, words)
-            heading = element.get_text(" ").replace("¶", "").strip()
+            heading = element.get_text().replace("¶", "").strip()
             anchor, words = element.get("id", ""), []
-        elif text := element.get_text(" ").strip():
+        elif text := element.get_text().strip():
             words.append(text)
     yield from _entry(page, lesson, heading, anchor, words)
 
@@ -79,9 +82,7 @@ def navigation(names: list[str], at: int) -> str:
 
 def contents(titles: dict[str, str], found: list[dict[str, str]]) -> str:
     """index.html."""
-    items = "\n".join(
-        f'<li><a href="{name}.html">{html.escape(title)}</a></li>' for name, title in titles.items()
-    )
+    items = "\n".join(f'<li><a href="{name}.html">{html.escape(title)}</a></li>' for name, title in titles.items())
     body = f"""<main>
 <h1>Image classification, lesson by lesson</h1>
 <p><label for="search">Search in all lessons</label> <input id="search" type="search" autocomplete="off"></p>
@@ -93,9 +94,7 @@ def contents(titles: dict[str, str], found: list[dict[str, str]]) -> str:
 </ul>
 </main>"""
     known = json.dumps(found, ensure_ascii=False).replace("</", "<\\/")
-    return pages.page(
-        "Image classification, lesson by lesson", body, script=f"const ENTRIES = {known};\n{SEARCH}"
-    )
+    return pages.page("Image classification, lesson by lesson", body, script=f"const ENTRIES = {known};\n{SEARCH}")
 
 
 def build(folder: Path, site: Path) -> list[Path]:
@@ -119,12 +118,8 @@ def build(folder: Path, site: Path) -> list[Path]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="helpers.lessons.site", description="Write the lessons as web pages."
-    )
-    parser.add_argument(
-        "--from", dest="lessons", type=Path, default=NOTEBOOKS, help="where the notebooks are"
-    )
+    parser = argparse.ArgumentParser(prog="helpers.lessons.site", description="Write the lessons as web pages.")
+    parser.add_argument("--from", dest="lessons", type=Path, default=NOTEBOOKS, help="where the notebooks are")
     parser.add_argument("--folder", type=Path, default=ROOT / "site", help="where the pages go")
     chosen = parser.parse_args(arguments)
     written = build(chosen.lessons, chosen.folder)

@@ -26,6 +26,14 @@ HEAD = f"""<link rel="stylesheet" href="reveal/dist/reveal.css">
 <style>
 {STYLE}
 </style>"""
+PARTS = [  # of reveal.js; its other themes load fonts from the web
+    "LICENSE",
+    "dist/reveal.js",
+    "dist/reveal.css",
+    "dist/theme/white.css",
+    "dist/theme/fonts/source-sans-pro",
+    "plugin/notes/notes.js",
+]
 SCRIPTS = """<script src="reveal/dist/reveal.js"></script>
 <script src="reveal/plugin/notes/notes.js"></script>"""
 START = """Reveal.initialize({hash: true, slideNumber: "c/t", transition: "none", width: 1200, height: 750,
@@ -44,7 +52,7 @@ def reveal_folder() -> Path:
 def content(cell: NotebookNode, folder: Path) -> str:
     """What one cell puts on its slide."""
     if cell.cell_type == "markdown":
-        return pages.markdown(cell, folder)
+        return pages.markdown(cell, folder, lessons="../")
     shown = "" if "hide-input" in tags(cell) else pages.code(cell)
     return shown + pages.outputs(cell)
 
@@ -80,15 +88,13 @@ def build(folder: Path, site: Path) -> list[Path]:
             continue
         name = title(notebook, path.stem)
         body = f'<div class="reveal"><div class="slides">\n{sections}\n</div></div>'
-        documents[site / f"{path.stem}.html"] = pages.page(
-            name, f"{body}\n{SCRIPTS}", script=START, head=HEAD
-        )
+        documents[site / f"{path.stem}.html"] = pages.page(name, f"{body}\n{SCRIPTS}", script=START, head=HEAD)
         links.append(f'<li><a href="{path.stem}.html">{html.escape(name)}</a></li>')
     keys = "<p>Arrow keys move, S opens the speaker's notes, O an overview.</p>"
     body = f"<main>\n<h1>Slides</h1>\n{keys}\n<ul>\n{chr(10).join(links)}\n</ul>\n</main>"
     documents[site / "index.html"] = pages.page("Slides", body)
     shutil.rmtree(site, ignore_errors=True)
-    for part in ("dist", "plugin/notes", "LICENSE"):
+    for part in PARTS:
         source, target = reveal / part, site / "reveal" / part
         target.parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if source.is_dir() else shutil.copyfile
@@ -100,12 +106,8 @@ def build(folder: Path, site: Path) -> list[Path]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="helpers.lessons.slides", description="Write slides from tagged cells."
-    )
-    parser.add_argument(
-        "--from", dest="lessons", type=Path, default=NOTEBOOKS, help="where the notebooks are"
-    )
+    parser = argparse.ArgumentParser(prog="helpers.lessons.slides", description="Write slides from tagged cells.")
+    parser.add_argument("--from", dest="lessons", type=Path, default=NOTEBOOKS, help="where the notebooks are")
     parser.add_argument("--folder", type=Path, default=ROOT / "site" / "slides", help="where the slides go")
     chosen = parser.parse_args(arguments)
     written = build(chosen.lessons, chosen.folder)

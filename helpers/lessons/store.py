@@ -45,9 +45,7 @@ def store(notebook: NotebookNode, path: Path, *, cell_timeout_s: int = CELL_TIME
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="helpers.lessons.store", description="Execute and store notebooks.")
     parser.add_argument("names", nargs="*", help="only these, e.g. 03 or notebooks/03_augmentation.ipynb")
-    parser.add_argument(
-        "--from", dest="drafts", nargs="+", type=Path, metavar="FILE.py", help="(re)create from text"
-    )
+    parser.add_argument("--from", dest="drafts", nargs="+", type=Path, metavar="FILE.py", help="(re)create from text")
     parser.add_argument("--to-text", metavar="NAME", help="print one notebook as text and stop")
     parser.add_argument("--folder", type=Path, default=NOTEBOOKS, help="where the notebooks are")
     parser.add_argument("--cell-timeout", type=int, default=CELL_TIMEOUT_S, metavar="SECONDS")
@@ -63,9 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         jobs = [(path, path) for path in find_notebooks(chosen.names, chosen.folder)]
     done = []
     for source, target in jobs:
-        notebook = (
-            read_notebook(source) if source == target else from_text(source.read_text(encoding="utf-8"))
-        )
+        notebook = read_notebook(source) if source == target else from_text(source.read_text(encoding="utf-8"))
         done.append(store(notebook, target, cell_timeout_s=chosen.cell_timeout))
     return 0 if all(done) else 1
 

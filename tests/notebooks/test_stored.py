@@ -13,8 +13,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from nbval.plugin import comment_markers, find_comment_markers, find_metadata_tags
 
 from helpers.lessons import links
+from helpers.lessons.copies import clean_copy, learner_copy
 from helpers.lessons.files import NOTEBOOKS, ROOT, code_cells, headings, normalise, read_notebook, tags
-from helpers.lessons.work import clean_copy, learner_copy
 
 MAX_BYTES = 1_500_000
 MIN_COMPARED_OUTPUTS = 10

@@ -1,0 +1,51 @@
+"""The course's own data and the models that one lesson hands to the next."""
+
+import data_setup
+from helpers.augment import top_down
+from helpers.data import ImageData
+from helpers.learner import Learner
+
+BATCH_SIZE = 32
+# Cells have no up, and a straight edge: all eight symmetries, hardly any rotation, no perspective.
+COURSE_AUGMENT = top_down(max_rotate_deg=3.0, max_zoom=1.0, min_scale=0.85, max_lighting=0.1)
+HANDED_ON = ("03_head", "04_tuned", "05_resized", "06_final")  # by which lesson, and what it is
+
+
+def course_data(size: int = 128) -> ImageData:
+    """The solar cells as every lesson uses them: 1,968 to train on, 656 to judge by, augmented."""
+    return ImageData.from_folders(data_setup.prepare(), size=size, augment=COURSE_AUGMENT, batch_size=BATCH_SIZE)
+
+
+def hand_on(learn: Learner, stage: str) -> None:
+    """Keep the model for later lessons. Raises ValueError for a stage the course does not have."""
+    learn.save(_file_of(stage))
+    print(f"kept as {stage}: a later lesson can start from it")
+
+
+def start_from(stage: str, *, size: int = 128) -> Learner:
+    """The model an earlier lesson handed on. If that lesson was not run here, a substitute is trained in about a minute."""
+    learn = Learner.pretrained(course_data(size))
+    name = _file_of(stage)
+    if (learn.path / f"{name}.safetensors").is_file():
+        learn.load(name)
+        print(f"{stage}: the model you trained in lesson {stage[:2]}")
+    else:
+        print(f"{stage}: lesson {stage[:2]} has not been run here, so a substitute is trained; give it a minute")
+        _substitute(learn, stage)
+    return learn
+
+
+def _substitute(learn: Learner, stage: str) -> None:
+    """A head on kept activations of augmented pictures; from lesson 04 on the later half of the body, too."""
+    learn.precompute_copies(2)
+    learn.fit_one_cycle(4, 3e-3)
+    if stage != "03_head":
+        learn.freeze_to(1)
+        learn.fit_one_cycle(2, [1e-3, 1e-3, 2e-3])
+    learn.copies = 0
+
+
+def _file_of(stage: str) -> str:
+    if stage not in HANDED_ON:
+        raise ValueError(f"the lessons hand on {', '.join(HANDED_ON)}; got {stage!r}")
+    return f"course-{stage}"

@@ -1,0 +1,87 @@
+"""The lessons' web pages and slides in a real browser: they open without a network, search and move."""
+
+import shutil
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from playwright.sync_api import sync_playwright
+
+from helpers.lessons import site, slides
+from helpers.lessons.files import normalise, write_notebook
+
+pytestmark = pytest.mark.browser
+
+
+def cell(source, kind, **more):
+    make = new_code_cell if more else new_markdown_cell
+    return make(source, metadata={"slideshow": {"slide_type": kind}}, **more)
+
+
+@pytest.fixture
+def pages(tmp_path):
+    """A folder with the pages and slides of two small lessons."""
+    printed = [new_output("stream", name="stdout", text="656 pictures\n")]
+    first = [
+        cell("# 01 Rates\nThe loss is $-\\log p$.", "slide"),
+        cell("## Restarts\nWarm restarts find *flat* valleys.", "subslide"),
+        cell("print(656, 'pictures')", "slide", outputs=printed, execution_count=1),
+        cell("Speak slowly.", "notes"),
+    ]
+    for name, cells in {"01_rates": first, "02_more": [new_markdown_cell("# 02 More\nNothing here.")]}.items():
+        write_notebook(tmp_path / f"lessons/{name}.ipynb", normalise(new_notebook(cells=cells)))
+    site.build(tmp_path / "lessons", tmp_path / "site")
+    slides.build(tmp_path / "lessons", tmp_path / "site/slides")
+    return tmp_path / "site"
+
+
+@pytest.fixture
+def page():
+    """A browser page; at the end, nothing but local files was asked for and no script has failed."""
+    chromium = shutil.which("chromium")
+    if not chromium:
+        pytest.skip("there is no chromium on this machine")
+    asked, failed = [], []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1200, "height": 800})
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: failed.append(str(error)))
+        page.on("requestfailed", lambda request: failed.append(request.url))
+        yield page
+        browser.close()
+    assert [address for address in asked if not address.startswith(("file:", "data:"))] == []
+    assert failed == []
+
+
+def test_the_contents_page_finds_a_word_in_a_lesson(pages, page):
+    page.goto((pages / "index.html").as_uri())
+    page.get_by_label("Search in all lessons").fill("valleys restarts")
+    assert page.inner_text("#said") == "1 section found"
+    page.get_by_role("link", name="01 Rates: Restarts").click()
+    assert page.url.endswith("01_rates.html#Restarts")
+    assert page.get_by_role("heading", name="Restarts").is_visible()
+    assert page.locator("math").count() == 1
+    page.get_by_role("link", name="Next: 02_more").first.click()
+    assert page.title() == "02 More"
+
+
+def test_a_word_that_is_nowhere_is_told(pages, page):
+    page.goto((pages / "index.html").as_uri())
+    page.get_by_label("Search in all lessons").fill("valleys unicorn")
+    assert page.inner_text("#said") == "0 sections found"
+
+
+def test_slides_move_with_the_arrow_keys(pages, page):
+    page.goto((pages / "slides/index.html").as_uri())
+    page.get_by_role("link", name="01 Rates").click()
+    page.wait_for_selector(".reveal.ready")
+    assert page.locator("section.present h1").is_visible()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_url("**#/0/1")
+    assert page.get_by_role("heading", name="Restarts").is_visible()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**#/1")
+    assert page.locator("section.present pre", has_text="656 pictures").last.is_visible()
+    assert not page.locator("aside", has_text="Speak slowly.").is_visible()
+    inside = "e => e.scrollHeight <= 750 && e.getBoundingClientRect().right <= innerWidth + 1"
+    assert page.locator("section.present").last.evaluate(inside)
