@@ -20,7 +20,8 @@ course: data ## run every notebook in order (copies; your files stay as they are
 	@$(PY) -m helpers.lessons.run
 
 lab: data ## open the notebooks in JupyterLab (your own copies, once `make work` has made them)
-	@$(VENV)/bin/jupyter-lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/$(OPEN)
+	@$(VENV)/bin/jupyter-lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/$(OPEN) \
+	  $$(test "$$(id -u)" != 0 || echo --allow-root)
 
 work: $(READY) ## write your own copies into work/ (STYLE=clean: without prose; RESET=03: that one anew)
 	@$(PY) -m helpers.lessons.work $(if $(STYLE),--style $(STYLE)) $(if $(RESET),--reset $(RESET))
@@ -53,7 +54,7 @@ lint: $(READY) ## ruff: rules and format
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
 spelling: $(READY) ## common misspellings in texts, code and notebooks
-	@$(PY) -m codespell_lib && $(PY) -m codespell_lib --skip "" --ignore-regex "[A-Za-z0-9+/=]{40,}" notebooks
+	@$(PY) -m codespell_lib --skip "*.ipynb" && $(PY) -m codespell_lib --ignore-regex "[A-Za-z0-9+/=]{40,}" notebooks
 
 links: $(READY) ## links of notebooks and texts that lead nowhere (ONLINE=1 tries those on the web, too)
 	@$(PY) -m helpers.lessons.links $(if $(ONLINE),--online)
@@ -83,6 +84,7 @@ clean: ## remove what can be made again (your work/, data and environment stay)
 # --- the environment --------------------------------------------------------------------------------------------------
 
 setup: $(READY) ## only make the environment (PYTHON=python3.12 chooses one)
+	@echo "the environment in $(VENV) is ready"
 
 data: $(READY)
 	@$(PY) -m data_setup

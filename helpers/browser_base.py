@@ -45,7 +45,7 @@ class Browser(Face):
         self.filters = self._make_filters(sort)
         self._make_controls()
         self._make_tiles(page_size)
-        self.panel = SafeText()
+        self.panel = SafeText(layout={"flex": "0 1 470px", "display": "none"})
         self.status = SafeText()
         self.status.add_class("course-status")
         page = widgets.HBox([self.grid, self.panel], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
@@ -177,7 +177,7 @@ class Browser(Face):
                 "border": NOT_SELECTED,
             }
             tile.add_class("course-tile")
-        self.grid = widgets.HBox(layout={"flex_flow": "row wrap", "flex": "1 1 400px", "align_items": "stretch"})
+        self.grid = widgets.HBox(layout={"flex_flow": "row wrap", "flex": "1 1 380px", "align_items": "stretch"})
         self.grid.add_class("course-page")
 
     # --- what the controls do ---------------------------------------------------------------------------
@@ -331,6 +331,7 @@ class Browser(Face):
     def _refresh_panel(self) -> None:
         """The closer look follows the selection."""
         current = self.current
+        self.panel.layout.display = "none" if not self._view or current is None else None
         if not self._view or current is None:
             self.panel.value = fill("")
             return

@@ -1,5 +1,6 @@
 """A pretrained body, a pooling step and a new head: `Classifier`, its layer groups, what is frozen and what trains."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.error import URLError
@@ -134,7 +135,8 @@ def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
 # Bodies --------------------------------------------------------------------------------------------------------
 
 STACKS = ("features", "blocks", "stages", "layers", "trunk_output")  # children that hold the stages themselves
-ENDINGS = ("pool", "fc", "head", "classifier", "flatten", "drop")  # from here on a network classifies
+# From a child of this name on, a network classifies ("conv_head" and "maxpool" do not).
+ENDING = re.compile(r"(avg|global_?)pool|pool|fc(_norm)?|heads?(_drop)?|classifier|flatten|drop(out)?")
 
 
 @did_you_mean
@@ -243,11 +245,7 @@ def _stages(network: nn.Module) -> list[nn.Module]:
             continue
         if name in STACKS:
             stages += child.children()
-        elif (
-            any(ending in name for ending in ENDINGS)
-            and "maxpool" not in name
-            and not name.startswith(("pool", "pos", "patch"))
-        ):
+        elif ENDING.fullmatch(name):
             break
         else:
             stages.append(child)

@@ -12,7 +12,7 @@ from helpers.review import Review, Row
 from helpers.safe_html import Html, counted, fill, join
 from helpers.thumbnails import picture
 
-TILE_PX, ZOOM_PX, COMPARE_PX, NEAR_PX, STATIC_PX = 150, 400, 240, 110, 96
+TILE_PX, ZOOM_PX, COMPARE_PX, NEAR_PX, STATIC_PX = 150, 400, 210, 100, 96
 STATIC_TILES, STATIC_CHARS = 24, 110_000  # the static face shows no more pictures than this
 SIGNS = {"relabel": "✎", "right": "✓", "unsure": "?", "remove": "✕"}
 
@@ -113,7 +113,7 @@ def gallery(review: Review, sentence: str) -> Html:
 def _named(row: Row, mark: Mark | None, side_px: int) -> Html:
     return fill(
         '<div style="width:{width}px;line-height:1.3">{tile}<small>{name}</small></div>',
-        width=side_px + 20,
+        width=max(side_px, 130) + 10,  # room for the words
         tile=tile(row, mark, side_px),
         name=breakable(row.name),
     )

@@ -111,11 +111,12 @@ def split_by_group(
         (test if _is_test(item) else groups[group_of(item)]).append(item.name)
     wanted = valid_frac * sum(map(len, groups.values()))
     judging, valid = [], []
-    for group in sorted(groups, key=lambda group: seed_for(seed, group)):
+    order = sorted(groups, key=lambda group: seed_for(seed, group))
+    for group in order:
         if len(valid) + len(groups[group]) / 2 <= wanted:  # nearer to `wanted` with it than without it
             judging.append(group)
             valid += groups[group]
-    judging = judging or sorted(groups, key=lambda group: len(groups[group]))[:1]
+    judging = judging or sorted(order, key=lambda group: len(groups[group]))[:1]
     if len(judging) == len(groups):
         judging.pop()
     sides = {True: [], False: []}

@@ -146,7 +146,9 @@ def test_a_click_on_a_name_selects_and_the_closer_look_follows(browser, preds):
         assert f"Selected: {row.name}" in browser.status.value
         assert f"<td>&emsp;{row.loss:.3f}</td>" in browser.panel.value
         assert alts(browser.panel.value) == [alts(browser.pictures[place].value)[0]]
+    assert browser.panel.layout.display is None
     browser.close_view.click()
+    assert browser.panel.layout.display == "none"
     assert browser.panel.value == ""
 
 

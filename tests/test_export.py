@@ -1,0 +1,320 @@
+"""The exported folder: it answers as the model does, needs nothing of ours, and is whole or not there."""
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+from helpers import export as exporting
+from helpers.data import ImageData
+from helpers.export import FILES, export, load_exported, model_card, versions
+from helpers.items import label_by_folder, relabel
+from helpers.learner import Learner
+
+TO_PREDICTOR = 1e-3  # probability of predict.py against learn.predict_one in float32
+EVIL = "<img src=x onerror=alert(1)>|`*_"
+
+
+def scene(width, height, seed):
+    """A picture in which up, left and scale can be told apart: float (height, width, 3) in 0..255."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / max(width, height)
+    waves = np.sin(rng.uniform(5, 60, (3, 1, 1)) * x + rng.uniform(5, 60, (3, 1, 1)) * y**2)
+    return (127 + 90 * waves + 60 * (x - y)).clip(0, 255).transpose(1, 2, 0)
+
+
+def strange_pictures(folder):
+    """One file of every kind that the course reads in its own way."""
+    folder.mkdir()
+    colour = Image.fromarray(scene(91, 60, 1).astype(np.uint8))
+    deep = Image.fromarray((scene(64, 83, 2)[..., 0] * 257).astype(np.uint16))
+    seen_through = colour.convert("RGBA")
+    seen_through.putalpha(Image.fromarray(scene(91, 60, 3)[..., 0].astype(np.uint8)))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    colour.save(folder / "wide.png")
+    colour.rotate(90, expand=True).save(folder / "high.webp", lossless=True)
+    colour.save(folder / "turned.jpg", exif=turned)
+    colour.convert("L").convert("RGB").save(folder / "grey.jpg")
+    colour.convert("P").save(folder / "palette.gif")
+    deep.save(folder / "deep.png")
+    seen_through.save(folder / "seen_through.png")
+    Image.fromarray(scene(300, 31, 4).astype(np.uint8)).save(folder / "strip.bmp")
+    Image.fromarray(scene(7, 9, 5).astype(np.uint8)).save(folder / "tiny.png")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(learner, its exported folder, what the export printed); one class has a name that would like to be a tag."""
+    home = tmp_path_factory.mktemp("export")
+    for label in ("dark", "light"):
+        (home / "set" / label).mkdir(parents=True)
+        for number in range(12):
+            pixels = scene(50, 40, f"{label}{number}".encode()[-3]) * (0.4 if label == "dark" else 1)
+            Image.fromarray(pixels.astype(np.uint8)).save(home / "set" / label / f"{label}{number:02}.png")
+    manifest = {"title": "Two <lights>", "licence": "CC0", "citation": "Nobody, 1901", "warning": "All are *drawn*."}
+    (home / "set" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_DATA", str(home / "data"))
+        items = label_by_folder(home / "set")
+        items = relabel(items, {item.name: EVIL for item in items if item.label == "dark"})
+        learn = Learner.pretrained(ImageData.from_items(items, size=32, batch_size=8), "test_resnet", pretrained=False)
+        learn.to_fp32()
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            folder = export(learn, home / "model", note="The labels are ours.")
+        yield learn, folder, printed.getvalue()
+
+
+@pytest.fixture
+def kept_onnx(made, monkeypatch):
+    """torch.onnx.export takes seconds: later exports get the file of the first one."""
+
+    def write(model, args, file, **options):
+        shutil.copy(made[1] / "model.onnx", file)
+
+    monkeypatch.setattr(torch.onnx, "export", write)
+
+
+def test_the_folder_is_complete_and_making_it_was_quiet(made):
+    _, folder, printed = made
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert printed == ""
+    assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".model")] == []
+
+
+@pytest.mark.parametrize("n", [1, 3, 24])
+def test_onnx_agrees_with_the_model_for_any_number_of_pictures(made, n):
+    learn, folder, _ = made
+    images = learn.data.eval_images(range(n))
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    found = session.run(["probabilities"], {"images": images.numpy()})[0]
+    with torch.no_grad():
+        expected = learn.model.eval()(images).softmax(dim=1).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.ptp(found[:, 0]) > 0.01 or n == 1  # else agreement would mean nothing
+
+
+ALONE = """
+import json, runpy, sys
+folder, *pictures = sys.argv[1:]
+predict = runpy.run_path(folder + "/predict.py")["predict"]
+answers = {picture: predict(picture).tolist() for picture in pictures}
+mine = {"torch", "timm", "torchvision", "helpers", "data_setup", "matplotlib", "scipy"}
+print(json.dumps([answers, sorted(mine & set(sys.modules))]))
+"""
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+@pytest.mark.parametrize("method", ["crop", "pad", "squish"])
+def test_the_predictor_alone_agrees_with_the_learner(made, tmp_path, method):
+    learn, folder, _ = made
+    copy = shutil.copytree(folder, tmp_path / "sent to a friend")
+    about = json.loads((copy / "model.json").read_text(encoding="utf-8"))
+    (copy / "model.json").write_text(json.dumps(about | {"method": method, "presize_px": 44}), encoding="utf-8")
+    pictures = strange_pictures(tmp_path / "pictures")
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", ALONE, str(copy), *map(str, pictures)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    answers, ours_loaded = json.loads(done.stdout)
+    assert ours_loaded == []
+    other = ImageData(learn.data.items, learn.data.split, size=32, presize_px=44, method=method)
+    asked = Learner(other, learn.model, "test_resnet", learn.options).to_fp32()
+    for picture in pictures:
+        expected = [asked.predict_one(picture).probs[name] for name in about["classes"]]
+        np.testing.assert_allclose(answers[str(picture)], expected, atol=TO_PREDICTOR, err_msg=picture.name)
+
+
+def test_the_predictor_prints_label_and_probability(made):
+    learn, folder, _ = made
+    picture = learn.data.items[0].path
+    done = subprocess.run([sys.executable, folder / "predict.py", picture], capture_output=True, text=True)
+    answer = learn.predict_one(picture)
+    assert done.stdout == f"{picture}: {answer.label} {answer.probability:.3f}\n"
+    asked_nothing = subprocess.run([sys.executable, folder / "predict.py"], capture_output=True, text=True)
+    assert "python predict.py PICTURE" in asked_nothing.stderr
+    assert asked_nothing.returncode == 1
+
+
+def test_loading_gives_the_same_model_without_a_learner(made):
+    learn, folder, _ = made
+    model, about = load_exported(folder)
+    images = learn.data.eval_images(range(5))
+    with torch.no_grad():
+        torch.testing.assert_close(model(images), learn.model.eval()(images))
+    assert about["classes"] == list(learn.data.vocab)
+    assert about["split"] == learn.data.split.digest()
+    assert about["metrics"]["accuracy"]["n"] == 6
+    assert about["metrics"]["accuracy"]["estimate"] == pytest.approx(learn.get_preds().accuracy())
+    assert about["versions"] == versions()
+
+
+class Trap:
+    def __reduce__(self):
+        return os.mkdir, ("the-trap-has-snapped",)
+
+
+def test_loading_runs_no_code_and_notices_other_weights(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = shutil.copytree(made[1], tmp_path / "copy")
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ValueError, match="is not the file that model.json describes"):
+        load_exported(folder)
+    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    about["sha256"]["model.safetensors"] = exporting._sha256(folder / "model.safetensors")
+    (folder / "model.json").write_text(json.dumps(about), encoding="utf-8")
+    with pytest.raises(ValueError, match="damaged"):
+        load_exported(folder)
+    assert not (tmp_path / "the-trap-has-snapped").exists()
+    (folder / "model.json").write_text("[]")
+    with pytest.raises(ValueError, match="is not an exported classifier"):
+        load_exported(folder)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        load_exported(tmp_path / "nowhere")
+
+
+def held(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("before", ["nothing", "an export"])
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError])
+def test_a_cut_off_export_changes_nothing(made, kept_onnx, tmp_path, monkeypatch, before, fault):
+    learn, folder, _ = made
+    target = tmp_path / "model"
+    if before == "an export":
+        shutil.copytree(folder, target)
+
+    def break_off(*args):
+        raise fault("in the middle")
+
+    monkeypatch.setattr(exporting, "model_card", break_off)  # ONNX and weights are written by then
+    with pytest.raises(fault):
+        export(learn, target)
+    assert [path.name for path in tmp_path.iterdir()] == (["model"] if before == "an export" else [])
+    assert before == "nothing" or held(target) == held(folder)
+
+
+def test_an_export_replaces_an_export_and_clears_up_after_a_killed_one(made, kept_onnx, tmp_path):
+    learn, folder, _ = made
+    target, killed, old = tmp_path / "model", tmp_path / ".model.staging-1", tmp_path / ".model.old"
+    shutil.copytree(folder, killed)  # killed while it wrote ...
+    shutil.copytree(folder, old)  # ... or between its two renames: the earlier export stands aside
+    (old / "__pycache__").mkdir()
+    assert export(learn, target, note="second") == target
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert sorted(held(target)) == sorted(FILES)
+    assert "second" in (target / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+
+def test_the_earlier_export_comes_back_when_the_new_one_cannot_take_its_place(made, kept_onnx, tmp_path, monkeypatch):
+    learn, folder, _ = made
+    target = shutil.copytree(folder, tmp_path / "model")
+    rename = type(target).rename
+
+    def refusing(self, other):
+        if "staging" in self.name:
+            raise OSError("the disk went away")
+        return rename(self, other)
+
+    monkeypatch.setattr(type(target), "rename", refusing)
+    with pytest.raises(OSError, match="went away"):
+        export(learn, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert held(target) == held(folder)
+
+
+@pytest.mark.parametrize("kind", ["photos", "export with notes", "another model.json", "file"])
+def test_a_foreign_folder_is_refused_and_left_alone(made, kept_onnx, tmp_path, kind):
+    learn, folder, _ = made
+    target = tmp_path / "precious"
+    if kind == "file":
+        target.write_text("mine")
+    elif kind == "photos":
+        target.mkdir()
+        (target / "photo.jpg").write_text("mine")
+    else:
+        shutil.copytree(folder, target)
+        (target / ("my notes.txt" if kind == "export with notes" else "model.json")).write_text("{}")
+    before = target.read_text() if kind == "file" else held(target)
+    with pytest.raises(FileExistsError, match="is not an export that may be replaced"):
+        export(learn, target)
+    assert before == (target.read_text() if kind == "file" else held(target))
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_an_onnx_file_that_answers_differently_is_refused(made, kept_onnx, tmp_path):
+    learn, _, _ = made
+    norm = learn.model.head[0]
+    with torch.no_grad():
+        norm.bias += 0.05
+    try:
+        with pytest.raises(RuntimeError, match="does not answer as the model does: .* 1e-0?4 is allowed"):
+            export(learn, tmp_path / "model")
+        norm.bias.data.fill_(float("nan"))
+        with pytest.raises(RuntimeError, match="differ by up to nan"):
+            export(learn, tmp_path / "model", preds=learn.get_preds())
+    finally:
+        norm.bias.data.zero_()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_architecture_without_onnx_says_so(made, tmp_path, monkeypatch):
+    def fail(*args, **options):
+        raise torch.onnx.OnnxExporterError("no such operator\nand much more")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    with pytest.raises(RuntimeError, match=r"cannot be written as ONNX \(no such operator\); learn.save"):
+        export(made[0], tmp_path / "model")
+
+
+def test_missing_packages_are_named_before_any_work(made, tmp_path, monkeypatch):
+    find = exporting.importlib.util.find_spec
+    monkeypatch.setattr(
+        exporting.importlib.util, "find_spec", lambda name: None if name in ("onnx", "onnxscript") else find(name)
+    )
+    with pytest.raises(ModuleNotFoundError, match="needs onnx, onnxscript; type: pip install onnx onnxscript$"):
+        export(made[0], tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_card_says_what_matters_and_escapes_names(made):
+    card = (made[1] / "MODEL_CARD.md").read_text(encoding="utf-8")
+    accuracy = f"Accuracy {100 * made[0].get_preds().accuracy():.1f} % of 6, 95 % interval "
+    for part in (
+        accuracy,
+        "licence: CC0",
+        "Nobody, 1901",
+        "All are \\*drawn\\*.",
+        "The labels are ours.",
+        "predict.py",
+    ):
+        assert part in card
+    assert "&lt;img src=x onerror=alert(1)&gt;\\|\\`\\*\\_" in card
+    assert "<img" not in card
+    assert "title: Two &lt;lights&gt;" in card
+    assert all("\n" not in line and line.isprintable() for line in card.splitlines())
+
+
+def test_a_set_without_manifest_gets_a_card_that_asks_for_one(made):
+    about = json.loads((made[1] / "model.json").read_text(encoding="utf-8"))
+    assert "No description came with the data set" in model_card(about, "84.9 % of 656", {})
+
+
+def test_the_predictor_is_short_and_readable():
+    lines = exporting.PREDICT_PY.splitlines()
+    code = [line for line in lines if line.strip() and not line.lstrip().startswith(('"""', "import", "from"))]
+    assert len(code) <= 40
+    assert max(map(len, lines)) <= 120
