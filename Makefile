@@ -5,6 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 UV := $(PY) -m uv
 READY := $(VENV)/ready
+WHOLE := $(VENV)/whole
 EXTRAS := test lint dist site setup
 OPEN := $(if $(wildcard work/*.ipynb),work,notebooks)
 # stored outputs are compared without progress bars and without anybody's own IPython settings
@@ -37,7 +38,8 @@ stage = @echo; echo "== $(1)"; $(2) || { echo "make test stopped: $(1) failed"; 
 test: data browser ## all tests: units, every notebook's stored outputs, browser
 	$(call stage,unit tests,$(PY) -m pytest tests -m "not browser and not notebooks")
 	$(call stage,stored outputs of all notebooks,$(QUIET) $(PY) -m pytest --nbval \
-	  --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 600 notebooks/*.ipynb)
+	  --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 600 \
+	  --nbval-kernel-startup-timeout 300 notebooks/*.ipynb)
 	$(call stage,tests that run notebooks or a browser,$(QUIET) $(PY) -m pytest tests -m "browser or notebooks")
 
 browser: $(READY)
@@ -89,14 +91,15 @@ setup: $(READY) ## only make the environment (PYTHON=python3.12 chooses one)
 data: $(READY)
 	@$(PY) -m data_setup
 
-# A set-up that was cut off leaves no stamp, and then the next one starts with an empty environment.
+# While packages are installed the mark "whole" is gone: a set-up that was cut off then starts again from nothing.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
 	  "This course needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is %d.%d; name another one: make $(MAKECMDGOALS) PYTHON=python3.12" % v)'
-	@test -e $(READY) || { echo "making the environment in $(VENV)" && $(PYTHON) -m venv --clear $(VENV) \
+	@test -e $(WHOLE) || { echo "making the environment in $(VENV)" && $(PYTHON) -m venv --clear $(VENV) \
 	  && sed -n '/^uv==/,/[^\\]$$/p' requirements.lock >$(VENV)/uv.txt \
 	  && $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.txt; }
-	@rm -f $(READY)
+	@rm -f $(WHOLE)
 	@$(UV) pip install --python $(PY) --require-hashes -r requirements.lock
+	@touch $(WHOLE)
 	@$(UV) pip install --python $(PY) --quiet --no-deps --no-build-isolation -e .
 	@touch $(READY)

@@ -41,7 +41,6 @@ class Browser(Face):
         self.what, self.selected, self.pinned, self._said = what, 0, None, ""
         self._views = {"Zoom": self._zoom, "Compare": self._compare, **views}
         self._view = ""
-        self._refreshing = False
         self.filters = self._make_filters(sort)
         self._make_controls()
         self._make_tiles(page_size)
@@ -191,7 +190,7 @@ class Browser(Face):
         self._select(0)
 
     def _turn(self, page: int) -> None:
-        if page != self.review.page and not self._refreshing:
+        if page != self.review.page:
             self.review.go_to(page)
             self._select(0)
 
@@ -286,7 +285,6 @@ class Browser(Face):
 
     def _refresh(self) -> None:
         """Bring the page in step with the review. What has not changed is not sent again."""
-        self._refreshing = True
         rows, review = self.review.page_rows(), self.review
         self.selected = max(0, min(self.selected, len(rows) - 1))
         for place, shown in enumerate(rows):
@@ -300,14 +298,13 @@ class Browser(Face):
             self.tiles[place].layout.border = SELECTED if chosen else NOT_SELECTED
         if len(self.grid.children) != len(rows):
             self.grid.children = self.tiles[: len(rows)]
-        self.page_box.max = review.pages
-        self.page_box.value = review.page + 1
+        with self.page_box.hold_trait_notifications():  # a new maximum alone would turn the page
+            self.page_box.max, self.page_box.value = review.pages, review.page + 1
         self.page_count.value = fill("of {pages}&nbsp;", pages=f"{review.pages:,}")
         if self.keyboard:
             self.keyboard.selected = self.selected
         self._refresh_status()
         self._refresh_panel()
-        self._refreshing = False
 
     def _refresh_status(self) -> None:
         current = self.current
@@ -330,9 +327,9 @@ class Browser(Face):
 
     def _refresh_panel(self) -> None:
         """The closer look follows the selection."""
-        current = self.current
-        self.panel.layout.display = "none" if not self._view or current is None else None
-        if not self._view or current is None:
+        current = self.current if self._view else None
+        self.panel.layout.display = "none" if current is None else None
+        if current is None:
             self.panel.value = fill("")
             return
         try:

@@ -69,8 +69,9 @@ def read(path):
 def square(image, px, method):
     """(px, px, 3): "crop" takes the middle, "pad" all of it and mirrors the edges, "squish" ignores the aspect."""
     width, height = image.size
-    if method != "squish" and max(width, height) > 4 * min(width, height):
-        image = ImageOps.fit(image, (min(width, 4 * height), min(height, 4 * width)))
+    if method == "crop":  # of a strip longer than 4 : 1 only the middle
+        x, y = max(0, width - 4 * height) // 2, max(0, height - 4 * width) // 2
+        image = image.crop((x, y, width - x, height - y))
     side = max(image.size) if method == "pad" else min(image.size)
     target = (px, px) if method == "squish" else tuple(max(1, round(length * px / side)) for length in image.size)
     pixels = np.asarray(image.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0))
@@ -305,8 +306,8 @@ def model_card(about: dict, accuracy: str, source: dict, *, note: str = "") -> s
             "    from helpers.export import load_exported",
             '    model, about = load_exported("this folder")',
             "",
-            "Both decode and presize as in training; in float32 their probabilities agree to within 1e-3. (Where bfloat16 is",
-            "faster the course computes in it, and its answers move by more: learn.to_fp32() switches that off.)",
+            "Both decode and presize as in training; in float32 their probabilities agree to within 1e-3.",
+            "(Where bfloat16 is faster the course computes in it, and its answers move by more: learn.to_fp32().)",
             "",
             "## Made with",
             ", ".join(f"{name} {version}" for name, version in about["versions"].items()),

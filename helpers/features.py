@@ -33,6 +33,9 @@ class FeatureData:
     def __init__(self, data: ImageData, cut: int, plain: Tensor, augmented: Tensor):
         self.data, self.cut, self.plain, self.augmented = data, cut, plain, augmented
 
+    def __repr__(self) -> str:
+        return f"activations at cut {self.cut} ({len(self.augmented)} augmented copies) of {self.data}"
+
     @property
     def split(self) -> Split:
         return self.data.split
@@ -63,8 +66,8 @@ class FeatureData:
 
 
 def weights_digest(model: Classifier, cut: int) -> str:
-    """sha256 over the statistics and the weights of the first `cut` stages."""
-    digest = hashlib.sha256()
+    """sha256 over the statistics, the layers and the weights of the first `cut` stages."""
+    digest = hashlib.sha256(repr(model.body[:cut]).encode())
     for part in (model.normalize, model.body[:cut]):
         for name, tensor in part.state_dict().items():
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -74,7 +77,7 @@ def weights_digest(model: Classifier, cut: int) -> str:
 def precompute(
     model: Classifier, data: ImageData, *, cut: int, device: torch.device, precision: torch.dtype, copies: int = 0
 ) -> FeatureData:
-    """`FeatureData` at `cut`, from the disk if this very body has seen these very pictures before, else computed and kept.
+    """`FeatureData` at `cut`, from the disk if this very body has seen these very pictures, else computed and kept.
 
     Raises ValueError for negative copies.
     """

@@ -1,6 +1,7 @@
 """`Learner`: the verbs of the lectures, each a few lines over the modules below it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,16 +10,15 @@ from torch import Tensor, nn
 
 import data_setup
 from helpers import models, schedules
-from helpers.augment import plain
 from helpers.checkpoints import load_tensors, save_tensors
 from helpers.data import ImageData
-from helpers.features import FeatureData, precompute
+from helpers.features import FeatureData, precompute, weights_digest
+from helpers.items import Item
 from helpers.lr_finder import RateCurve, find_rate
 from helpers.metrics import Metric, metrics_named
 from helpers.models import Classifier, build_classifier
-from helpers.predict import Predictions, predict, predict_views
-from helpers.presize import presize, read_image
-from helpers.runtime import did_you_mean, fast_precision, pick_device
+from helpers.predict import Predictions, predict, predict_files, predict_views
+from helpers.runtime import closest, did_you_mean, fast_precision, pick_device
 from helpers.training import BatchTransform, History, Hook, Run, fit, resume_run
 
 Rates = float | Sequence[float] | slice
@@ -44,21 +44,21 @@ class Learner:
     def __init__(self, data: ImageData, model: Classifier, arch: str, options: dict):
         self.data, self.arch, self.options = data, arch, options
         self.device = pick_device()
-        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.model = model.to(self.device, memory_format=torch.channels_last).eval()
         self.groups = models.layer_groups(model, options["layer_groups"])
-        self.loss = options["loss"]
-        self.loss.reduction = "none"
-        self.loss.to(self.device)
+        self.loss = deepcopy(options["loss"]).to(self.device)
+        self.loss.reduction = "none"  # the loop takes the mean itself: a batch may pass in parts
         self.metrics = metrics_named(options["metrics"])
         self.seed, self.name = options["seed"], options["name"]
         self.path = Path(options["path"] or data_setup.home() / "models")
         self.history = History()
+        self._interrupted: History | None = None  # the history as it was before an unfinished training
         self.judged = set(data.split.valid)  # pictures whose verdict has been seen
         self.copies = 0
         self._bn_freeze = False
         self._precision: torch.dtype | None = None
         self._kept: tuple[object, FeatureData] | None = None
-        self.wants_precompute = options["precompute"]
+        self.precompute = options["precompute"]
         self.freeze()
 
     @classmethod
@@ -91,19 +91,15 @@ class Learner:
         layer_groups  2, 3 or "stages"             loss   any loss of torch's, default CrossEntropyLoss()
         accumulate    batches added up into one update; `data.batch_size` pictures pass at a time
         max_norm      longer gradients are shortened to this
-        batch_transform   (images, targets) -> the same, after augmentation: torchvision's v2.MixUp, v2.CutMix ...
+        batch_transform   (images, targets) -> the same, after augmentation: torchvision's v2.MixUp, v2.CutMix ...;
+                          like augmentation it needs pictures: precompute=False
         path          where `save` and checkpoints write; default: `models` below the data folder
         """
-        if bn not in models.BN_POLICIES:
-            raise ValueError(f"bn is one of {', '.join(models.BN_POLICIES)}; got {bn!r}")
-        if precompute and bn != "frozen":
-            raise ValueError(
-                f'activations can be kept only while BatchNorm stands still: bn="frozen", or precompute=False; got bn={bn!r}'
-            )
         options = {
             "precompute": precompute, "bn": bn, "layer_groups": layer_groups, "metrics": metrics,
             "loss": loss or nn.CrossEntropyLoss(), "weight_decay": weight_decay, "max_norm": max_norm,
-            "accumulate": accumulate, "batch_transform": batch_transform, "hooks": hooks, "seed": seed, "name": name, "path": path,
+            "accumulate": accumulate, "batch_transform": batch_transform, "hooks": hooks, "seed": seed, "name": name,
+            "path": path,
         }  # fmt: skip
         model = build_classifier(
             arch, len(data.vocab), size=data.size, pretrained=pretrained, dropout=dropout, seed=seed
@@ -142,22 +138,25 @@ class Learner:
 
     @precompute.setter
     def precompute(self, wanted: bool) -> None:
+        if wanted and self.options["bn"] != "frozen":
+            raise ValueError(
+                "activations can be kept only while BatchNorm stands still: "
+                f'bn="frozen", or precompute=False; got bn={self.options["bn"]!r}'
+            )
         self.wants_precompute = wanted
 
     def precompute_copies(self, copies: int) -> None:
         """Train on activations of `copies` augmented versions of each picture: augmentation and precompute at once."""
-        self.copies, self.wants_precompute = copies, True
+        self.copies, self.precompute = copies, True
 
     def source(self) -> ImageData | FeatureData:
         """What training draws its batches from: the pictures, or activations kept at `cut`."""
         if not self.precompute:
             return self.data
-        asked = (self.data, self.cut, self.copies, self.precision(training=False))
+        how = {"cut": self.cut, "precision": self.precision(training=False), "copies": self.copies}
+        asked = (self.data, how, weights_digest(self.model, self.cut))
         if self._kept is None or self._kept[0] != asked:
-            kept = precompute(
-                self.model, self.data, cut=self.cut, device=self.device, precision=asked[3], copies=self.copies
-            )
-            self._kept = (asked, kept)
+            self._kept = asked, precompute(self.model, self.data, device=self.device, **how)
         return self._kept[1]
 
     # Precision -----------------------------------------------------------------------------------------------
@@ -195,6 +194,7 @@ class Learner:
 
     # Training ------------------------------------------------------------------------------------------------
 
+    @did_you_mean
     def lr_find(self, lr: Rates = 1e-3, *, start: float = 1e-7, end: float = 10.0, steps: int = 100) -> RateCurve:
         """The learning-rate finder: loss against the last group's rate. Leaves no trace.
 
@@ -266,6 +266,8 @@ class Learner:
         """
         self.freeze()
         first = self.fit_one_cycle(freeze_epochs, slice(lr), pct_start=0.99, hooks=hooks)
+        if self._interrupted is not None:
+            return first
         self.unfreeze()
         rates = slice(lr / 2 / lr_mult, lr / 2)
         return first + self.fit_one_cycle(epochs, rates, pct_start=pct_start, div=div, hooks=hooks)
@@ -273,12 +275,16 @@ class Learner:
     def _train(self, lr, epochs, schedule, momentum, hooks, resume) -> History:
         if epochs < 1:
             raise ValueError(f"a training has at least one epoch; got {epochs}")
+        before = self._interrupted if resume and self._interrupted is not None else self.history
         run = self._run(lr, epochs=epochs, schedule=schedule, momentum=momentum, hooks=hooks)
+        run.first_epoch = before.next_epoch
         if resume:
             resume_run(run)
-        history = fit(run)
-        self.history += history
-        return history
+        try:
+            return fit(run)
+        finally:
+            self.history = before + run.history
+            self._interrupted = before if run.done < epochs and not run.stop else None
 
     def _run(self, lr: Rates, *, epochs: int, schedule, hooks, momentum=None) -> Run:
         rates = models.spread_rates(lr, len(self.groups))
@@ -303,7 +309,6 @@ class Learner:
             batch_transform=None if source is not self.data else self.options["batch_transform"],
             hooks=(*self.options["hooks"], *hooks),
             seed=self.seed,
-            first_epoch=len(self.history.epochs),
             checkpoint=self.path / f"{self.name}.checkpoint.safetensors",
         )
 
@@ -328,24 +333,34 @@ class Learner:
         """Log probabilities of the validation pictures: (N, K) float32, rows in item order."""
         return self.get_preds("valid").log_probs
 
-    def get_preds(self, part: str = "valid") -> Predictions:
-        """Predictions for "train", "valid" or "test", without augmentation, in item order."""
-        rows, source = self.data.indices_of(part), self.source() if self.precompute else self.data
+    def get_preds(self, part: str | Iterable[Item] = "valid") -> Predictions:
+        """Predictions without augmentation, in item order: "train", "valid", "test", or items of your own."""
+        if not isinstance(part, str):
+            items = tuple(part)
+            targets = torch.tensor(
+                [self.data.vocab.index(i.label) if i.label in self.data.vocab else -1 for i in items]
+            )
+            log_probs = predict_files(self.model, self.data, [item.path for item in items], **self._arithmetic())
+            return Predictions(items, log_probs, targets, self.data.vocab)
+        rows, source = self._rows(part), self.source()
         cut = source.cut if isinstance(source, FeatureData) else 0
-        log_probs = predict(
-            self.model, source, rows, cut=cut, device=self.device,
-            precision=self.precision(training=False), batch_size=2 * self.data.batch_size,
-        )  # fmt: skip
-        return self._predictions(rows, log_probs, part)
+        return self._predictions(rows, predict(self.model, source, rows, cut=cut, **self._arithmetic()), part)
 
     def tta(self, n: int = 4, beta: float = 0.25, use_max: bool = False, *, part: str = "valid") -> Predictions:
         """Test-time augmentation: the mean over `n` augmented views, and `beta` of the plain one (fastai v2)."""
-        rows = self.data.indices_of(part)
-        log_probs = predict_views(
-            self.model, self.data, rows, n=n, beta=beta, use_max=use_max, device=self.device,
-            precision=self.precision(training=False), batch_size=2 * self.data.batch_size,
-        )  # fmt: skip
+        rows = self._rows(part)
+        log_probs = predict_views(self.model, self.data, rows, n=n, beta=beta, use_max=use_max, **self._arithmetic())
         return self._predictions(rows, log_probs, part)
+
+    def _arithmetic(self) -> dict:
+        precision = self.precision(training=False)
+        return {"device": self.device, "precision": precision, "batch_size": 2 * self.data.batch_size}
+
+    def _rows(self, part: str) -> Tensor:
+        rows = self.data.indices_of(part)
+        if not len(rows):
+            raise ValueError(f"there are no {part} pictures to predict: {self.data}")
+        return rows
 
     def _predictions(self, rows: Tensor, log_probs: Tensor, part: str) -> Predictions:
         items = tuple(self.data.items[row] for row in rows.tolist())
@@ -353,17 +368,9 @@ class Learner:
 
     def predict_one(self, path: Path | str) -> Prediction:
         """What the model says about one picture file."""
-        pixels = presize(
-            read_image(path), self.data.presize_px, "crop" if self.data.method == "as_is" else self.data.method
-        )
-        px = min(pixels.shape[1:])
-        top, left = ((extent - px) // 2 for extent in pixels.shape[1:])
-        square = torch.from_numpy(pixels[None, :, top : top + px, left : left + px]).to(self.device)
-        with models.evaluating(self.model, self.device, self.precision(training=False)):
-            probs = self.model(plain(square, self.data.size)).float().softmax(dim=1)[0].cpu()
-        best = int(probs.argmax())
-        named = dict(zip(self.data.vocab, probs.tolist(), strict=True))
-        return Prediction(self.data.vocab[best], float(probs[best]), named)
+        probs = self.get_preds([Item(str(path), Path(path), None)]).probs[0].tolist()
+        best = probs.index(max(probs))
+        return Prediction(self.data.vocab[best], probs[best], dict(zip(self.data.vocab, probs, strict=True)))
 
     def features(self, part: str = "train") -> Tensor:
         """Pooled activations of the body for a part's pictures: (N, D) float32, rows in item order."""
@@ -403,13 +410,18 @@ class Learner:
         return file
 
     def load(self, name: str) -> "Learner":
-        """Take weights saved by `save`. Raises ValueError saying what does not fit: architecture, classes or their order."""
+        """Take weights saved by `save`. Raises ValueError naming what does not fit: architecture, classes, their order."""
         file = self.path / f"{name}.safetensors"
+        if not file.is_file():
+            saved = sorted(other.stem for other in self.path.glob("*.safetensors"))
+            raise FileNotFoundError(
+                f"there is no {file}; {closest(name, saved) if saved else 'nothing is saved there'}"
+            )
         tensors, about = load_tensors(file)
         for what, ours in (("arch", self.arch), ("classes", list(self.data.vocab))):
             if about.get(what) != ours:
                 raise ValueError(
-                    f"{file} holds {what} {about.get(what)}; this learner has {ours}. Build the learner as it was when saving"
+                    f"{file} holds {what} {about.get(what)}; this learner has {ours}. Build it as it was when saving"
                 )
         if about["split"] != self.data.split.digest():
             print("note: the file was saved with another split; pictures that judge now may have trained it")
@@ -444,9 +456,8 @@ class Learner:
 
     def summary(self) -> None:
         """Print the layer groups: how many numbers each holds, how many train, and what BatchNorm does there."""
-        print(
-            f"{self.arch}, {len(self.data.vocab)} classes, {self.data.size} px, {'kept activations' if self.precompute else 'pictures'}"
-        )
+        seen = "kept activations" if self.precompute else "pictures"
+        print(f"{self.arch}, {len(self.data.vocab)} classes, {self.data.size} px, {seen}")
         print("group  stages   parameters    trainable  normalisation")
         names = [*range(len(self.groups) - 1), "head"]
         for index, (name, modules) in enumerate(zip(names, self.groups, strict=True)):

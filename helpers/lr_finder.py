@@ -120,13 +120,12 @@ def valley(lrs: np.ndarray, losses: np.ndarray) -> float:
         lengths[i] += max((lengths[j] for j in range(i) if losses[i] < losses[j]), default=0)
     longest = max(lengths)
     end = lengths.index(longest)
-    start = max(end - longest, 0)
-    third = (end - start) / 3
-    return float(lrs[start + int(third) + int(third / 2)])
+    third = longest / 3
+    return float(lrs[end - longest + int(third) + int(third / 2)])
 
 
 def slide(lrs: np.ndarray, losses: np.ndarray, *, apart: int = 15, threshold: float = 0.005) -> float:
-    """From the right, the rate `apart` points before slopes that far apart become alike (Novetta's rule, as in fastai)."""
+    """From the right, the rate `apart` points before slopes that far apart become alike (Novetta's rule)."""
     slopes = np.gradient(losses)
     right = len(losses) - 1
     left = max(right - apart, 0)

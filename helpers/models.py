@@ -1,6 +1,5 @@
 """A pretrained body, a pooling step and a new head: `Classifier`, its layer groups, what is frozen and what trains."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.error import URLError
@@ -134,9 +133,10 @@ def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
 
 # Bodies --------------------------------------------------------------------------------------------------------
 
-STACKS = ("features", "blocks", "stages", "layers", "trunk_output")  # children that hold the stages themselves
-# From a child of this name on, a network classifies ("conv_head" and "maxpool" do not).
-ENDING = re.compile(r"(avg|global_?)pool|pool|fc(_norm)?|heads?(_drop)?|classifier|flatten|drop(out)?")
+# Children that hold the stages themselves.
+STACKS = {"features", "blocks", "stages", "dense_stages", "layers", "levels", "trunk_output", "transformers"}
+STACKS |= {"network", "encoder"}
+ENDINGS = ("avgpool", "classifier", "fc")  # where torchvision's networks begin to classify
 
 
 @did_you_mean
@@ -145,9 +145,9 @@ def build_classifier(
 ) -> Classifier:
     """A `Classifier` for any torchvision or timm classification architecture, or a packaged efficientnet_lite0/1/2.
 
-    Weights are taken from a package if one has them, else from torch's cache on disk, else downloaded with a hash check.
-    `size` is the pictures' side in pixels, `seed` fixes the random weights. Raises ValueError for an unknown name or a
-    size the network cannot take, RuntimeError when weights cannot be fetched.
+    Weights come from a package if one has them, else from torch's cache on disk, else from the network with a hash
+    check. `size` is the pictures' side in pixels, `seed` fixes the random weights. Raises ValueError for an unknown
+    name or a size the network cannot take, RuntimeError when weights cannot be fetched.
     """
     with seeded("body", seed):
         body, mean, std = _load(arch, pretrained)
@@ -195,61 +195,55 @@ def _load_torchvision(arch: str, pretrained: bool) -> tuple[nn.Sequential, Seque
     import torchvision
 
     weights = torchvision.models.get_model_weights(arch).DEFAULT
-    options = (
-        {"aux_logits": False, "init_weights": False} if arch in ("googlenet", "inception_v3") and not pretrained else {}
-    )
+    inception = arch in ("googlenet", "inception_v3")
+    options = {"aux_logits": False, "init_weights": False} if inception and not pretrained else {}
     try:
         network = torchvision.models.get_model(arch, weights=weights if pretrained else None, **options)
     except (URLError, OSError, RuntimeError) as error:
         raise _no_weights(arch, error) from error
-    statistics = weights.transforms()
-    mean, std = statistics.mean, statistics.std
-    if arch in ("googlenet", "inception_v3"):  # their own forward() turns ImageNet's statistics into these first
+    mean, std = weights.transforms().mean, weights.transforms().std
+    if inception:  # their own forward() turns ImageNet's statistics into these first
         mean = std = (0.5, 0.5, 0.5)
     if hasattr(network, "heads"):  # vision transformers
         network.heads = nn.Identity()
         return nn.Sequential(WholeBody(network)), mean, std
-    stages = _stages(network)
+    names = [name for name, _ in network.named_children()]
+    end = min(names.index(ending) for ending in ENDINGS if ending in names)
+    stages = _parts_of(network, [name for name in names[:end] if not name.lower().startswith("aux")])
     if isinstance(network, torchvision.models.DenseNet):
         stages.append(nn.ReLU(inplace=True))  # a call, not a module, in its forward()
     return nn.Sequential(*stages), mean, std
 
 
 def _timm_body(network: nn.Module) -> nn.Sequential:
-    """The network's stages as a Sequential when running them in a row is what the network does, else all in one."""
+    """The parts which, run in a row, give the network's own features (N, F, h, w); if there are none, all in one."""
     network.reset_classifier(0)  # its own thousand classes
-    stages = _stages(network)
-    if getattr(network, "output_fmt", "NCHW") == "NHWC":
-        stages.append(ChannelsFirst())
-    body, whole = nn.Sequential(*stages), nn.Sequential(WholeBody(network))
     size = network.pretrained_cfg["input_size"][1] if network.pretrained_cfg.get("fixed_input_size") else 96
-    picture = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
+    activations = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
     network.eval()
     with torch.no_grad():
-        expected = network.forward_features(picture)
-        try:
-            found = body(picture)
-        except (RuntimeError, TypeError, NotImplementedError, ValueError):
-            return whole
-    if getattr(network, "output_fmt", "NCHW") == "NHWC" and expected.ndim == 4:
-        expected = expected.permute(0, 3, 1, 2)
-    same = found.shape == expected.shape and found.ndim == 4 and torch.allclose(found, expected)
-    return body if same else whole
+        features = network.forward_features(activations)
+        stages = []
+        for part in _parts_of(network) if torch.is_tensor(features) and features.ndim == 4 else ():
+            try:
+                activations = part(activations)
+                found = activations.shape == features.shape and torch.allclose(activations, features)
+            except (RuntimeError, TypeError, AttributeError, NotImplementedError, ValueError):
+                break
+            stages.append(part)
+            if found:
+                last_dim = getattr(network, "output_fmt", "NCHW") == "NHWC"
+                return nn.Sequential(*stages, *([ChannelsFirst()] if last_dim else []))
+    return nn.Sequential(WholeBody(network))
 
 
-def _stages(network: nn.Module) -> list[nn.Module]:
-    """The children up to the classifying part, stacks of stages opened up."""
-    stages = []
+def _parts_of(network: nn.Module, names: Sequence[str] | None = None) -> list[nn.Module]:
+    """The children in order (only those of `names`, if given), stacks of stages opened up."""
+    parts = []
     for name, child in network.named_children():
-        if name.lower().startswith("aux"):  # extra outputs for training, off the path of the picture
-            continue
-        if name in STACKS:
-            stages += child.children()
-        elif ENDING.fullmatch(name):
-            break
-        else:
-            stages.append(child)
-    return stages
+        if names is None or name in names:
+            parts += _parts_of(child) if name in STACKS else [child]
+    return parts
 
 
 def _no_weights(arch: str, error: Exception) -> RuntimeError:
@@ -263,15 +257,6 @@ def _no_weights(arch: str, error: Exception) -> RuntimeError:
 # Layer groups and freezing ---------------------------------------------------------------------------------------
 
 
-def _parts(model: Classifier) -> list[nn.Module]:
-    """The body's stages in order, also those inside a body that runs as a whole."""
-    if isinstance(model.body[0], WholeBody):
-        network = model.body[0].network
-        encoder = getattr(network, "encoder", None)  # torchvision's vision transformers
-        return [*_stages(network)[:-1], *encoder.layers, encoder.ln] if encoder is not None else _stages(network)
-    return list(model.body)
-
-
 def _is_stage(module: nn.Module) -> bool:
     return sum(parameter.ndim > 1 for parameter in module.parameters()) > 1
 
@@ -279,12 +264,13 @@ def _is_stage(module: nn.Module) -> bool:
 def layer_groups(model: Classifier, how: int | str = 3) -> list[list[nn.Module]]:
     """The network in groups that share a learning rate, first layers first, the head last.
 
-    3: the earlier half of the body's stages, the later half, the head (resnet34: conv1..layer2, layer3..layer4, head, as
-    in fastai). 2: body and head. "stages": one group per stage.
+    3: the earlier half of the body's stages, the later half, the head (resnet34: conv1..layer2, layer3..layer4, head,
+    as in fastai). 2: body and head. "stages": one group per stage.
     """
     if how not in (2, 3, "stages"):
         raise ValueError(f'layer_groups is 2, 3 or "stages"; got {how!r}')
-    parts = _parts(model)
+    whole = isinstance(model.body[0], WholeBody)
+    parts = _parts_of(model.body[0].network) if whole else list(model.body)
     stage_ends = [index + 1 for index, part in enumerate(parts) if _is_stage(part)] or list(range(1, len(parts) + 1))
     if how == 2:
         ends = []
@@ -308,9 +294,14 @@ def cut_before(model: Classifier, groups: list[list[nn.Module]], first_trained: 
 
 def group_parameters(model: Classifier, groups: list[list[nn.Module]]) -> list[list[nn.Parameter]]:
     """Every parameter once, by group; what stands between the stages (class tokens, position codes) joins the first."""
-    grouped = [[p for module in group for p in module.parameters()] for group in groups]
-    known = {id(p) for group in grouped for p in group}
-    grouped[0] = [p for p in model.parameters() if id(p) not in known] + grouped[0]
+    group_of: dict[nn.Parameter, int] = {}
+    for index, group in enumerate(groups):
+        for module in group:
+            for parameter in module.parameters():
+                group_of.setdefault(parameter, index)  # some networks use a module twice
+    grouped = [[] for _ in groups]
+    for parameter in model.parameters():
+        grouped[group_of.get(parameter, 0)].append(parameter)
     return grouped
 
 
@@ -346,17 +337,13 @@ def freeze_to(
 def optimizer_groups(
     model: Classifier, groups: list[list[nn.Module]], lrs: Sequence[float], weight_decay: float
 ) -> list[dict]:
-    """Parameter groups for torch.optim: each layer group's rate, weight decay on weights but not on norms and biases."""
-    if len(lrs) != len(groups):
-        raise ValueError(
-            f"got {len(lrs)} learning rates for {len(groups)} layer groups; pass one rate, or one per group"
-        )
+    """Parameter groups for torch.optim: each layer group's rate; weight decay, but not on norms and biases."""
     result = []
-    for parameters, lr in zip(group_parameters(model, groups), lrs, strict=True):
+    for parameters, lr in zip(group_parameters(model, groups), _one_each(lrs, len(groups)), strict=True):
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         for decay, chosen in (
-            (weight_decay, [p for p in trained if p.ndim > 1]),
-            (0.0, [p for p in trained if p.ndim <= 1]),
+            (weight_decay, [p for p in trained if p.squeeze().ndim > 1]),
+            (0.0, [p for p in trained if p.squeeze().ndim <= 1]),  # also scales of shape (C, 1, 1) and class tokens
         ):
             if chosen:
                 result.append({"params": chosen, "lr": lr, "base_lr": lr, "weight_decay": decay})
@@ -366,23 +353,20 @@ def optimizer_groups(
 def spread_rates(lr: float | Sequence[float] | slice, n_groups: int) -> list[float]:
     """One learning rate per layer group, first layers first.
 
-    A number: the same for all. A list or array: as it is. slice(a, b): evenly spaced in log from a to b. slice(b): b for
-    the last group, b / 10 for the others (fastai's rules). Raises ValueError when the count does not fit.
+    A number: the same for all. A list or array: as it is. slice(a, b): evenly spaced in log from a to b. slice(b): b
+    for the last group, b / 10 for the others (fastai's rules). Raises ValueError when the count does not fit.
     """
     if isinstance(lr, slice):
-        if lr.step is not None or lr.stop is None:
-            raise ValueError(f"a slice of rates is slice(first, last) or slice(last); got {lr}")
+        if lr.step is not None or not lr.stop or (lr.start is not None and min(lr.start, lr.stop) <= 0):
+            raise ValueError(f"a slice of rates is slice(first, last) or slice(last), both above 0; got {lr}")
         if lr.start is None:
             return [lr.stop / 10] * (n_groups - 1) + [lr.stop]
-        steps = max(n_groups - 1, 1)
-        return (
-            [lr.start * (lr.stop / lr.start) ** (index / steps) for index in range(n_groups)]
-            if n_groups > 1
-            else [lr.stop]
-        )
-    rates = [float(rate) for rate in lr] if hasattr(lr, "__len__") else [float(lr)] * n_groups
+        return [lr.start * (lr.stop / lr.start) ** (index / (n_groups - 1)) for index in range(n_groups)]
+    rates = torch.as_tensor(lr, dtype=torch.float64)
+    return _one_each(rates.expand(n_groups) if rates.ndim == 0 else rates, n_groups).tolist()
+
+
+def _one_each(rates: Sequence[float] | Tensor, n_groups: int) -> Sequence[float] | Tensor:
     if len(rates) != n_groups:
-        raise ValueError(
-            f"got {len(rates)} learning rates for {n_groups} layer groups; pass one rate, or one per group"
-        )
+        raise ValueError(f"got {len(rates)} learning rates for {n_groups} layer groups; pass one, or one per group")
     return rates

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from helpers import augment as augmentation
 from helpers.data import ImageData
 from helpers.items import Item
 from helpers.models import Classifier, evaluating
+from helpers.presize import PixelStore, presize, read_image
 from helpers.progress import progress
 from helpers.runtime import generator
 
@@ -74,6 +76,34 @@ def predict(
         ):
             outputs.append(model.after(batch.inputs, cut).float().log_softmax(dim=1))
     return torch.cat(outputs).cpu()
+
+
+def predict_files(
+    model: Classifier,
+    data: ImageData,
+    paths: Sequence[Path],
+    *,
+    device: torch.device,
+    precision: torch.dtype,
+    batch_size: int = 64,
+) -> Tensor:
+    """Log probabilities (n, K) of picture files, which pass as the validation pictures of `data` do."""
+    outputs = []
+    with evaluating(model, device, precision):
+        for start in progress(range(0, len(paths), batch_size), "predicting"):
+            squares = _read_squares(data, paths[start : start + batch_size]).to(device)
+            outputs.append(model(augmentation.plain(squares, data.size)).float().log_softmax(dim=1))
+    return torch.cat(outputs).cpu()
+
+
+def _read_squares(data: ImageData, paths: Sequence[Path]) -> Tensor:
+    """uint8 (n, C, P, P), presized as the store of `data` is."""
+    as_is = data.method == "as_is"
+    px, method = (data.decoded.size_px, "crop") if as_is else (data.presize_px, data.method)
+    pictures = [presize(read_image(path, at_least_px=None if as_is else px), px, method) for path in paths]
+    flat = torch.cat([torch.from_numpy(picture).flatten() for picture in pictures])
+    store = PixelStore(flat, [picture.shape for picture in pictures], px)
+    return (store.shrunk(data.store.size_px) if data.store.size_px < px else store).squares(torch.arange(len(paths)))
 
 
 def predict_views(

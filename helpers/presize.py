@@ -109,7 +109,7 @@ def presize(image: Image.Image, size_px: int, method: str = "crop") -> np.ndarra
     if method == "pad":
         missing = [size_px - pixels.shape[1], size_px - pixels.shape[2]]
         pixels = np.pad(pixels, [(0, 0), *((m // 2, m - m // 2) for m in missing)], mode="symmetric")
-    return np.ascontiguousarray(pixels)
+    return np.array(pixels, order="C")  # a copy: Pillow's own memory may not be written to
 
 
 class PixelStore:

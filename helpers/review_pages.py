@@ -37,9 +37,13 @@ def caption(row: Row, mark: Mark | None) -> Html:
     """The lines below a picture; the file's name stands elsewhere."""
     lines = [fill("{label}", label=_label(row))]
     if row.top:
-        verdict = {True: " ✓ right", False: " ✗ wrong", None: ""}[row.correct]
-        p = f"{row.probability:.2f}"
-        line = fill("predicted {predicted} {p}<b>{verdict}</b>", predicted=row.predicted, p=p, verdict=verdict)
+        verdict = {True: "✓ right", False: "✗ wrong", None: ""}[row.correct]
+        line = fill(
+            'predicted {predicted} {p} <b style="white-space:nowrap">{verdict}</b>',
+            predicted=row.predicted,
+            p=f"{row.probability:.2f}",
+            verdict=verdict,
+        )
         lines.append(line)
     if row.caption:
         lines.append(fill("<em>{caption}</em>", caption=row.caption))

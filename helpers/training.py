@@ -48,6 +48,11 @@ class History:
     momentums: tuple[float, ...] = ()
     steps_per_epoch: tuple[int, ...] = ()
 
+    @property
+    def next_epoch(self) -> int:
+        """The number the next epoch gets."""
+        return self.epochs[-1].number + 1 if self.epochs else 0
+
     def __add__(self, later: "History") -> "History":
         return History(*(getattr(self, name) + getattr(later, name) for name in self.__dataclass_fields__))
 
@@ -97,6 +102,12 @@ class Run:
     history: History = field(default_factory=History)
 
     def __post_init__(self):
+        pictures = len(self.source.indices_of("train"))
+        if pictures < 2 * self.steps_per_epoch:
+            raise ValueError(
+                f"{pictures} training pictures in batches of {self.batch_size} leave a picture alone in its batch, and "
+                "BatchNorm needs two: take larger batches, data.resized(size, batch_size=...)"
+            )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
 
     @property
@@ -108,6 +119,11 @@ class Run:
     def steps_per_epoch(self) -> int:
         return -(-len(self.source.indices_of("train")) // self.batch_size)
 
+    @property
+    def part_size(self) -> int:
+        """Pictures that pass through the model at a time."""
+        return -(-self.batch_size // self.chunks)
+
 
 # The loop ------------------------------------------------------------------------------------------------------
 
@@ -116,51 +132,53 @@ def fit(run: Run) -> History:
     """Train until `run.epochs` are done or a hook says stop; print a row per epoch; return the history."""
     print("epoch  train_loss  valid_loss" + "".join(f"  {name}" for name in run.metrics) + "    time")
     saved_at = perf_counter()
-    call_hooks(run, "on_fit_begin")
     try:
+        call_hooks(run, "on_fit_begin")
         while run.done < run.epochs and not run.stop:
             started = perf_counter()
             with seeded("dropout", run.seed, run.epoch):
-                losses = train_epoch(run)
+                losses, train_loss = train_epoch(run)
             valid_loss, metrics = evaluate(run)
-            record(run, losses, valid_loss, metrics, perf_counter() - started)
+            record(run, losses, Epoch(run.epoch, train_loss, valid_loss, metrics, perf_counter() - started))
             call_hooks(run, "on_epoch_end")
             if run.checkpoint and (run.done == run.epochs or perf_counter() - saved_at > CHECKPOINT_SECONDS):
                 save_run(run)
                 saved_at = perf_counter()
     except KeyboardInterrupt:
         print(
-            f"interrupted in epoch {run.epoch}; {run.done} epochs are recorded, the weights are as the last step left them"
+            f"interrupted in epoch {run.epoch}; {run.done} epochs are recorded. The weights are those of the last step"
         )
     finally:
+        run.model.eval()
         call_hooks(run, "on_fit_end")
     return run.history
 
 
-def train_epoch(run: Run) -> Tensor:
-    """One pass over the training pictures; the loss of every step, (steps,) on the device."""
+def train_epoch(run: Run) -> tuple[Tensor, float]:
+    """One pass over the training pictures: the loss of every step (steps,), and the mean loss per picture."""
     run.model.train()
     good = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
     batches = run.source.train_batches(run.device, run.batch_size, run.seed, run.epoch)
-    losses, looked_at = [], perf_counter()
+    losses, sizes, looked_at = [], [], perf_counter()
     for batch in progress(batches, f"epoch {run.epoch}", total=run.steps_per_epoch):
         set_rates(run.optimizer, run.schedule, run.momentum, run.step / (run.epochs * run.steps_per_epoch))
         losses.append(train_step(run, batch))  # stays on the device: nothing waits for it
+        sizes.append(len(batch))
         run.step += 1
         if run.device.type == "cpu" or perf_counter() - looked_at > LOOK_SECONDS:
             stop_unless_finite(run, losses[-1], good)
             looked_at = perf_counter()
         call_hooks(run, "on_step_end")
-    stop_unless_finite(run, torch.stack(losses).sum(), good)
-    return torch.stack(losses)
+    losses = torch.stack(losses)
+    stop_unless_finite(run, losses.sum() + sum(p.detach().sum() for p in run.model.parameters()), good)
+    return losses, float(losses @ losses.new_tensor(sizes)) / sum(sizes)
 
 
 def train_step(run: Run, batch: Batch) -> Tensor:
     """One update of the weights from one batch; its mean loss. Too little memory halves the parts, not the batch."""
     if run.batch_transform:
-        batch = replace(
-            batch, **dict(zip(("inputs", "targets"), run.batch_transform(batch.inputs, batch.targets), strict=True))
-        )
+        inputs, targets = run.batch_transform(batch.inputs, batch.targets)
+        batch = replace(batch, inputs=inputs, targets=targets)
     while True:
         try:
             loss = gradients(run, batch)
@@ -181,7 +199,7 @@ def gradients(run: Run, batch: Batch) -> Tensor:
     run.optimizer.zero_grad()
     weight_of_batch = loss_weights(run.loss, batch).sum()
     total = torch.zeros((), device=run.device)
-    for part in batch.chunks(run.chunks):
+    for part in batch.chunks(min(run.chunks, max(len(batch) // 2, 1))):  # BatchNorm needs two pictures at a time
         with autocast(run.device, run.precision):
             logits = run.model.after(part.inputs, run.cut)  # (n, K)
         share = (run.loss(logits.float(), part.targets) * part.weights).sum() / weight_of_batch
@@ -204,12 +222,12 @@ def evaluate(run: Run) -> tuple[float, dict[str, float]]:
     counts = empty_counts(run.model.n_classes, run.device)
     loss_sum, weight_sum = torch.zeros((), device=run.device), torch.zeros((), device=run.device)
     with evaluating(run.model, run.device, run.precision):
-        for batch in run.source.eval_batches(rows, run.device, 2 * run.batch_size):
+        for batch in run.source.eval_batches(rows, run.device, run.part_size):
             logits = run.model.after(batch.inputs, run.cut).float()
             loss_sum += (run.loss(logits, batch.targets) * batch.weights).sum()
             weight_sum += loss_weights(run.loss, batch).sum()
             count_confusions(counts, logits.argmax(dim=1), batch.targets)
-    counts = counts.cpu()  # the one time an epoch that the device is waited for
+    counts = counts.cpu()
     return float(loss_sum / weight_sum), {name: metric(counts) for name, metric in run.metrics.items()}
 
 
@@ -227,38 +245,37 @@ def set_rates(optimizer: torch.optim.Optimizer, schedule: Schedule, momentum: Sc
 
 
 def stop_unless_finite(run: Run, loss: Tensor, good: dict[str, Tensor]) -> None:
-    """Raise FloatingPointError at a loss that is no number, after putting back the weights the epoch began with."""
+    """Raise FloatingPointError when `loss` is no number, after putting back the weights the epoch began with."""
     if torch.isfinite(loss):
         return
     run.model.load_state_dict(good)
     rate = run.optimizer.param_groups[-1]["lr"]
     raise FloatingPointError(
-        f"the loss is {float(loss)} in epoch {run.epoch} at a learning rate of {rate:.2g}: the rate is too high, or a picture or "
-        "label is broken. The weights are those the epoch began with; run learn.lr_find() and take a tenth of the rate"
+        f"loss or weights became {float(loss)} in epoch {run.epoch} at a learning rate of {rate:.2g}: the rate is too "
+        "high, or a picture is broken. The weights are again those the epoch began with; run learn.lr_find() and take "
+        "a lower rate"
     )
 
 
 def halve_parts(run: Run, batch: Batch) -> None:
-    """Twice as many parts a batch; raises RuntimeError when a part is a single picture already."""
-    if run.chunks >= len(batch):
+    """Twice as many parts a batch; raises RuntimeError when a part cannot be halved any more."""
+    if run.chunks >= len(batch) // 2:
         raise RuntimeError(
-            "one picture alone does not fit into memory: use smaller pictures (data.resized) or a smaller arch"
+            "out of memory with two or three pictures at a time, and BatchNorm needs two: "
+            "use smaller pictures (data.resized) or a smaller arch"
         )
     run.chunks *= 2
     if run.device.type == "cuda":
         torch.cuda.empty_cache()
-    size = -(-len(batch) // run.chunks)
-    print(
-        f"out of memory: going on with {size} pictures at a time; the gradients still add up to batches of {len(batch)}"
-    )
+    size = max(2, -(-len(batch) // run.chunks))
+    print(f"out of memory: going on with {size} pictures at a time; gradients still add up to batches of {len(batch)}")
 
 
-def record(run: Run, losses: Tensor, valid_loss: float, metrics: dict[str, float], seconds: float) -> None:
+def record(run: Run, losses: Tensor, epoch: Epoch) -> None:
     """Append the epoch to the history and print its row."""
     steps, total = len(losses), run.epochs * run.steps_per_epoch
     places = [(run.step - steps + i) / total for i in range(steps)]
     base = run.optimizer.param_groups[-1]["base_lr"]
-    epoch = Epoch(run.epoch, float(losses.mean()), valid_loss, metrics, seconds)
     run.history += History(
         (epoch,),
         tuple(losses.tolist()),
@@ -267,8 +284,8 @@ def record(run: Run, losses: Tensor, valid_loss: float, metrics: dict[str, float
         (steps,),
     )
     run.done += 1
-    values = "".join(f"  {value:>{len(name)}.4f}" for name, value in metrics.items())
-    print(f"{epoch.number:>5}  {epoch.train_loss:>10.4f}  {valid_loss:>10.4f}{values}  {seconds:>5.1f}s")
+    values = "".join(f"  {value:>{len(name)}.4f}" for name, value in epoch.metrics.items())
+    print(f"{epoch.number:>5}  {epoch.train_loss:>10.4f}  {epoch.valid_loss:>10.4f}{values}  {epoch.seconds:>5.1f}s")
 
 
 def call_hooks(run: Run, moment: str) -> None:
@@ -319,15 +336,24 @@ class EarlyStopping(Hook):
 
 def description(run: Run) -> dict:
     """What must be the same for a run to be continued."""
+    groups, class_weights = run.optimizer.param_groups, getattr(run.loss, "weight", None)
     return {
         "epochs": run.epochs,
-        "rates": [group["base_lr"] for group in run.optimizer.param_groups],
+        "first epoch": run.first_epoch,
+        "rates": [group["base_lr"] for group in groups],
+        "weight decay": [group["weight_decay"] for group in groups],
+        "trained numbers": [sum(p.numel() for p in group["params"]) for group in groups],
+        "all numbers": sum(p.numel() for p in run.model.parameters()),
         "schedule": [round(run.schedule(i / 20), 9) for i in range(21)],
-        "batch_size": run.batch_size,
+        "momentum": [round(run.momentum(i / 20), 9) for i in range(21)] if run.momentum else None,
+        "loss": [str(run.loss), getattr(run.loss, "label_smoothing", 0.0)],
+        "class weights": None if class_weights is None else class_weights.tolist(),
+        "batch size": run.batch_size,
         "precision": str(run.precision),
+        "longest gradient": run.max_norm,
         "seed": run.seed,
-        "first_epoch": run.first_epoch,
-        "cut": run.cut,
+        "data": str(run.source),
+        "augmentation": str(getattr(run.source, "data", run.source).augment),
         "split": run.source.split.digest(),
     }
 
@@ -356,22 +382,25 @@ def resume_run(run: Run) -> None:
         print(f"nothing to resume at {run.checkpoint.name}: starting from the first epoch")
         return
     tensors, about = load_tensors(run.checkpoint)
-    ours, theirs = description(run), about["run"]
-    different = [f"{key} {theirs.get(key)} then, {ours[key]} now" for key in ours if ours[key] != theirs.get(key)]
-    if different:
-        raise ValueError(
-            f"{run.checkpoint} is of another run: {'; '.join(different)}. Ask for the same run, or leave resume=True out"
-        )
+    theirs = about["run"]
+    run.first_epoch = run.first_epoch or theirs["first epoch"]  # a new learner has no epochs before this run
+    ours = description(run)
+    differ = [key for key in ours if ours[key] != theirs.get(key)]
+    if differ:
+        what = "; ".join(f"{key} {theirs.get(key)!s:.90} then, {ours[key]!s:.90} now" for key in differ)
+        raise ValueError(f"{run.checkpoint} is of another run: {what}. Ask for the same run, or leave resume=True out")
     run.model.load_state_dict(
         {name.removeprefix("model."): tensors[name] for name in tensors if name.startswith("model.")}
     )
-    parameters = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]
+    state = run.optimizer.state_dict()
     for name in (name for name in tensors if name.startswith("optimizer.")):
         _, index, key = name.split(".")
-        parameter, value = parameters[int(index)], tensors[name]
-        # the same memory layout as the parameter: fused optimizers walk both side by side
-        value = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
-        run.optimizer.state[parameter][key] = value
+        state["state"].setdefault(int(index), {})[key] = tensors[name]
+    run.optimizer.load_state_dict(state)
+    for parameter, moments in run.optimizer.state.items():
+        for key, value in moments.items():
+            if value.shape == parameter.shape:  # and the same memory layout: fused optimizers walk both side by side
+                moments[key] = torch.empty_like(parameter).copy_(value)
     run.done, run.step, run.chunks = about["done"], about["step"], about["chunks"]
     kept = about["history"]
     epochs = tuple(Epoch(**epoch) for epoch in kept.pop("epochs"))

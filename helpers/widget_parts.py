@@ -49,7 +49,9 @@ class Face(widgets.VBox):
 
 def button(name: str, on_click, *, hint: str = "", width: str = "auto") -> widgets.Button:
     """A button that says what it does; `on_click` takes no argument."""
-    made = widgets.Button(description=printable(name), tooltip=printable(hint or name), layout={"width": width, "padding": "0 8px"})
+    made = widgets.Button(
+        description=printable(name), tooltip=printable(hint or name), layout={"width": width, "padding": "0 8px"}
+    )
     made.on_click(lambda _: on_click())
     return made
 

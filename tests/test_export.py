@@ -58,11 +58,11 @@ def strange_pictures(folder):
 def made(tmp_path_factory):
     """(learner, its exported folder, what the export printed); one class has a name that would like to be a tag."""
     home = tmp_path_factory.mktemp("export")
-    for label in ("dark", "light"):
-        (home / "set" / label).mkdir(parents=True)
-        for number in range(12):
-            pixels = scene(50, 40, f"{label}{number}".encode()[-3]) * (0.4 if label == "dark" else 1)
-            Image.fromarray(pixels.astype(np.uint8)).save(home / "set" / label / f"{label}{number:02}.png")
+    for number in range(24):
+        label = "light" if number % 2 else "dark"
+        (home / "set" / label).mkdir(parents=True, exist_ok=True)
+        pixels = scene(50, 40, number) * (1 if number % 2 else 0.4)
+        Image.fromarray(pixels.astype(np.uint8)).save(home / "set" / label / f"{number:02}.png")
     manifest = {"title": "Two <lights>", "licence": "CC0", "citation": "Nobody, 1901", "warning": "All are *drawn*."}
     (home / "set" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.MonkeyPatch.context() as patch:
@@ -71,6 +71,7 @@ def made(tmp_path_factory):
         items = relabel(items, {item.name: EVIL for item in items if item.label == "dark"})
         learn = Learner.pretrained(ImageData.from_items(items, size=32, batch_size=8), "test_resnet", pretrained=False)
         learn.to_fp32()
+        learn.fit(1e-2, 8)  # an untrained model answers nearly the same to everything: agreement would mean nothing
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             folder = export(learn, home / "model", note="The labels are ours.")
@@ -103,7 +104,7 @@ def test_onnx_agrees_with_the_model_for_any_number_of_pictures(made, n):
     with torch.no_grad():
         expected = learn.model.eval()(images).softmax(dim=1).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    assert np.ptp(found[:, 0]) > 0.01 or n == 1  # else agreement would mean nothing
+    assert np.ptp(found[:, 0]) > 0.2 or n < 24  # else agreement would mean nothing
 
 
 ALONE = """
@@ -197,7 +198,7 @@ def test_a_cut_off_export_changes_nothing(made, kept_onnx, tmp_path, monkeypatch
     if before == "an export":
         shutil.copytree(folder, target)
 
-    def break_off(*args):
+    def break_off(*args, **options):
         raise fault("in the middle")
 
     monkeypatch.setattr(exporting, "model_card", break_off)  # ONNX and weights are written by then
@@ -261,7 +262,7 @@ def test_an_onnx_file_that_answers_differently_is_refused(made, kept_onnx, tmp_p
     with torch.no_grad():
         norm.bias += 0.05
     try:
-        with pytest.raises(RuntimeError, match="does not answer as the model does: .* 1e-0?4 is allowed"):
+        with pytest.raises(RuntimeError, match="does not answer as the model does: .* 0.0001 is allowed"):
             export(learn, tmp_path / "model")
         norm.bias.data.fill_(float("nan"))
         with pytest.raises(RuntimeError, match="differ by up to nan"):

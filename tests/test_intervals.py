@@ -1,4 +1,4 @@
-"""Intervals against scipy, by simulation and by counting; the paired test against the binomial sum."""
+"""Intervals against scipy and the binomial sum; two models on the same pictures compared."""
 
 from dataclasses import replace
 from math import comb, isnan
@@ -120,6 +120,16 @@ def test_mcnemar_equals_the_exact_binomial_test(only_first, only_second, both, n
     assert result.difference.low - 1e-12 <= result.difference.estimate <= result.difference.high + 1e-12
     outside = result.difference.low > 0 or result.difference.high < 0
     assert outside == result.more_than_noise, "interval and test must not contradict each other"
+
+
+@pytest.mark.parametrize(("only_second", "more"), [(7, False), (8, True)])
+def test_the_interval_of_the_difference_agrees_with_the_test_where_it_is_close(only_second, more):
+    """1 against 7: exact p = 0.07; intervals by a normal approximation would already leave 0 out."""
+    first = preds_of([True] + [False] * only_second + [True] * 20)
+    second = preds_of([False] + [True] * only_second + [True] * 20)
+    result = mcnemar(first, second)
+    assert result.p_value == pytest.approx(2 * (only_second + 2) / 2 ** (only_second + 1))
+    assert result.more_than_noise == more == (result.difference.low > 0)
 
 
 def test_compare_says_noise_or_more():

@@ -1,6 +1,7 @@
 """Run one notebook on a fresh kernel, watch its memory, and say precisely where it failed."""
 
 import asyncio
+import atexit
 import os
 import re
 import tempfile
@@ -16,6 +17,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 CELL_TIMEOUT_S = 1800
+START_TIMEOUT_S = 300  # the first kernel of a new environment compiles its modules
 LOOK_EVERY_S = 0.5
 
 
@@ -59,6 +61,7 @@ def execute(
     client = NotebookClient(
         notebook,
         timeout=cell_timeout_s,
+        startup_timeout=START_TIMEOUT_S,
         kernel_name="python3",
         coalesce_streams=True,
         extra_arguments=["--log-level=40"],  # its warnings are for servers
@@ -108,6 +111,10 @@ def _run_to_the_end(client: NotebookClient, at: list) -> Failure | None:
             return Failure(*at, f"the cell was still running after {client.timeout} s and was stopped")
         except DeadKernelError:
             return Failure(*at, "the kernel died; most often the system ended it because memory ran out")
+        except RuntimeError as error:
+            return Failure(*at, f"the kernel did not start: {error}")
+        finally:
+            atexit.unregister(client._cleanup_kernel)  # nbclient leaves it when a kernel does not start
     return None
 
 

@@ -138,8 +138,9 @@ def chromium():
 def open_and_run(page, address):
     page.goto(address)
     page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.content?.widgets?.length > 3", timeout=SLOW_MS)
-    page.wait_for_function("window.jupyterapp.shell.currentWidget.sessionContext?.isReady", timeout=SLOW_MS)
-    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    idle = "window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
+    page.wait_for_function(idle, timeout=SLOW_MS)
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
     root = page.locator(".jp-CodeCell").nth(1).locator(".course-widget")
     expect(root.locator(".course-tile").first).to_be_visible(timeout=SLOW_MS)
     expect(page.locator(".course-widget")).to_have_count(4, timeout=SLOW_MS)

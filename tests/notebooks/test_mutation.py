@@ -55,7 +55,15 @@ def _corrupt_one(cell: NotebookNode) -> bool:
 def compare(paths: list[Path], profile: Path) -> dict[tuple[str, int], str]:
     """(notebook's name, code cell) -> "passed" or "failed", from one strict run of nbval over all `paths`."""
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-sanitize-with"]
-    command += [str(ROOT / "tests/notebooks/sanitize.cfg"), "--nbval-cell-timeout", "600", "--color=no", "-rA"]
+    command += [
+        str(ROOT / "tests/notebooks/sanitize.cfg"),
+        "--nbval-cell-timeout",
+        "600",
+        "--nbval-kernel-startup-timeout",
+        "300",
+        "--color=no",
+        "-rA",
+    ]
     command += ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(paths[0].parent), "-p", "no:cacheprovider"]
     command += map(str, paths)
     env = os.environ | kernel_environment(str(profile))

@@ -173,6 +173,13 @@ def test_a_dead_kernel_is_named_with_its_memory(tmp_path, course_data, capsys):
 
 
 @pytest.mark.notebooks
+def test_a_kernel_that_does_not_start_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONHOME", str(tmp_path))  # no Python starts with this
+    outcome = execute(notebook_of("print(1)"), tmp_path)
+    assert outcome.failure.error.startswith("the kernel did not start: Kernel died")
+
+
+@pytest.mark.notebooks
 def test_a_cell_that_hangs_is_stopped(tmp_path):
     outcome = execute(notebook_of("import time", "time.sleep(60)"), tmp_path, cell_timeout_s=2)
     assert (outcome.failure.cell, outcome.cells) == (2, 2)
