@@ -11,6 +11,9 @@ OPEN := $(if $(wildcard work/*.ipynb),work,notebooks)
 # stored outputs are compared without progress bars and without anybody's own IPython settings
 QUIET := COURSE_PROGRESS=off IPYTHONDIR="$(CURDIR)/$(VENV)/ipython"
 
+# threads that wait sleep instead of spinning: on a machine shared with others that is several times as fast
+export OMP_WAIT_POLICY := PASSIVE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup data course lab work check test browser notebooks timings site slides lint spelling links lock clean
 

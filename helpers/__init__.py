@@ -11,3 +11,9 @@ interpret    numbers about predictions                plots       every figure
 review       what was marked, undone, exported        browsers    the widgets
 export       a model others can run                   recipe      all steps, end to end
 """
+
+import os
+
+# Threads that wait should sleep, not spin: with other programs on the same cores, spinning makes a training step
+# several times as slow. OpenMP reads this when torch is loaded; `make` sets it, too.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

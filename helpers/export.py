@@ -54,9 +54,10 @@ ABOUT = json.loads((FOLDER / "model.json").read_text(encoding="utf-8"))
 SESSION = onnxruntime.InferenceSession(str(FOLDER / "model.onnx"), providers=["CPUExecutionProvider"])
 
 
-def read(path):
-    """Upright, RGB, 8 bit; transparent becomes white."""
+def read(path, px):
+    """Upright, RGB, 8 bit; transparent becomes white. A large JPEG is decoded at a fraction of its size, above px."""
     with Image.open(path, formats=["JPEG", "PNG", "WEBP", "GIF", "BMP"]) as file:
+        file.draft(None, (px, px))
         image = ImageOps.exif_transpose(file)
     if image.mode.startswith("I") or image.mode == "F":  # 16 bit: 65535 is white
         image = Image.fromarray((np.asarray(image, np.float32) / 257).round().clip(0, 255).astype(np.uint8))
@@ -66,8 +67,8 @@ def read(path):
     return image.convert("RGB")
 
 
-def square(image, px, method):
-    """(px, px, 3): "crop" takes the middle, "pad" all of it and mirrors the edges, "squish" ignores the aspect."""
+def square(image, px, method, kept_px):
+    """(kept_px, kept_px, 3): "crop" takes the middle, "pad" all and mirrors edges, "squish" all without its aspect."""
     width, height = image.size
     if method == "crop":  # of a strip longer than 4 : 1 only the middle
         x, y = max(0, width - 4 * height) // 2, max(0, height - 4 * width) // 2
@@ -77,13 +78,17 @@ def square(image, px, method):
     pixels = np.asarray(image.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0))
     missing = [max(px - length, 0) for length in pixels.shape[:2]]
     pixels = np.pad(pixels, [*((m // 2, m - m // 2) for m in missing), (0, 0)], mode="symmetric")
-    top, left = ((length - px) // 2 for length in pixels.shape[:2])
-    return pixels[top : top + px, left : left + px]
+    if kept_px < px:
+        target = [max(kept_px, round(length * kept_px / px)) for length in pixels.shape[1::-1]]
+        pixels = np.asarray(Image.fromarray(pixels).resize(target, Image.Resampling.BILINEAR))
+    top, left = (round((length - kept_px) / 2) for length in pixels.shape[:2])
+    return pixels[top : top + kept_px, left : left + kept_px]
 
 
 def predict(path):
     """One probability for each of ABOUT["classes"]: float32 (K,)."""
-    pixels = square(read(path), ABOUT["presize_px"], ABOUT["method"]).astype(np.float32)
+    px = ABOUT["presize_px"]
+    pixels = square(read(path, px), px, ABOUT["method"], ABOUT["kept_px"]).astype(np.float32)
     size = (ABOUT["size"], ABOUT["size"])
     channels = [Image.fromarray(pixels[..., c]).resize(size, Image.Resampling.BILINEAR) for c in range(3)]
     return SESSION.run(None, {"images": np.stack(channels)[None] / np.float32(255)})[0][0]
@@ -240,7 +245,7 @@ def _description(learn: Learner, preds: Predictions, difference: float) -> dict:
     return {
         "kind": KIND,
         **about,
-        "method": "crop" if learn.data.method == "as_is" else learn.data.method,
+        **_presizing(learn.data),
         "metrics": {"accuracy": accuracy},
         "onnx": {
             "input": "images: float32 (N, 3, size, size), RGB, 0..1",
@@ -248,6 +253,16 @@ def _description(learn: Learner, preds: Predictions, difference: float) -> dict:
             "largest_difference": difference,
         },
         "versions": versions(),
+    }
+
+
+def _presizing(data: ImageData) -> dict:
+    """How the predictor must prepare a picture so that it looks as a validation picture does."""
+    as_is = data.method == "as_is"
+    return {
+        "method": "crop" if as_is else data.method,
+        "presize_px": data.decoded.size_px if as_is else data.presize_px,
+        "kept_px": data.store.size_px,  # smaller when the pixels were decoded much larger than the model sees
     }
 
 

@@ -96,9 +96,9 @@ def precompute(
     )
     key = hashlib.sha256(repr(described).encode()).hexdigest()[:24]
     file = data_setup.home() / "cache" / "features" / f"{key}.safetensors"
-    if file.exists():
+    try:
         tensors, _ = load_tensors(file)
-    else:
+    except (FileNotFoundError, ValueError):  # never computed, or damaged since
         tensors = _compute(model, data, cut, device, precision, copies)
         save_tensors(file, tensors, {"what": "activations", "images": str(data)})
     return FeatureData(data, cut, tensors["plain"], tensors["augmented"])

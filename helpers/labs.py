@@ -101,21 +101,30 @@ class AugmentBrowser(Face):
         draws = draw(self._n, self.value, generator("AugmentBrowser", self._seed))
         square = data.store.squares(torch.tensor([data.index_of(item.name)]))  # uint8 (1, C, P, P)
         squares = square.expand(self._n, -1, -1, -1)
-        before, titles = plain(square, data.size), ["as it is", *(f"draw {i}" for i in range(1, self._n + 1))]
-        once = torch.cat([before, apply_draws(squares, draws, data.size)])
-        twice = torch.cat([before, _in_two_steps(squares, draws, data.size)])
-        images = {"one": once, "two": twice, "both": torch.cat([once, twice])}[how]
+        before = plain(square, data.size)
+        once, twice = (apply(squares, draws, data.size) for apply in (apply_draws, _in_two_steps))
+        names = [f"draw {i}" for i in range(1, self._n + 1)]
         if how == "both":
-            titles = [f"{title}, {times}" for times in ("once", "twice") for title in titles]
-            text = f"{item.name}: above, draws made with one interpolation; below, the same draws with two."
-        else:
-            steps = counted({"one": 1, "two": 2}[how], "interpolation")
-            text = f"{item.name} as it is, and {counted(self._n, 'random draw')} with {steps}."
-        return show_pictures(images.cpu(), titles, columns=4, text=text)
+            images, n = torch.cat([before, once[:3], before, twice[:3]]), len(names[:3])
+            titles = [
+                line for times in ("once", "twice") for line in ("as it is", *(f"{d}, {times}" for d in names[:3]))
+            ]
+            kept = 100 * float(_detail(twice) / _detail(once).clamp(min=1e-9))
+            header = f"Two interpolations keep {kept:.0f} % of the detail of one."
+            text = f"{item.name} as it is, and {counted(n, 'random draw')}: above with 1 interpolation, below with 2."
+            return show_pictures(images.cpu(), titles, columns=n + 1, header=header, text=text)
+        images, steps = (once, "1 interpolation") if how == "one" else (twice, "2 interpolations")
+        text = f"{item.name} as it is, and {counted(self._n, 'random draw')} with {steps}."
+        return show_pictures(torch.cat([before, images]).cpu(), ["as it is", *names], columns=4, text=text)
 
     def face(self) -> tuple[str, Html]:
         text = f"AugmentBrowser: {self._sentence}"
         return text, fill("<div><p>{text}</p>{page}</div>", text=text, page=self._page)
+
+
+def _detail(images: Tensor) -> Tensor:
+    """How sharp pictures are: the mean difference between neighbouring pixels."""
+    return images.diff(dim=-1).abs().mean() + images.diff(dim=-2).abs().mean()
 
 
 def _in_two_steps(squares: Tensor, draws: Draws, size: int) -> Tensor:

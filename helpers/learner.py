@@ -410,7 +410,7 @@ class Learner:
         return file
 
     def load(self, name: str) -> "Learner":
-        """Take weights saved by `save`. Raises ValueError naming what does not fit: architecture, classes, their order."""
+        """Take weights saved by `save`. Raises ValueError naming what does not fit: arch, classes or their order."""
         file = self.path / f"{name}.safetensors"
         if not file.is_file():
             saved = sorted(other.stem for other in self.path.glob("*.safetensors"))

@@ -130,7 +130,7 @@ class Run:
 
 def fit(run: Run) -> History:
     """Train until `run.epochs` are done or a hook says stop; print a row per epoch; return the history."""
-    print("epoch  train_loss  valid_loss" + "".join(f"  {name}" for name in run.metrics) + "    time")
+    print("epoch  train_loss  valid_loss" + "".join(f"  {name:>6}" for name in run.metrics) + "    time")
     saved_at = perf_counter()
     try:
         call_hooks(run, "on_fit_begin")
@@ -170,7 +170,7 @@ def train_epoch(run: Run) -> tuple[Tensor, float]:
             looked_at = perf_counter()
         call_hooks(run, "on_step_end")
     losses = torch.stack(losses)
-    stop_unless_finite(run, losses.sum() + sum(p.detach().sum() for p in run.model.parameters()), good)
+    stop_unless_finite(run, losses.sum() + sum(tensor.sum() for tensor in run.model.state_dict().values()), good)
     return losses, float(losses @ losses.new_tensor(sizes)) / sum(sizes)
 
 
@@ -197,7 +197,7 @@ def train_step(run: Run, batch: Batch) -> Tensor:
 def gradients(run: Run, batch: Batch) -> Tensor:
     """Fill every parameter's gradient with that of the batch's mean loss, part by part; returns the loss."""
     run.optimizer.zero_grad()
-    weight_of_batch = loss_weights(run.loss, batch).sum()
+    weight_of_batch = loss_weights(run.loss, batch).sum().clamp(min=1e-12)  # a batch may weigh nothing
     total = torch.zeros((), device=run.device)
     for part in batch.chunks(min(run.chunks, max(len(batch) // 2, 1))):  # BatchNorm needs two pictures at a time
         with autocast(run.device, run.precision):
@@ -284,7 +284,7 @@ def record(run: Run, losses: Tensor, epoch: Epoch) -> None:
         (steps,),
     )
     run.done += 1
-    values = "".join(f"  {value:>{len(name)}.4f}" for name, value in epoch.metrics.items())
+    values = "".join(f"  {value:>{max(len(name), 6)}.4f}" for name, value in epoch.metrics.items())
     print(f"{epoch.number:>5}  {epoch.train_loss:>10.4f}  {epoch.valid_loss:>10.4f}{values}  {epoch.seconds:>5.1f}s")
 
 

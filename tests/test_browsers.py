@@ -122,6 +122,15 @@ def test_every_filter_and_sort_reaches_the_review(browser, preds):
     assert len(browser.review.order) == 29
 
 
+def test_a_filter_that_leaves_fewer_pages_shows_the_first_of_them(browser):
+    browser.page_box.value = 3
+    browser.filters["label"].value = "dark"
+    assert (browser.review.page, browser.page_box.value, browser.page_box.max) == (0, 1, 2)
+    browser.page_box.value = 2
+    browser.filters["label"].value = None
+    assert (browser.review.page, browser.page_box.value, browser.page_box.max) == (0, 1, 3)
+
+
 def test_controls_without_a_use_are_left_out(items, preds, tmp_path):
     plain = LabelBrowser(items, save_to=None)
     assert set(plain.filters) == {"sort", "reverse", "label", "marked", "name_has"}
@@ -532,7 +541,7 @@ def test_the_sliders_of_the_augmentation_are_its_value(data):
     assert data.items_of("train")[1].name in repr(browser)
     for how, words in (
         ("two", "2 interpolations"),
-        ("both", "below, the same draws with two"),
+        ("both", "above with 1 interpolation, below with 2"),
         ("one", "1 interpolation"),
     ):
         browser.interpolations.value = how

@@ -144,6 +144,15 @@ def test_filters_add_up_and_can_be_taken_back():
     assert len(review.order) == len(rows)
 
 
+def test_a_new_filter_or_order_starts_at_the_first_page():
+    review = Review(make_rows(), VOCAB, page_size=4)
+    for act in (lambda: review.show(label="cat"), lambda: review.sort_by("loss")):
+        review.go_to(2)
+        assert review.page == 2
+        act()
+        assert review.page == 0
+
+
 def test_the_page_stands_still_while_marks_are_made():
     review = Review(make_rows(), VOCAB, page_size=4)
     review.show(marked=False)
@@ -305,6 +314,19 @@ def test_what_cannot_be_saved_stays_in_memory_and_is_saved_later(tmp_path):
     review.mark("valid/001.png", "remove")
     assert review.problem == ""
     assert set(read_marks(blocked / "marks.csv")) == {"train/000.png", "valid/001.png"}
+
+
+def test_every_mark_made_while_the_file_was_broken_is_saved_later(tmp_path):
+    file = tmp_path / "marks.csv"
+    review = Review(make_rows(), VOCAB, save_to=file)
+    review.mark("train/000.png", "unsure")
+    good = file.read_bytes()
+    file.write_text("an editor was here")
+    review.mark("valid/001.png", "remove")
+    review.mark("test/002.png", "right")
+    file.write_bytes(good)
+    review.clear("train/000.png")
+    assert set(review.marks) == set(read_marks(file)) == {"valid/001.png", "test/002.png"}
 
 
 def test_a_deleted_file_is_written_again_whole(tmp_path):

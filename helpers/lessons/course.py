@@ -23,9 +23,9 @@ def hand_on(learn: Learner, stage: str) -> None:
 
 
 def start_from(stage: str, *, size: int = 128) -> Learner:
-    """The model an earlier lesson handed on. If that lesson was not run here, a substitute is trained in about a minute."""
-    learn = Learner.pretrained(course_data(size))
+    """The model an earlier lesson handed on; if that lesson was not run here, a substitute, trained in a minute."""
     name = _file_of(stage)
+    learn = Learner.pretrained(course_data(size))
     if (learn.path / f"{name}.safetensors").is_file():
         learn.load(name)
         print(f"{stage}: the model you trained in lesson {stage[:2]}")
