@@ -169,8 +169,8 @@ def need_packages() -> None:
 
 def versions() -> dict[str, str]:
     """Of Python and of every package that has a say in what a model answers."""
-    found = {"python": platform.python_version()}
-    for package in ("torch", "torchvision", "timm", "numpy", "pillow", "safetensors", *PACKAGES):
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    for package in ("torchvision", "timm", "numpy", "pillow", "safetensors", *PACKAGES):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

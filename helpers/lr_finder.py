@@ -21,7 +21,7 @@ FEWEST = 10  # points; fewer are no curve
 CLEAR_FALL = 0.05  # share of the first loss that the curve must lose before anything is advised
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RateCurve:
     """Loss against learning rate (of the last layer group), and four suggestions; None where there is no advice."""
 
@@ -33,6 +33,9 @@ class RateCurve:
     valley: float | None  # in the middle of the longest fall
     slide: float | None  # the last rate before the loss slides upwards
     advice: str  # one sentence
+
+    def __repr__(self) -> str:
+        return f"RateCurve: {len(self.lrs)} steps; {self.advice}"
 
 
 def find_rate(run: Run, *, start: float = 1e-7, end: float = 10.0, steps: int = 100) -> RateCurve:
@@ -95,7 +98,7 @@ def read_curve(lrs: Sequence[float], losses: Sequence[float], *, steps: int = 10
         )
     if judged.min() > (1 - CLEAR_FALL) * judged[0]:
         return replace(
-            curve, advice="No advice: the loss never clearly falls; train longer steps, or look at the data and labels."
+            curve, advice="No advice: the loss never clearly falls; take more steps, or look at the data and labels."
         )
     suggestions = {rule.__name__: rule(rates, judged) for rule in (minimum, steep, valley, slide)}
     return replace(
@@ -126,11 +129,9 @@ def valley(lrs: np.ndarray, losses: np.ndarray) -> float:
 
 def slide(lrs: np.ndarray, losses: np.ndarray, *, apart: int = 15, threshold: float = 0.005) -> float:
     """From the right, the rate `apart` points before slopes that far apart become alike (Novetta's rule)."""
-    slopes = np.gradient(losses)
-    right = len(losses) - 1
-    left = max(right - apart, 0)
-    rate = lrs[left]
-    while left >= 0 and abs(slopes[right] - slopes[left]) > threshold:
-        rate = lrs[left]
-        right, left = right - 1, left - 1
+    slopes, right = np.gradient(losses), len(losses) - 1
+    rate = lrs[max(right - apart, 0)]
+    while right >= apart and abs(slopes[right] - slopes[right - apart]) > threshold:
+        rate = lrs[right - apart]
+        right -= 1
     return float(rate)

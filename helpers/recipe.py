@@ -37,6 +37,7 @@ from helpers.models import autocast
 from helpers.predict import Predictions
 from helpers.recipe_report import draw_figures, report_page, tabulate
 from helpers.runtime import seeded, write_atomically
+from helpers.safe_html import counted
 from helpers.schedules import cycle_epochs
 from helpers.splits import Split
 from helpers.training import History, Hook, Run
@@ -312,7 +313,7 @@ def run(settings: Settings, folder: Path, *, command: str = "") -> Outcome:
         interp = Interpretation(tta, learn)
         has_plots = importlib.util.find_spec("matplotlib") is not None
         figures = draw_figures(learn.data, learn.history, outcome.curves, preds, interp) if has_plots else []
-        step.done = f"{interp.report().text} {_export(learn, folder, preds, outcome.facts['meaning'])}"
+        step.done = f"With TTA: {interp.report().text} {_export(learn, folder, preds, outcome.facts['meaning'])}"
     facts = write_result(outcome, folder)
     with write_atomically(folder / "report.html") as temporary:
         temporary.write_text(report_page(facts, figures), encoding="utf-8")
@@ -334,12 +335,12 @@ def train(outcome: Outcome, folder: Path) -> tuple[Learner, Predictions]:
         step.done = f"{_advice(outcome.curves[-1])} Taken for the last layer: {rates[-1]:.1e}"
     with outcome.step("Train the last layer on kept activations") as step:
         step.trained(_whole(learn.fit(rates[-1], settings.head_epochs), settings.head_epochs), n)
-        step.done = f"{settings.head_epochs} epochs"
+        step.done = counted(settings.head_epochs, "epoch")
     with outcome.step("Train the last layer with augmentation (precompute=False), cycle_len=1") as step:
         learn.precompute = False
         history = learn.fit(rates[-1], settings.augmented_epochs, cycle_len=1)
         step.trained(_whole(history, settings.augmented_epochs), n)
-        step.done = f"{settings.augmented_epochs} epochs"
+        step.done = counted(settings.augmented_epochs, "epoch")
     with outcome.step("Unfreeze all layers") as step:
         if settings.bn_freeze:
             learn.bn_freeze(True)
@@ -400,11 +401,11 @@ def _whole(history: History, epochs: int) -> History:
 
 def _export(learn: Learner, folder: Path, preds: Predictions, note: str) -> str:
     try:
-        model = export(learn, folder / "model", preds=preds, note=note)
+        export(learn, folder / "model", preds=preds, note=note)
     except (ModuleNotFoundError, FileExistsError, RuntimeError) as error:
-        return f"Not exported: {error}. The weights are in {folder / 'model.safetensors'}"
+        return f"Not exported: {error}. The weights are in model.safetensors, beside the report."
     (folder / "model.safetensors").unlink()  # the export holds them
-    return f"Exported to {model}"
+    return "Exported to model/, beside the report."
 
 
 # Words ----------------------------------------------------------------------------------------------------------
@@ -429,7 +430,7 @@ def _advice(curve: RateCurve) -> str:
 
 def _plan(settings: Settings) -> str:
     if settings.schedule == "one-cycle":
-        plan = f"{settings.epochs} epochs, one cycle"
+        plan = f"{counted(settings.epochs, 'epoch')}, one cycle"
     else:
         lengths = " + ".join(map(str, cycle_epochs(settings.cycles, 1, 2)))
         plan = f"cycle_mult=2, {lengths} epochs" if settings.epochs else "cycle_mult=2, until over-fitting"
@@ -441,7 +442,9 @@ def _fitting(history: History) -> str:
     losses = [epoch.valid_loss for epoch in history.epochs]
     best = losses.index(min(losses))
     last = history.epochs[-1]
-    seen = f"{len(losses)} epochs, training loss {last.train_loss:.3f}, validation loss {last.valid_loss:.3f}"
+    seen = (
+        f"{counted(len(losses), 'epoch')}, training loss {last.train_loss:.3f}, validation loss {last.valid_loss:.3f}"
+    )
     if best == len(losses) - 1:
         return f"{seen}, its lowest: not over-fitting yet"
     return f"{seen}, lowest ({losses[best]:.3f}) after epoch {best + 1} of {len(losses)}"

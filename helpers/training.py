@@ -38,7 +38,7 @@ class Epoch:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class History:
     """What a training did: a row per epoch and three numbers per step."""
 
@@ -52,6 +52,9 @@ class History:
     def next_epoch(self) -> int:
         """The number the next epoch gets."""
         return self.epochs[-1].number + 1 if self.epochs else 0
+
+    def __repr__(self) -> str:
+        return f"History: epochs {len(self.epochs)}, steps {len(self.losses)}"
 
     def __add__(self, later: "History") -> "History":
         return History(*(getattr(self, name) + getattr(later, name) for name in self.__dataclass_fields__))
@@ -387,7 +390,7 @@ def resume_run(run: Run) -> None:
     ours = description(run)
     differ = [key for key in ours if ours[key] != theirs.get(key)]
     if differ:
-        what = "; ".join(f"{key} {theirs.get(key)!s:.90} then, {ours[key]!s:.90} now" for key in differ)
+        what = "; ".join(f"{key} {theirs.get(key)!s:.160} then, {ours[key]!s:.160} now" for key in differ)
         raise ValueError(f"{run.checkpoint} is of another run: {what}. Ask for the same run, or leave resume=True out")
     run.model.load_state_dict(
         {name.removeprefix("model."): tensors[name] for name in tensors if name.startswith("model.")}

@@ -21,7 +21,7 @@ NUMBERS = [
 ]
 DRAWING = ["drawing", "picture_plots", "result_plots", "plots"]
 CLICKING = ["keyboard", "widget_parts", "browser_base", "browsers", "labs"]
-ORDER = [*NUMBERS, *DRAWING, "recipe", *CLICKING, "lessons"]
+ORDER = [*NUMBERS, *DRAWING, "recipe_report", "recipe", *CLICKING, "lessons"]
 # What a verb of an earlier module may fetch when it is called, and not before: learn.plot_loss(), learn.export().
 WHEN_CALLED = {"plots", "picture_plots", "export", "browsers"}
 ONLY_IN = {"matplotlib": set(DRAWING), "ipywidgets": {*CLICKING, "lessons"}, "anywidget": {*CLICKING, "lessons"}}

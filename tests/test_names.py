@@ -1,0 +1,144 @@
+"""NAMES.md keeps its word: every name in the last column exists, every default stated there is the code's."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from helpers.data import ImageData
+from helpers.interpret import Interpretation
+from helpers.learner import Learner
+
+TABLE = Path(__file__).resolve().parents[1] / "notebooks" / "NAMES.md"
+INSTANCES = {"learn": Learner, "data": ImageData, "interp": Interpretation}
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of every table row but headings and rules."""
+    lines = text.splitlines()
+    following = zip(lines, [*lines[1:], ""], strict=True)
+    kept = [line for line, after in following if line.startswith("|") and "|---" not in (line[:4], after[:4])]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in kept]
+
+
+def last_column(text: str) -> list[str]:
+    """Every piece of code in the last cells."""
+    return [code for row in rows(text) for code in re.findall(r"`([^`]+)`", row[-1])]
+
+
+def is_claim(code: str) -> bool:
+    """Whether it names something here; others are values ("train") and words of other packages (v2.MixUp)."""
+    return re.match(r"^(python -m |[a-z_]+\.)", code) is not None and not code.startswith("v2.")
+
+
+def problem(code: str) -> str | None:
+    """What is wrong with one claim: learn.fit(lr, cycles, cycle_mult=1), python -m helpers.recipe, data.vocab."""
+    if code.startswith("python -m "):
+        return None if importlib.util.find_spec(code.split()[2]) else "no such module"
+    node = ast.parse(code, mode="eval").body
+    call = node if isinstance(node, ast.Call) else None
+    owner, _, name = ast.unparse(call.func if call else node).partition(".")
+    if owner in INSTANCES and name != "ImageData":
+        thing = lookup(INSTANCES[owner], name)
+    else:
+        module = importlib.util.find_spec(f"helpers.{owner}") and importlib.import_module(f"helpers.{owner}")
+        thing = getattr(module, name, None)
+    if thing is None:
+        return "there is no such name"
+    return wrong_call(thing, call) if call else None
+
+
+def lookup(cls: type, name: str):
+    """A class's attribute, or "set in __init__" for what its instances have."""
+    in_init = re.search(rf"self\.{name}\b.*=", inspect.getsource(cls.__init__)) or re.search(
+        rf"self\.[\w., ]*\bself\.{name}\b", inspect.getsource(cls.__init__)
+    )
+    return getattr(cls, name, None) or (in_init and "set in __init__")
+
+
+def wrong_call(thing, call: ast.Call) -> str | None:
+    if not callable(thing):
+        return "is not called"
+    parameters = {n: p for n, p in inspect.signature(thing).parameters.items() if n != "self"}
+    asked = [n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    named = [ast.unparse(argument) for argument in call.args]
+    if named != asked[: len(named)]:
+        return f"asks for {', '.join(asked)}, not {', '.join(named)}"
+    for keyword in call.keywords:
+        known = parameters
+        if keyword.arg not in parameters and any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            known = inspect.signature(ImageData).parameters  # from_... hand their settings on
+        if keyword.arg not in known:
+            return f"has no parameter {keyword.arg}"
+        stated, default = value_of(keyword.value), known[keyword.arg].default
+        if type(stated) is not type(default) or stated != default:
+            return f"{keyword.arg} is {default!r} by default"
+    return None
+
+
+def value_of(node: ast.expr):
+    """A literal, or a slice of literals."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "slice":
+        return slice(*map(ast.literal_eval, node.args))
+    return ast.literal_eval(node)
+
+
+CLAIMS = [code for code in last_column(TABLE.read_text(encoding="utf-8")) if is_claim(code)]
+
+
+@pytest.mark.parametrize("code", dict.fromkeys(CLAIMS))
+def test_every_name_here_exists_with_the_default_it_is_given(code):
+    assert problem(code) is None
+
+
+def test_every_row_is_whole_and_nearly_all_say_something_testable():
+    text = TABLE.read_text(encoding="utf-8")
+    assert {len(row) for row in rows(text)} == {5}
+    assert len(rows(text)) > 90
+    silent = [row[0] for row in rows(text) if not any(map(is_claim, re.findall(r"`([^`]+)`", row[-1])))]
+    assert len(silent) < 8, silent
+    loose = [code for code in last_column(text) if not is_claim(code)]
+    assert [code for code in loose if not re.match(r'^("\w+"|v2\.\w+|resume=True)$', code)] == []
+
+
+def test_every_training_verb_and_factory_is_in_the_table():
+    named = " ".join(CLAIMS)
+    verbs = [name for name in vars(Learner) if not name.startswith("_")]
+    missing = [f"learn.{verb}" for verb in verbs if f"learn.{verb}" not in named]
+    assert set(missing) <= {f"learn.{name}" for name in INNER}, missing
+    factories = [name for name in vars(ImageData) if name.startswith("from_")]
+    assert [name for name in factories if f"data.{name}" not in named] == []
+
+
+# methods of a learner that no generation of fastai has a word for
+INNER = {"cut", "source", "precision", "about", "features", "summary"}
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("learn.fitt(lr, cycles)", "no such name"),
+        ("learn.fit(cycles, lr)", "asks for lr, cycles"),
+        ("learn.fit(cycle_mult=2)", "cycle_mult is 1 by default"),
+        ("learn.fit(cycle_mult=True)", "cycle_mult is 1 by default"),
+        ("learn.fit(cycle_length=1)", "no parameter cycle_length"),
+        ("learn.fit_one_cycle(lr=slice(1e-3))", "lr is slice"),
+        ("data.from_folders(valid_frac=0.2)", "valid_frac is 0.25"),
+        ("data.classes", "no such name"),
+        ("learn.historia", "no such name"),
+        ("augment.sideon()", "no such name"),
+        ("nowhere.side_on()", "no such name"),
+        ("python -m helpers.recipes", "no such module"),
+    ],
+)
+def test_a_wrong_claim_is_seen(code, says):
+    assert says in problem(code)
+
+
+@pytest.mark.parametrize("code", ["learn.history", "learn.precompute", "data.vocab", "learn.fit(lr, cycles)"])
+def test_a_right_claim_is_accepted(code):
+    assert problem(code) is None
