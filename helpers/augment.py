@@ -139,9 +139,9 @@ def draw(n: int, ranges: Augment, rng: torch.Generator) -> Draws:
 
 
 def identity(n: int) -> Draws:
-    """Draws that change nothing."""
-    zero, one = torch.zeros(n), torch.ones(n)
-    return Draws(zero + 0.5, one, zero, zero, zero, zero, zero, one, zero, zero, one)
+    """Draws that change nothing; every field is a tensor of its own, so each can be set by itself."""
+    neutral = {"along": 0.5, "scale": 1.0, "mirror": 1.0, "contrast": 1.0}
+    return Draws(**{field.name: torch.full((n,), neutral.get(field.name, 0.0)) for field in fields(Draws)})
 
 
 def matrices(draws: Draws) -> Tensor:

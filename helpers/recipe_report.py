@@ -26,7 +26,7 @@ def tabulate(folders: Sequence[Path]) -> str:
     runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     runs.sort(key=lambda run: [run["settings"][name] for name in ("data", "protocol", "arch", "size", "seed")])
     scores = [name for name in SCORES if any(name in run for run in runs)]
-    names = [f"{name.replace('_', ' ')} (95 %)" for name in scores]
+    names = [f"{_words(name)} (95 %)" for name in scores]
     rows = [["data", "protocol", "arch", "px", "training", "seed", "n", *names, "minutes", "device"]]
     rows.append(["---"] * len(rows[0]))
     for run in runs:
@@ -38,6 +38,10 @@ def tabulate(folders: Sequence[Path]) -> str:
         groups.setdefault(json.dumps(run["settings"] | {"seed": None}), []).append(run)
     summaries = [_summary(group, scores) for group in groups.values() if len(group) > 1]
     return "\n".join([*map(_row, rows), *([""] if summaries else []), *summaries])
+
+
+def _words(score: str) -> str:
+    return score.replace("tta", "TTA").replace("_", " ")
 
 
 def _row(cells: Sequence[object]) -> str:
@@ -58,7 +62,7 @@ def _summary(runs: Sequence[dict], scores: Sequence[str]) -> str:
         if len(values) > 1:
             mean, deviation = statistics.mean(values), statistics.stdev(values)
             spread = f"standard deviation {deviation:.2f}, {min(values):.2f} to {max(values):.2f}"
-            said.append(f"{name.replace('_', ' ')} {mean:.2f} % on average ({spread})")
+            said.append(f"{_words(name)} {mean:.2f} % on average ({spread})")
     splits, own = len({run["split"] for run in runs}), runs[0]["settings"]
     what = f"{runs[0]['protocol']}, {own['arch']}, {own['size']} px, {runs[0]['training']}"
     return f"{what}: {len(runs)} runs on {splits} splits: {'; '.join(said)}."
@@ -116,9 +120,7 @@ pre {{ background: #f3f3f3; padding: 0.7rem; overflow-x: auto; white-space: pre-
 def report_page(facts: dict, figures: Sequence[tuple[str, Sequence]]) -> Html:
     """One page with everything in it: it loads nothing, and runs nothing."""
     own, minutes = facts["settings"], f"{facts['seconds'] / 60:.1f} minutes on {facts['device']}"
-    scores = [
-        f"{name.replace('_', ' ')} {_percent(facts[name])} %".replace("tta", "TTA") for name in SCORES if name in facts
-    ]
+    scores = [f"{_words(name)} {_percent(facts[name])} %" for name in SCORES if name in facts]
     notes = [
         facts["meaning"],
         f"Always answering the most frequent class gives {100 * facts['majority']:.1f} %.",

@@ -105,12 +105,6 @@ class Run:
     history: History = field(default_factory=History)
 
     def __post_init__(self):
-        pictures = len(self.source.indices_of("train"))
-        if pictures < 2 * self.steps_per_epoch:
-            raise ValueError(
-                f"{pictures} training pictures in batches of {self.batch_size} leave a picture alone in its batch, and "
-                "BatchNorm needs two: take larger batches, data.resized(size, batch_size=...)"
-            )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
 
     @property

@@ -21,8 +21,10 @@ from helpers.export import FILES, export, load_exported, model_card, versions
 from helpers.items import label_by_folder, relabel
 from helpers.learner import Learner
 
-TO_PREDICTOR = 1e-3  # probability of predict.py against learn.predict_one in float32
-ODDS = 4e-3  # the same in log odds: 1e-3 of probability at one half, and it sees differences near 0 and 1, too
+# What is promised of predict.py against learn.predict_one in float32 is 1e-2 of probability: Pillow and torch may round
+# a pixel differently when the kept pixels are shrunk once more. On these pictures it is far closer.
+TO_PREDICTOR = 1e-3
+ODDS = 4e-3  # the same in log odds: it sees differences near 0 and 1, too
 EVIL = "<img src=x onerror=alert(1)>|`*_"
 
 
@@ -203,13 +205,13 @@ def held(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("before", ["nothing", "an export"])
+@pytest.mark.parametrize("before", ["nothing", "an export", "an export that stands aside"])
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError])
 def test_a_cut_off_export_changes_nothing(made, kept_onnx, tmp_path, monkeypatch, before, fault):
     learn, folder, _ = made
     target = tmp_path / "model"
-    if before == "an export":
-        shutil.copytree(folder, target)
+    if before != "nothing":  # aside: an earlier run was killed between its two renames
+        shutil.copytree(folder, target if before == "an export" else tmp_path / ".model.old")
 
     def break_off(*args, **options):
         raise fault("in the middle")
@@ -217,16 +219,16 @@ def test_a_cut_off_export_changes_nothing(made, kept_onnx, tmp_path, monkeypatch
     monkeypatch.setattr(exporting, "model_card", break_off)  # ONNX and weights are written by then
     with pytest.raises(fault):
         export(learn, target)
-    assert [path.name for path in tmp_path.iterdir()] == (["model"] if before == "an export" else [])
+    assert [path.name for path in tmp_path.iterdir()] == ([] if before == "nothing" else ["model"])
     assert before == "nothing" or held(target) == held(folder)
 
 
 def test_an_export_replaces_an_export_and_clears_up_after_a_killed_one(made, kept_onnx, tmp_path):
     learn, folder, _ = made
     target, killed, old = tmp_path / "model", tmp_path / ".model.staging-1", tmp_path / ".model.old"
-    shutil.copytree(folder, killed)  # killed while it wrote ...
-    shutil.copytree(folder, old)  # ... or between its two renames: the earlier export stands aside
-    (old / "__pycache__").mkdir()
+    shutil.copytree(folder, killed)  # killed while it wrote, or tidied
+    shutil.copytree(folder, old)
+    (shutil.copytree(folder, target) / "__pycache__").mkdir()
     assert export(learn, target, note="second") == target
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert sorted(held(target)) == sorted(FILES)

@@ -86,7 +86,7 @@ def kinds():
         ("RGB", Image.fromarray(RAMP), "PNG", {}, RAMP, 0),
         ("RGB transparent", Image.fromarray(RAMP), "PNG", {"transparency": tuple(map(int, RAMP[2, 3]))}, keyed, 0),
         ("RGBA", Image.fromarray(np.dstack([RAMP, ALPHA])), "PNG", {}, on_white(RAMP, ALPHA), 1),
-        ("I;16", Image.fromarray(DEEP), "PNG", {}, DEEP / 257.0, 1),
+        ("I;16", Image.fromarray(DEEP), "PNG", {}, DEEP / 257.0, 0),
         ("L JPEG", Image.fromarray(GREY), "JPEG", best, GREY, 3),
         ("RGB JPEG", Image.fromarray(RAMP), "JPEG", best, RAMP, 3),
         ("CMYK JPEG", Image.frombytes("CMYK", (W, H), cmyk.tobytes()), "JPEG", best, ink, 3),

@@ -309,6 +309,8 @@ def test_frozen_statistics_stay_when_averaging(learn):
     learn.precompute = False
     learn.bn_freeze(True)
     learn.unfreeze()
+    for buffer in learn.model.body.buffers():
+        buffer.add_(1)  # untrained statistics are those that a reset would give
     before = {n: b.clone() for n, b in learn.model.body.named_buffers()}
     learn.fit(1e-3, 2, hooks=[CycleEnds([1, 2], average=2)])
     for name, buffer in learn.model.body.named_buffers():
@@ -398,13 +400,13 @@ def test_the_table_puts_seeds_together(tmp_path):
     write_result(tmp_path / "other", seed=0, accuracy=0.5, arch="res|net")
     lines = tabulate([tmp_path]).splitlines()
     assert lines[0].startswith(
-        "| data | protocol | arch | px | training | seed | n | accuracy (95 %) | tta accuracy (95 %) |"
+        "| data | protocol | arch | px | training | seed | n | accuracy (95 %) | TTA accuracy (95 %) |"
     )
     assert len({line.count("|") for line in lines[:6]}) == 1
     assert "| 0 | 656 | 86.0 (85.0-87.0) | 87.0 (86.0-88.0) | 2.0 | cpu |" in lines[2]
     assert lines[-1] == (
         "deitsch, lite0, 224 px, 15 epochs: 3 runs on 3 splits: accuracy 88.00 % on average (standard deviation 2.00, "
-        "86.00 to 90.00); tta accuracy 89.00 % on average (standard deviation 2.00, 87.00 to 91.00)."
+        "86.00 to 90.00); TTA accuracy 89.00 % on average (standard deviation 2.00, 87.00 to 91.00)."
     )
     assert sum("runs on" in line for line in lines) == 1
 

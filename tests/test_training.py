@@ -308,13 +308,6 @@ def test_a_set_smaller_than_a_batch_trains(make_run):
     assert not same(before, weights(run.model))
 
 
-@pytest.mark.parametrize(("n", "batch_size"), [(1, 8), (5, 1), (5, 2)])
-def test_a_picture_alone_in_its_batch_is_refused_before_training(make_run, n, batch_size):
-    """Catches torch's "expected more than 1 value per channel" in the middle of an epoch."""
-    with pytest.raises(ValueError, match=f"{n} training pictures in batches of {batch_size} leave a picture alone"):
-        make_run(Rows(n=n), batch_size=batch_size)
-
-
 # Rates ---------------------------------------------------------------------------------------------------------
 
 
@@ -738,14 +731,14 @@ def test_no_step_waits_for_the_gpu(data, precision, trained_from):
 
 
 @pytest.mark.gpu
-def test_both_devices_draw_the_same(data, monkeypatch):
+def test_both_devices_draw_the_same(data):
     """Catches augmentation or order drawn on the device: a run would not be repeatable elsewhere."""
-    learn = augmented(data)
-    there = list(learn.data.train_batches(torch.device("cuda"), 8, 0, 1))
-    here = list(learn.data.train_batches(CPU, 8, 0, 1))
-    for one, other in zip(there, here, strict=True):
-        torch.testing.assert_close(one.inputs.cpu(), other.inputs, atol=1e-3, rtol=1e-3)
-        assert torch.equal(one.targets.cpu(), other.targets)
+    one, other = (data.with_augment(side_on()) for _ in range(2))
+    there = list(one.train_batches(torch.device("cuda"), 8, 0, 1))
+    here = list(other.train_batches(CPU, 8, 0, 1))
+    for gpu, cpu in zip(there, here, strict=True):
+        torch.testing.assert_close(gpu.inputs.cpu(), cpu.inputs, atol=1e-3, rtol=1e-3)
+        assert torch.equal(gpu.targets.cpu(), cpu.targets)
 
 
 @pytest.mark.gpu

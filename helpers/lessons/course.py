@@ -36,12 +36,14 @@ def start_from(stage: str, *, size: int = 128) -> Learner:
 
 
 def _substitute(learn: Learner, stage: str) -> None:
-    """A head on kept activations of augmented pictures; from lesson 04 on the later half of the body, too."""
+    """On kept activations of augmented pictures: the head, and from lesson 04 on the later half of the body, too."""
     learn.precompute_copies(2)
-    learn.fit_one_cycle(4, 3e-3)
-    if stage != "03_head":
+    if stage == "03_head":
+        learn.fit_one_cycle(5, 3e-3)
+    else:
+        learn.fit_one_cycle(1, 3e-3)
         learn.freeze_to(1)
-        learn.fit_one_cycle(2, [1e-3, 1e-3, 2e-3])
+        learn.fit_one_cycle(4, [1e-3, 1e-3, 2e-3])
     learn.copies = 0
 
 

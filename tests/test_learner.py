@@ -1,0 +1,396 @@
+"""The verbs: what they refuse, what they keep, what they say."""
+
+import json
+import math
+import struct
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from helpers import learner, runtime
+from helpers.augment import side_on
+from helpers.data import ImageData
+from helpers.features import FeatureData
+from helpers.items import Item, relabel
+from helpers.learner import Learner
+from helpers.splits import Split
+from helpers.training import Hook
+
+
+def make(data, arch="test_resnet", **options):
+    return Learner.pretrained(data, arch, pretrained=False, **options)
+
+
+def weights(learn):
+    return {name: tensor.clone() for name, tensor in learn.model.state_dict().items()}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+# What trains ---------------------------------------------------------------------------------------------------
+
+
+def test_a_new_learner_trains_the_head_alone_on_kept_activations(learn):
+    """Catches another starting point than the lectures' (frozen, precompute on, nothing trained)."""
+    head = {id(p) for p in learn.model.head.parameters()}
+    assert {id(p) for p in learn.model.parameters() if p.requires_grad} == head
+    assert learn.precompute and isinstance(learn.source(), FeatureData)
+    assert (learn.history.epochs, learn.trained_from, learn.model.training) == ((), 2, False)
+
+
+def test_unfreezing_ends_precompute_and_freezing_brings_it_back(learn):
+    """Catches activations used while the body trains, and a switch that is lost on the way."""
+    learn.unfreeze()
+    assert not learn.precompute and learn.source() is learn.data
+    learn.freeze()
+    assert learn.precompute
+    learn.precompute = False
+    assert learn.source() is learn.data and learn.trained_from == 2
+    learn.precompute = True
+    assert isinstance(learn.source(), FeatureData)
+
+
+@pytest.mark.parametrize(("n", "trained_from"), [(0, 0), (1, 1), (2, 2), (-1, 2), (-2, 1)])
+def test_freeze_to_counts_like_a_list(learn, n, trained_from):
+    """Catches fastai's freeze_to(-1), the head alone, taken for something else."""
+    learn.freeze_to(n)
+    assert learn.trained_from == trained_from
+    assert [g for g, p in enumerate(learn.groups) if all(q.requires_grad for m in p for q in m.parameters())][
+        0
+    ] == n % 3
+
+
+def test_bn_freeze_holds_through_unfreeze(learn, capsys):
+    """Catches a verb that is forgotten at the next freeze or unfreeze, as 0.7's was not."""
+    learn.bn_freeze(True)
+    learn.unfreeze()
+    before = weights(learn)
+    learn.fit(1e-3, 1)
+    after = weights(learn)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not [name for name in moved if name.startswith("body") and "running" in name]
+    assert [name for name in moved if name.startswith("body") and "bn1.weight" in name]
+    learn.summary()
+    assert "statistics frozen" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("how", [2, 3, "stages"])
+def test_rates_count_the_groups_that_were_asked_for(data, how):
+    """Catches layer_groups that is accepted and not used."""
+    learn = make(data, layer_groups=how)
+    learn.unfreeze()
+    n = len(learn.groups)
+    assert n == {2: 2, 3: 3, "stages": 6}[how]
+    learn.fit(np.geomspace(1e-5, 1e-3, n), 1)
+    with pytest.raises(ValueError, match=f"got {n + 1} learning rates for {n} layer groups"):
+        learn.fit([1e-3] * (n + 1), 1)
+
+
+def test_options_reach_the_training(data):
+    """Catches weight decay, clipping, accumulation, seed or hooks that are accepted and not used."""
+    told = []
+
+    class Tell(Hook):
+        def on_fit_begin(self, run):
+            told.append(run)
+
+    learn = make(data, weight_decay=0.2, max_norm=0.5, accumulate=2, seed=7, hooks=[Tell()])
+    learn.fit(1e-3, 1)
+    (run,) = told
+    assert {group["weight_decay"] for group in run.optimizer.param_groups} == {0.2, 0.0}
+    assert (run.max_norm, run.chunks, run.batch_size, run.seed) == (0.5, 2, 16, 7)
+    assert run.optimizer.defaults["betas"] == (0.9, 0.99) and run.optimizer.defaults["eps"] == 1e-5
+    assert learn.history.steps_per_epoch == (2,), "18 pictures, 16 at a time"
+
+
+def test_the_loss_that_was_passed_stays_its_owners(data):
+    """Catches a loss whose reduction is changed under the feet of whoever made it."""
+    loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 3.0]))
+    learn = make(data, loss=loss)
+    learn.fit(1e-3, 1)
+    assert loss.reduction == "mean" and loss(torch.zeros(2, 2), torch.tensor([0, 1])).ndim == 0
+    preds = learn.get_preds("valid")
+    expected = nn.functional.nll_loss(preds.log_probs, preds.targets, weight=loss.weight)
+    assert learn.history.epochs[-1].valid_loss == pytest.approx(expected.item(), rel=2e-2)  # bfloat16 where it is fast
+
+
+def test_item_weights_reach_loss_and_validation(data):
+    """Catches weights that are read from the table and never used."""
+    items = [Item(i.name, i.path, i.label, weight=3.0 if i.label == "light" else 1.0) for i in data.items]
+    learn = make(ImageData.from_items(items, data.split, size=32, batch_size=8)).to_fp32()
+    learn.fit(1e-3, 1)
+    preds = learn.get_preds("valid")
+    own = torch.tensor([item.weight for item in preds.items])
+    expected = (preds.losses * own).sum() / own.sum()
+    assert learn.history.epochs[-1].valid_loss == pytest.approx(expected.item(), rel=1e-4)
+
+
+# Precision -----------------------------------------------------------------------------------------------------
+
+
+def test_precision_is_chosen_and_can_be_set(learn, monkeypatch):
+    """Catches a choice by timing (it differs between runs), and one that cannot be overruled."""
+    monkeypatch.setattr(learner, "fast_precision", lambda device: torch.bfloat16)
+    assert learn.precision(training=True) is torch.bfloat16
+    assert learn.to_fp32() is learn and learn.precision(training=True) is torch.float32
+    learn.to_bf16()
+    assert learn.precision(training=False) is torch.bfloat16
+    learn.unfreeze()
+    learn.fit(1e-3, 1)
+    assert math.isfinite(learn.history.epochs[0].train_loss)
+    assert {p.dtype for p in learn.model.parameters()} == {torch.float32}
+
+
+def test_depthwise_convolutions_train_in_float32_on_a_cpu(data, monkeypatch):
+    """Catches bfloat16 where it is slower: only for training, only while such layers train."""
+    monkeypatch.setattr(learner, "fast_precision", lambda device: torch.bfloat16)
+    monkeypatch.setenv("COURSE_DEVICE", "cpu")
+    learn = make(data, "test_efficientnet")
+    assert learn.precision(training=True) is torch.bfloat16, "the head alone"
+    learn.unfreeze()
+    assert learn.precision(training=True) is torch.float32
+    assert learn.precision(training=False) is torch.bfloat16
+    assert make(data).precision(training=True) is torch.bfloat16
+
+
+def test_half_precision_on_a_cpu_is_refused(data, monkeypatch):
+    """Catches float16 on a CPU: slower, less exact, and in fastai a silent no-op."""
+    monkeypatch.setenv("COURSE_DEVICE", "cpu")
+    with pytest.raises(ValueError, match=r"float16 is slower .*to_bf16\(\) or to_fp32\(\)"):
+        make(data).to_fp16()
+
+
+def test_pictures_run_in_channels_last(learn, data):
+    """Catches a model whose convolutions run in the slower memory layout."""
+    assert learn.model.body[0][0].weight.is_contiguous(memory_format=torch.channels_last)
+    images = learn.model.normalize(data.one_batch("valid")[0])
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_device_can_be_chosen(data, monkeypatch):
+    """Catches COURSE_DEVICE ignored by the learner."""
+    monkeypatch.setenv("COURSE_DEVICE", "cpu")
+    assert make(data).device == runtime.pick_device() == torch.device("cpu")
+
+
+# Other data ----------------------------------------------------------------------------------------------------
+
+
+def test_resized_data_goes_on_with_the_same_split(learn, data):
+    """Catches progressive resizing with a new split: pictures that judged would train (fastai's default)."""
+    split = data.split
+    learn.set_data(data.resized(48))
+    assert learn.data.split == split and learn.data.size == 48
+    assert learn.source().plain.shape == (24, 192)
+    learn.fit(1e-3, 1)
+    assert learn.data.items == data.items and len(learn.history.epochs) == 1
+
+
+def test_pictures_that_have_judged_never_train(learn, data):
+    """Catches a new split under a learner that was chosen on the old one."""
+    other = ImageData.from_items(data.items, size=32, seed=5)
+    both = sorted(set(data.split.valid) & set(other.split.train))
+    assert both, "else this test shows nothing"
+    with pytest.raises(
+        ValueError, match=rf"{len(both)} pictures of the new training part, e\.g\. {both[0]}, have judged"
+    ):
+        learn.set_data(other)
+    assert learn.data is data
+
+
+def test_what_has_judged_is_remembered_over_several_sets(learn, data):
+    """Catches a memory of one set only: the first validation part would train in the third."""
+    names = [item.name for item in data.items]
+    judged, trained = list(data.split.valid), list(data.split.train)
+    second = ImageData.from_items(data.items, Split(tuple(trained[2:]), tuple(judged + trained[:2])), size=32)
+    learn.set_data(second)
+    third = ImageData.from_items(
+        data.items, Split(tuple(n for n in names if n not in trained[2:6]), tuple(trained[2:6])), size=32
+    )
+    with pytest.raises(ValueError, match=f"{len(judged) + 2} pictures of the new training part"):
+        learn.set_data(third)
+
+
+def test_other_classes_are_refused(learn, data):
+    """Catches a head whose outputs suddenly mean something else."""
+    items = relabel(data.items, {item.name: item.label.replace("dark", "night") for item in data.items})
+    with pytest.raises(ValueError, match="knows the classes dark, light; the new data has light, night"):
+        learn.set_data(ImageData.from_items(items, data.split, size=32))
+
+
+# Saving --------------------------------------------------------------------------------------------------------
+
+
+def test_saved_and_loaded_is_the_same_model(data, capsys):
+    """Catches statistics, or a layer, that is not saved: predictions must be the same to the last bit."""
+    learn = make(data)
+    learn.unfreeze()
+    learn.fit(1e-3, 1)
+    file = learn.save("after one epoch")
+    assert file == learn.path / "after one epoch.safetensors"
+    other = make(data, seed=8)
+    assert not torch.equal(other.predict(), learn.predict())
+    capsys.readouterr()
+    assert other.load("after one epoch") is other
+    assert same(weights(other), weights(learn)) and torch.equal(other.predict(), learn.predict())
+    assert capsys.readouterr().out == ""
+
+
+def test_the_file_says_what_it_holds(learn):
+    """Catches a file nobody can use without the notebook that wrote it."""
+    learn.fit(1e-3, 1)
+    raw = learn.save("model").read_bytes()
+    header = json.loads(raw[8 : 8 + struct.unpack("<Q", raw[:8])[0]])
+    about = json.loads(header["__metadata__"]["about"])
+    assert about["classes"] == ["dark", "light"] and (about["arch"], about["size"]) == ("test_resnet", 32)
+    assert (about["epochs"], about["metrics"]) == (1, learn.history.epochs[-1].metrics)
+    assert about["split"] == learn.data.split.digest()
+    assert (about["mean"], about["std"]) == (
+        learn.model.normalize.mean.flatten().tolist(),
+        learn.model.normalize.std.flatten().tolist(),
+    )
+
+
+def renamed(data, names):
+    items = relabel(data.items, {item.name: names[item.label] for item in data.items})
+    return ImageData.from_items(items, data.split, size=32, batch_size=8)
+
+
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        (lambda data: make(data, "test_byobnet"), "holds arch test_resnet; this learner has test_byobnet"),
+        (
+            lambda data: make(renamed(data, {"dark": "cat", "light": "dog"})),
+            r"holds classes \['dark', 'light'\]; this learner has \['cat', 'dog'\]",
+        ),
+        (
+            lambda data: make(renamed(data, {"dark": "light", "light": "a"})),
+            r"holds classes \['dark', 'light'\]; this learner has \['a', 'light'\]",
+        ),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_naming_both_sides(learn, data, other, sentence):
+    """Catches a thousand lines of tensor names (other arch) and swapped labels (fastai loads those silently)."""
+    learn.save("one")
+    other = other(data)
+    other.path = learn.path
+    before = weights(other)
+    with pytest.raises(ValueError, match=rf"one\.safetensors {sentence}"):
+        other.load("one")
+    assert same(before, weights(other))
+
+
+def test_the_order_of_the_classes_counts(learn, data):
+    """Catches the same names in another order: every label would be another one."""
+    file = learn.save("swapped")
+    from helpers.checkpoints import load_tensors, save_tensors
+
+    tensors, about = load_tensors(file)
+    save_tensors(file, tensors, {**about, "classes": ["light", "dark"]})
+    with pytest.raises(ValueError, match=r"holds classes \['light', 'dark'\]; this learner has \['dark', 'light'\]"):
+        learn.load("swapped")
+
+
+def test_a_missing_file_is_answered_with_what_is_there(learn):
+    """Catches a bare FileNotFoundError for a typing mistake."""
+    with pytest.raises(FileNotFoundError, match="nothing is saved there"):
+        learn.load("haed")
+    learn.save("head")
+    with pytest.raises(FileNotFoundError, match=r"there is no .*haed\.safetensors; did you mean 'head'\?"):
+        learn.load("haed")
+
+
+def test_another_split_is_said(learn, data, capsys):
+    """Catches a model that is judged, without a word, by pictures it was trained on."""
+    learn.save("one")
+    other = make(ImageData.from_items(data.items, size=32, seed=5), path=learn.path)
+    other.load("one")
+    assert "saved with another split; pictures that judge now may have trained it" in capsys.readouterr().out
+
+
+def test_loading_into_a_frozen_learner_makes_its_activations_anew(data):
+    """Catches activations of the old body under the loaded head."""
+    learn = make(data).to_fp32()
+    learn.unfreeze()
+    learn.fit(1e-2, 1)
+    learn.save("trained")
+    other = make(data).to_fp32()
+    other.predict()
+    other.load("trained")
+    assert other.precompute
+    torch.testing.assert_close(other.predict(), learn.predict(), atol=1e-4, rtol=1e-4)
+
+
+def test_models_are_kept_below_the_data_folder_or_where_one_says(data, course_data, tmp_path):
+    """Catches files written into the folder of the notebook, or of the pictures."""
+    assert make(data).save("one").parent == course_data / "models"
+    learn = make(data, path=tmp_path / "mine", name="lesson 3")
+    learn.fit(1e-3, 1)
+    assert (tmp_path / "mine" / "lesson 3.checkpoint.safetensors").is_file()
+
+
+# What it says --------------------------------------------------------------------------------------------------
+
+
+def test_the_summary_counts_what_trains(learn, capsys):
+    """Catches a table that does not add up to the model."""
+    learn.freeze_to(1)
+    learn.summary()
+    title, _, *rows = capsys.readouterr().out.splitlines()
+    assert title == "test_resnet, 2 classes, 32 px, kept activations"
+    numbers = [[int(word.replace(",", "")) for word in row.split()[1:4]] for row in rows]
+    assert [row.split()[0] for row in rows] == ["0", "1", "head"]
+    assert [row.split()[-1] for row in rows] == ["frozen", "trains", "trains"]
+    assert sum(row[1] for row in numbers) == sum(p.numel() for p in learn.model.parameters())
+    assert [row[2] for row in numbers] == [0, numbers[1][1], numbers[2][1]]
+
+
+def test_features_are_the_pooled_activations_of_a_part(learn, data):
+    """Catches rows of another part, augmented pictures, and a number that depends on what trains."""
+    learn.to_fp32()
+    with torch.no_grad():
+        expected = learn.model.features(data.eval_images(data.indices_of("valid")))
+    for trained_from in (2, 0):
+        learn.freeze_to(trained_from)
+        torch.testing.assert_close(learn.features("valid"), expected, atol=1e-4, rtol=1e-4)
+    assert learn.features().shape == (18, 192)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"bn": "frozn"}, ValueError, "bn is one of frozen, affine, train; got 'frozn'"),
+        ({"metrics": ["acuracy"]}, ValueError, "there is no metric 'acuracy'; did you mean 'accuracy'"),
+        ({"layer_groups": 4}, ValueError, "layer_groups is 2, 3"),
+        ({"precompte": True}, TypeError, "no keyword 'precompte'; did you mean 'precompute'"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(data, options, error, sentence):
+    """Catches a typing mistake that is swallowed."""
+    if "bn" in options:
+        options["precompute"] = False
+    with pytest.raises(error, match=sentence):
+        make(data, **options)
+
+
+def test_augmentation_needs_pictures(data):
+    """Catches augmentation that changes what a frozen, precomputed learner sees (or does not when it should)."""
+    seen = []
+    learn = make(data.with_augment(side_on()), batch_transform=lambda x, y: seen.append(len(x)) or (x, y))
+    learn.fit(1e-3, 1)
+    assert seen == []
+    learn.precompute = False
+    learn.fit(1e-3, 1)
+    assert seen == [6, 6, 6]
+
+
+def test_the_verbs_that_draw_answer(learn):
+    """Catches a verb that calls a figure that is not there, or with a record it does not take."""
+    learn.fit_one_cycle(1, 1e-3)
+    for drawing in (learn.plot_loss(), learn.plot_lr(), learn.show_results(n=4)):
+        assert drawing.text
