@@ -118,8 +118,9 @@ class Learner:
 
     def freeze_to(self, n: int) -> None:
         """Layer groups from `n` on train; 0 is all of them, -1 the head alone."""
-        self.trained_from = n % len(self.groups) if n < 0 else n
-        models.freeze_to(self.model, self.groups, self.trained_from, bn=self.options["bn"], bn_freeze=self._bn_freeze)
+        first = n + len(self.groups) if n < 0 else n
+        models.freeze_to(self.model, self.groups, first, bn=self.options["bn"], bn_freeze=self._bn_freeze)
+        self.trained_from = first
 
     def bn_freeze(self, freeze: bool = True) -> None:
         """Keep BatchNorm statistics of the body as they are, also in groups that train (fastai 0.7's verb)."""

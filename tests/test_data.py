@@ -1,7 +1,9 @@
 """`ImageData`: what its batches hold, what it refuses before an hour is lost, and what it does not do twice."""
 
 import io
+import os
 import re
+import sys
 import tempfile
 from collections import Counter
 from contextlib import redirect_stdout
@@ -485,3 +487,12 @@ def test_a_summary_of_many_classes_stays_short(tmp_path, capsys, course_data):
     data.summary()
     out = capsys.readouterr().out
     assert "15 classes (c00, c01, c02, c03, c04, c05, ...)" in out and "c11 1 and 3 more classes" in out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_that_is_no_text_does_not_end_the_summary(pictures, course_data, capsys):
+    """Catches an encoding error over one file name from an old archive, in the middle of a lesson."""
+    (pictures / "dark" / "dark_00.png").rename(pictures / "dark" / os.fsdecode(b"\xff.png"))
+    data = ImageData.from_folders(pictures, size=16, valid_frac=0.1)
+    data.summary()
+    assert capsys.readouterr().out.encode("utf-8") and data.one_batch()[0].shape[-1] == 16

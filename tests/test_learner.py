@@ -64,6 +64,15 @@ def test_freeze_to_counts_like_a_list(learn, n, trained_from):
     ] == n % 3
 
 
+@pytest.mark.parametrize("n", [3, -4])
+def test_a_group_that_is_not_there_changes_nothing(learn, n):
+    """Catches a learner that says one thing after the refusal and does another."""
+    learn.freeze_to(1)
+    with pytest.raises(ValueError, match=r"freeze_to\(n\) takes 0"):
+        learn.freeze_to(n)
+    assert learn.trained_from == 1 and learn.cut == 6
+
+
 def test_bn_freeze_holds_through_unfreeze(learn, capsys):
     """Catches a verb that is forgotten at the next freeze or unfreeze, as 0.7's was not."""
     learn.bn_freeze(True)
