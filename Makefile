@@ -6,6 +6,7 @@ PY := $(VENV)/bin/python
 UV := $(PY) -m uv
 READY := $(VENV)/ready
 WHOLE := $(VENV)/whole
+PEERS := .venv-bench
 EXTRAS := test lint dist site setup
 OPEN := $(if $(wildcard work/*.ipynb),work,notebooks)
 # stored outputs are compared without progress bars and without anybody's own IPython settings
@@ -15,7 +16,7 @@ QUIET := COURSE_PROGRESS=off IPYTHONDIR="$(CURDIR)/$(VENV)/ipython"
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data course lab work check test browser notebooks timings site slides lint spelling links lock clean
+.PHONY: help setup data course lab work check test browser notebooks timings bench site slides lint spelling links lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -69,8 +70,12 @@ links: $(READY) ## links of notebooks and texts that lead nowhere (ONLINE=1 trie
 notebooks: data ## run the notebooks and store their outputs (NAMES="03 04": only these)
 	@$(PY) -m helpers.lessons.store $(NAMES)
 
-timings: data ## run every notebook and write time and memory into README.md
-	@$(PY) -m helpers.lessons.run --table README.md
+timings: data ## run every notebook and write time and memory into README.md (NAMES="03 04": only these)
+	@$(PY) -m helpers.lessons.run $(NAMES) --table README.md
+
+bench: data $(PEERS)/ready ## speed and memory beside fastai, timm, Lightning (QUICK=1, CHECK=1, WHAT=floors or growth)
+	@$(PEERS)/bin/python -m tests.benchmarks $(WHAT) $(if $(QUICK),--quick) \
+	  $(if $(CHECK),--check tests/benchmarks/ratios.json) $(ARGS)
 
 site: $(READY) ## all notebooks as web pages, in site/
 	@$(PY) -m helpers.lessons.site
@@ -106,3 +111,10 @@ $(READY): requirements.lock pyproject.toml
 	@touch $(WHOLE)
 	@$(UV) pip install --python $(PY) --quiet --no-deps --no-build-isolation -e .
 	@touch $(READY)
+
+# the peers have an environment of their own: the learner's one stays as the lock says
+$(PEERS)/ready: requirements.lock pyproject.toml | $(READY)
+	@echo "making the environment of the peers in $(PEERS)"
+	@$(UV) venv --quiet --allow-existing --python $(PY) $(PEERS)
+	@$(UV) pip install --quiet --python $(PEERS) --constraint requirements.lock --extra bench -r pyproject.toml
+	@touch $@

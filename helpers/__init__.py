@@ -5,11 +5,12 @@ splits       who trains, who judges                   presize     decode once, u
 augment      draw, then apply with one interpolation  data        `ImageData`: all of the above, in batches
 models       body, head, layer groups, freezing       features    activations of a frozen body, kept
 schedules    progress -> rate                         metrics     functions of the confusion counts
-training     the loop, hooks, checkpoints             lr_finder   the range test
-predict      predictions as a record, TTA             learner     `Learner`: the lectures' verbs
-interpret    numbers about predictions                plots       every figure
-review       what was marked, undone, exported        browsers    the widgets
-export       a model others can run                   recipe      all steps, end to end
+training     the loop, checkpoints                    hooks       keep the best, stop early, average
+lr_finder    the range test                           predict     predictions as a record, TTA
+learner      `Learner`: the lectures' verbs           interpret   numbers about predictions
+plots        every figure                             review      what was marked, undone, exported
+browsers     the widgets                              export      a model others can run
+recipe       all steps, end to end                    lessons     what only the notebooks need
 """
 
 import os

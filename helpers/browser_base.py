@@ -45,11 +45,13 @@ class Browser(Face):
         self._make_controls()
         self._make_tiles(page_size)
         self.panel = SafeText(layout={"flex": "0 1 470px", "display": "none"})
+        self.panel.add_class("course-panel")
         self.status = SafeText()
         self.status.add_class("course-status")
         page = widgets.HBox([self.grid, self.panel], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
         n_digits = len(self.label_buttons)
-        digit_help = f"1 to {n_digits} relabel, " if n_digits else ""
+        last = f" {'and' if n_digits == 2 else 'to'} {n_digits} relabel" if n_digits > 1 else " relabels"
+        digit_help = f"1{last}, " if n_digits else ""
         digits = [str(n + 1) for n in range(n_digits)]
         super().__init__(
             [row(*self.filters.values()), self.turning, self.marking, self.looking, self.status, page],

@@ -1,7 +1,7 @@
 """`ImageData`: labelled pictures, their split, the decoded pixels and the augmentation, ready to give batches."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -155,12 +155,41 @@ class ImageData:
             presize_px=self.presize_px, method=self.method, decoded=self.decoded,
         )  # fmt: skip
 
+    def with_items(self, items: Iterable[Item]) -> "ImageData":
+        """The same split and settings with other labels or fewer pictures: `data.with_items(review.apply(data.items))`.
+
+        A picture that is left out leaves the split, too; nobody changes sides. No file is touched, none decoded again.
+        Raises ValueError for a picture that is not in this data.
+        """
+        items = check_items(items)
+        if strangers := [item.name for item in items if item.name not in self._position]:
+            raise ValueError(
+                f"{len(strangers)} of these pictures are not in this data, e.g. {strangers[0]}, so nobody knows "
+                "whether they train or judge; ImageData.from_items(items) splits all of them anew"
+            )
+        names = {item.name for item in items}
+        split = Split(*(tuple(name for name in getattr(self.split, part) if name in names) for part in PARTS))
+        return ImageData(
+            items, split, size=self.size, augment=self.augment, batch_size=self.batch_size,
+            presize_px=self.presize_px, method=self.method, decoded=self._pixels_of(items),
+        )  # fmt: skip
+
+    def _pixels_of(self, items: Sequence[Item]) -> PixelStore:
+        rows = [self._position[item.name] for item in items]
+        if len(rows) == len(self.items):
+            return self.decoded
+        pixels = torch.cat([self.decoded.picture(row).flatten() for row in rows])
+        return PixelStore(pixels, [self.decoded.shapes[row] for row in rows], self.decoded.size_px)
+
     # Items and pixels ------------------------------------------------------------------------------------------
 
     def _indices(self, names: Sequence[str]) -> Tensor:
         missing = [name for name in names if name not in self._position]
         if missing:
-            raise ValueError(f"the split names {len(missing)} pictures that are not among the items, e.g. {missing[0]}")
+            raise ValueError(
+                f"the split names {len(missing)} pictures that are not among the items, e.g. {missing[0]}; "
+                "if you removed them from a data set, data.with_items(items) keeps the rest of its split"
+            )
         return torch.tensor([self._position[name] for name in names], dtype=torch.int64)
 
     def _check_parts(self) -> None:
@@ -313,8 +342,9 @@ class ImageData:
             except Exception as error:
                 print(f"  {stage}: FAILED\n    {error}")
                 raise
-            shape, low, high = tuple(result.shape), result.min().item(), result.max().item()
-            print(f"  {stage}: {str(result.dtype).removeprefix('torch.')} {shape}, from {low:g} to {high:g}")
+            shape, kind = tuple(result.shape), str(result.dtype).removeprefix("torch.")
+            low, high = (f"{x:.2g}" if result.is_floating_point() else x for x in (result.min(), result.max()))
+            print(f"  {stage}: {kind} {shape}, from {low} to {high}")
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(self.indices[part])} {part}" for part in PARTS if len(self.indices[part]))

@@ -1,9 +1,9 @@
 """What every figure of the course shares: the `Drawing` that shows itself, colours, sizes, axes and words.
 
 Figures are made without pyplot: nothing is left open, no window system is asked for, no global state is
-touched. Colours are Okabe and Ito's, which colour-blind people tell apart; lines also differ in dashes and
-marks, so that a grey print keeps them apart. Names that come from the data (classes, files) are drawn as they
-are: a "$" is a "$".
+touched. Colours have Okabe and Ito's hues, darkened until each stands out on white (contrast 3) and both
+colour-blind people and a grey print keep them apart; lines also differ in dashes and marks. Names that come from
+the data (classes, files) are drawn as they are: a "$" is a "$".
 """
 
 import io
@@ -23,8 +23,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from helpers.runtime import write_atomically
 
-BLACK, GREY, BLUE, RED, GREEN = "#000000", "#999999", "#0072B2", "#D55E00", "#009E73"
-PINK, SKY, ORANGE = "#CC79A7", "#56B4E9", "#E69F00"
+BLACK, GREY, BLUE, RED, GREEN = "#000000", "#8A8A8A", "#025A96", "#BD4B00", "#008C62"
+PINK, SKY, ORANGE = "#974775", "#678AB3", "#C88600"
 COLOURS = (BLUE, RED, GREEN, PINK, BLACK, SKY, ORANGE)
 DASHES = ("-", "--", "-.", ":", (0, (8, 2)), (0, (1, 1)), (0, (6, 2, 1, 2, 1, 2)))
 MARKS = ("o", "s", "^", "D", "v", "P", "X")

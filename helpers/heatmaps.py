@@ -1,5 +1,6 @@
-"""Where a model looks: Grad-CAM heat maps from the last feature map, for every body that has one."""
+"""Where a model looks: Grad-CAM heat maps from the last feature map, or the last patches of a transformer."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,7 @@ def heat_map(model, images: Tensor, class_index: int | Tensor | None = None) -> 
     `class_index` is one class for all, one per picture (N,), or None for the class the model answers.
     Every channel of the feature map is weighted by the mean gradient of the class's logit with respect to it;
     the weighted sum, cut off below 0, is enlarged to the picture and scaled so that its peak is 1.
+    The patches of a transformer, without its class token, are such a map: the last ones that the answer depends on.
     The model is left as it was: no gradient in it, every module in the mode it had.
     """
     model = getattr(model, "model", model)
@@ -29,23 +31,60 @@ def heat_map(model, images: Tensor, class_index: int | Tensor | None = None) -> 
         raise ValueError(f"images are (N, 3, H, W) or (3, H, W), at least one; got {tuple(images.shape)}")
     device = next(model.parameters()).device
     with eval_mode(model), torch.inference_mode(False), torch.no_grad():
-        features = model.body(model.normalize(images.to(device).clone()))  # (N, F, h, w)
-        if not isinstance(features, Tensor) or features.ndim != 4:
-            shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-            raise ValueError(
-                f"a heat map needs a body that gives a map (N, F, h, w); this one gives {shape}. "
-                "Convolutional architectures (resnet, efficientnet, convnext) have one"
-            )
-        features.requires_grad_()
-        with torch.enable_grad():
-            logits = model.head(model.pool(features))  # (N, K)
-            scores = logits.gather(1, _class_column(class_index, logits)).sum()
-            (slopes,) = torch.autograd.grad(scores, features)  # row n is about picture n alone
+        inputs = model.normalize(images.to(device).clone())
+        features = model.body(inputs)  # (N, F, h, w), or (N, F) of a body that is one stage
+        if isinstance(features, Tensor) and features.ndim == 4:
+            features.requires_grad_()
+            with torch.enable_grad():
+                score = _score(model, features, class_index)
+            (slopes,) = torch.autograd.grad(score, features)  # row n is about picture n alone
+        else:
+            features, slopes = _inner_map(model, inputs, class_index)
         weights = slopes.mean((2, 3), keepdim=True)  # (N, F, 1, 1)
         heat = (weights * features).sum(1, keepdim=True).relu().float()
         heat = functional.interpolate(heat, size=images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
         peak = heat.amax((1, 2), keepdim=True)
         return torch.where(peak > 0, heat / peak, 0.0).cpu()
+
+
+def _score(model: nn.Module, features: Tensor, class_index: int | Tensor | None) -> Tensor:
+    """The sum of the logits that are asked about, one of each picture."""
+    logits = model.head(model.pool(features))  # (N, K)
+    return logits.gather(1, _class_column(class_index, logits)).sum()
+
+
+def _inner_map(model: nn.Module, inputs: Tensor, class_index: int | Tensor | None) -> tuple[Tensor, Tensor]:
+    """From inside a body that gives (N, F): the last map or grid of patches with F channels that the answer depends
+    on, and the gradient there, both (N, F, h, w). (Behind the last attention only the class token matters.)"""
+    seen: list[object] = []
+    hooks = [m.register_forward_hook(lambda module, given, output: seen.append(output)) for m in model.body.modules()]
+    try:
+        with torch.enable_grad():
+            features = model.body(inputs.requires_grad_())
+            score = _score(model, features, class_index)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    n_features = features.shape[-1]
+    for output in reversed(seen):
+        if isinstance(output, Tensor) and _as_map(output, n_features) is not None and output.requires_grad:
+            (slopes,) = torch.autograd.grad(score, output, retain_graph=True, allow_unused=True)
+            if slopes is not None and _as_map(slopes, n_features).any():
+                return _as_map(output.detach(), n_features), _as_map(slopes, n_features)
+    raise ValueError(
+        f"a heat map needs a body with a feature map or patches; this one only gives {tuple(features.shape)}. "
+        "Architectures for pictures (resnet, efficientnet, convnext, vit) have one"
+    )
+
+
+def _as_map(output: Tensor, n_features: int) -> Tensor | None:
+    """(N, F, h, w) from such a map or from tokens (N, T, F), whose last g * g are the patches; None for all else."""
+    if output.ndim == 4 and output.shape[1] == n_features and output.shape[2] * output.shape[3] > 1:
+        return output
+    if output.ndim != 3 or output.shape[2] != n_features or output.shape[1] < 4:
+        return None
+    side = math.isqrt(output.shape[1])
+    return output[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
 
 
 @contextmanager

@@ -52,6 +52,8 @@ class Picks:
 
     preds: Predictions
     indices: tuple[int, ...]  # where they stand in the record they come from
+    which: str  # one of PICKS
+    of_class: str | None  # the true class asked for
     caption: str
 
     def __repr__(self) -> str:
@@ -150,7 +152,7 @@ class Interpretation:
             of="" if of_class is None else f", class {of_class}",
             measure=MEASURES[measure].format(K=len(self.preds.vocab)),
         )
-        return Picks(self.preds.subset(rows[:k]), tuple(rows[:k]), caption)
+        return Picks(self.preds.subset(rows[:k]), tuple(rows[:k]), which, of_class, caption)
 
     def heat_maps(self, rows: Sequence[int]) -> Tensor:
         """Where the model looked for the class it answered, for these rows: (n, H, W) float 0..1."""

@@ -28,7 +28,7 @@ export default {
         slider.querySelector(".widget-readout")?.setAttribute("aria-label", label + " as a number");
         slider.querySelector(".widget-readout")?.setAttribute("role", "textbox");
       }
-      root.querySelector(".course-status")?.setAttribute("aria-live", "polite");
+      root.querySelectorAll(".course-status").forEach(said => said.setAttribute("aria-live", "polite"));
       root.querySelector(".course-page")?.setAttribute("role", "group");
       root.querySelector(".course-page")?.setAttribute("aria-label", "Pictures of this page");
     };

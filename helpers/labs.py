@@ -19,11 +19,11 @@ from helpers.widget_parts import FULL_NAME, Face, SafeText, button, choice, draw
 
 
 def _slider(name: str, value: float, low: float, high: float, step: float, on_change):
-    """A slider with its name before it and its value behind; moving it acts when it is let go."""
+    """A slider with its name before it and its value behind, two to a line; it acts when it is let go."""
     kind = widgets.IntSlider if isinstance(step, int) else widgets.FloatSlider
     slider = kind(
         value=value, min=low, max=high, step=step, description=name,
-        continuous_update=False, style={"description_width": "190px"}, layout={"width": "440px"},
+        continuous_update=False, style={"description_width": "190px"}, layout={"width": "420px"},
     )  # fmt: skip
     slider.observe(lambda _: on_change(), "value")
     return slider

@@ -154,11 +154,20 @@ class Learner:
         """What training draws its batches from: the pictures, or activations kept at `cut`."""
         if not self.precompute:
             return self.data
-        how = {"cut": self.cut, "precision": self.precision(training=False), "copies": self.copies}
-        asked = (self.data, how, weights_digest(self.model, self.cut))
+        asked = self._asked()
         if self._kept is None or self._kept[0] != asked:
-            self._kept = asked, precompute(self.model, self.data, device=self.device, **how)
+            self._kept = asked, precompute(self.model, self.data, device=self.device, **asked[1])
         return self._kept[1]
+
+    def _asked(self) -> tuple[ImageData, dict, str]:
+        """Everything the kept activations depend on."""
+        how = {"cut": self.cut, "precision": self.precision(training=False), "copies": self.copies}
+        return self.data, how, weights_digest(self.model, self.cut)
+
+    def _source_at_hand(self) -> ImageData | FeatureData:
+        """What predictions are made from: augmented copies are for training only, none is computed to predict."""
+        ready = self._kept is not None and self._kept[0] == self._asked()
+        return self.source() if ready or not self.copies else self.data
 
     # Precision -----------------------------------------------------------------------------------------------
 
@@ -343,7 +352,7 @@ class Learner:
             )
             log_probs = predict_files(self.model, self.data, [item.path for item in items], **self._arithmetic())
             return Predictions(items, log_probs, targets, self.data.vocab)
-        rows, source = self._rows(part), self.source()
+        rows, source = self._rows(part), self._source_at_hand()
         cut = source.cut if isinstance(source, FeatureData) else 0
         return self._predictions(rows, predict(self.model, source, rows, cut=cut, **self._arithmetic()), part)
 

@@ -18,7 +18,7 @@ from helpers.training import Run, set_rates, train_step
 BETA = 0.98  # of the moving average
 STOP_AT = 4.0  # times the best smoothed loss
 FEWEST = 10  # points; fewer are no curve
-CLEAR_FALL = 0.05  # share of the first loss that the curve must lose before anything is advised
+CLEAR_FALL = 3.0  # standard errors that the fall must have before anything is advised; one flat curve in 40 has them
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,14 +96,28 @@ def read_curve(lrs: Sequence[float], losses: Sequence[float], *, steps: int = 10
         return replace(
             curve, advice=f"No advice: the loss left the curve after {len(losses)} steps; start at a lower rate."
         )
-    if judged.min() > (1 - CLEAR_FALL) * judged[0]:
+    fall, error = fall_and_error(losses[: steps // 10 + int(judged.argmin()) + 1])
+    if fall <= CLEAR_FALL * error:
         return replace(
-            curve, advice="No advice: the loss never clearly falls; take more steps, or look at the data and labels."
+            curve,
+            advice="No advice: the loss never clearly falls, single batches scatter more; take larger batches, or look "
+            "at the data and labels.",
         )
     suggestions = {rule.__name__: rule(rates, judged) for rule in (minimum, steep, valley, slide)}
     return replace(
         curve, **suggestions, advice=f"Take the valley, about {suggestions['valley']:.1e}, or a rate near it."
     )
+
+
+def fall_and_error(losses: Sequence[float]) -> tuple[float, float]:
+    """How far the mean of the second half lies below that of the first, and the standard error of this difference.
+
+    `losses` are those of single batches up to the curve's lowest point. Their scatter is taken from neighbours, whose
+    rates are nearly the same, so that the fall itself does not count as scatter.
+    """
+    first, second = np.array_split(np.array(losses), 2)
+    scatter = math.sqrt(np.square(np.diff(losses)).mean() / 2)  # a difference of two scatters by √2 of one
+    return float(first.mean() - second.mean()), scatter * math.sqrt(1 / len(first) + 1 / len(second))
 
 
 def minimum(lrs: np.ndarray, losses: np.ndarray) -> float:
@@ -112,7 +126,10 @@ def minimum(lrs: np.ndarray, losses: np.ndarray) -> float:
 
 
 def steep(lrs: np.ndarray, losses: np.ndarray) -> float:
-    """The rate at which the loss falls fastest against the logarithm of the rate."""
+    """The rate at which the loss falls fastest against the logarithm of the rate.
+
+    As in fastai that is the largest drop between two neighbouring points, which may be noise on the flat part.
+    """
     return float(lrs[(np.diff(losses) / np.diff(np.log(lrs))).argmin()])
 
 

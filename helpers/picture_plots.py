@@ -118,21 +118,30 @@ def _place_picture(ax: Axes, pixels: np.ndarray, title: str, is_wrong: bool) -> 
         spine.set(linewidth=line[0], linestyle=line[1], color=line[2])
 
 
-def show_batch(data, part: str = "train", n: int = 9, *, columns: int | None = None) -> Drawing:
+def show_batch(
+    data, part: str = "train", n: int = 9, *, columns: int | None = None, axes: Sequence[Axes] | None = None
+) -> Drawing:
     """The first `n` pictures of a batch as the model sees them (for "train" augmented) and their classes."""
     images, targets = data.one_batch(part)
     names = [data.vocab[target] if target >= 0 else "no label" for target in targets[:n].tolist()]
     counts = listed([f"{count} {name}" for name, count in sorted(Counter(names).items())])
     seen = "augmented" if part == "train" else "without augmentation"
     text = f"{counted(len(names), 'picture')} of the {part} part, {seen}, {data.size} px: {counts}."
-    return show_pictures(images[:n], names, columns=columns, text=text)
+    return show_pictures(images[:n], names, columns=columns, text=text, axes=axes)
 
 
 # Augmentation ----------------------------------------------------------------------------------------------
 
 
 def show_augmented(
-    data, item, n: int = 8, *, augment: Augment | None = None, seed: int = 0, columns: int | None = None
+    data,
+    item,
+    n: int = 8,
+    *,
+    augment: Augment | None = None,
+    seed: int = 0,
+    columns: int | None = None,
+    axes: Sequence[Axes] | None = None,
 ) -> Drawing:
     """One picture as it is, and `n` draws of its augmentation. `item`: an Item, its name or row in `data`."""
     row = _row_of(data, item)
@@ -141,10 +150,12 @@ def show_augmented(
     images = torch.cat([data.eval_images([row]), apply_draws(squares, draws, data.size).cpu()])
     titles = ["as it is", *(f"draw {i}" for i in range(1, n + 1))]
     text = f"{data.items[row].name} as it is, and {counted(n, 'random draw')} of its augmentation."
-    return show_pictures(images, titles, columns=columns, text=text)
+    return show_pictures(images, titles, columns=columns, text=text, axes=axes)
 
 
-def show_each_operation(data, item, *, augment: Augment | None = None, columns: int = 4) -> Drawing:
+def show_each_operation(
+    data, item, *, augment: Augment | None = None, columns: int = 4, axes: Sequence[Axes] | None = None
+) -> Drawing:
     """One picture as it is, then every operation of the augmentation alone at the ends of its range."""
     row = _row_of(data, item)
     operations = each_operation(data.augment if augment is None else augment)
@@ -164,7 +175,7 @@ def show_each_operation(data, item, *, augment: Augment | None = None, columns: 
         else "; this augmentation changes nothing"
     )
     text = f"{data.items[row].name} as it is{told}."
-    return show_pictures(images, ["as it is", *operations], columns=min(columns, len(images)), text=text)
+    return show_pictures(images, ["as it is", *operations], columns=min(columns, len(images)), text=text, axes=axes)
 
 
 def each_operation(ranges: Augment) -> dict[str, dict[str, float]]:
@@ -203,27 +214,44 @@ def _row_of(data, item) -> int:
 
 
 ANSWERS = "each with the model's answer, its probability, and the truth where the answer is wrong"
+PICKED = {  # as PICKS of helpers.interpret, in words that are the same on every machine
+    "random_correct": "{pictures}{of} answered right, drawn at random",
+    "random_incorrect": "{pictures}{of} answered wrong, drawn at random",
+    "most_correct": "{pictures}{of} answered right, the surest first",
+    "most_incorrect": "{pictures}{of} answered wrong, the worst first",
+    "most_uncertain": "{pictures}{of} of which the model is least certain, in that order",
+}
 
 
-def show_picks(picks: Picks, data, *, columns: int | None = None) -> Drawing:
+def show_picks(picks: Picks, data, *, columns: int | None = None, axes: Sequence[Axes] | None = None) -> Drawing:
     """What `Interpretation.pick` gave: pictures, the answers, how sure they are, and the truth if wrong."""
-    text = f"Picked pictures, {ANSWERS}."
-    return _show_answers(picks.preds, data, header=picks.caption, text=text, columns=columns)
+    of = "" if picks.of_class is None else f" of class {picks.of_class}"
+    picked = PICKED[picks.which].format(pictures=counted(len(picks.indices), "picture"), of=of)
+    text = f"{picked}, {ANSWERS}."
+    return _show_answers(picks.preds, data, header=picks.caption, text=text, columns=columns, axes=axes)
 
 
-def show_results(preds: Predictions, data, n: int = 9, *, seed: int = 0, columns: int | None = None) -> Drawing:
+def show_results(
+    preds: Predictions,
+    data,
+    n: int = 9,
+    *,
+    seed: int = 0,
+    columns: int | None = None,
+    axes: Sequence[Axes] | None = None,
+) -> Drawing:
     """`n` pictures drawn at random from the predictions, right and wrong as they come."""
     rows = torch.randperm(len(preds.items), generator=generator("show_results", seed))[:n].tolist()
     text = (
         f"{counted(len(rows), 'picture')} drawn at random from {len(preds.items):,} "
         f"of the {preds.part} part, {ANSWERS}."
     )
-    return _show_answers(preds.subset(rows), data, text=text, columns=columns)
+    return _show_answers(preds.subset(rows), data, text=text, columns=columns, axes=axes)
 
 
-def _show_answers(preds: Predictions, data, *, text: str, header: str = "", columns: int | None = None) -> Drawing:
+def _show_answers(preds: Predictions, data, *, text: str, columns, axes, header: str = "") -> Drawing:
     if not preds.items:
-        return empty_drawing(None, f"No pictures to show. {header}".strip())
+        return empty_drawing(axes[0] if axes is not None else None, f"No pictures to show. {header}".strip())
     titles, wrong, said = [], [], []
     rows = zip(preds.predicted.tolist(), preds.targets.tolist(), preds.probs.amax(1).tolist(), strict=True)
     for answer, target, p in rows:
@@ -234,10 +262,13 @@ def _show_answers(preds: Predictions, data, *, text: str, header: str = "", colu
         said.append(titles[-1].replace("\n", ", "))
     images = data.eval_images([data.index_of(item.name) for item in preds.items])
     detail = f"{header} {'; '.join(f'{item.name}: {what}' for item, what in zip(preds.items, said, strict=True))}."
-    return show_pictures(images, titles, columns=columns, wrong=wrong, header=header, text=text, detail=detail.strip())
+    look = {"columns": columns, "wrong": wrong, "header": header, "axes": axes}
+    return show_pictures(images, titles, text=text, detail=detail.strip(), **look)
 
 
-def plot_top_losses(interp: Interpretation, data=None, k: int = 9, *, columns: int = 3) -> Drawing:
+def plot_top_losses(
+    interp: Interpretation, data=None, k: int = 9, *, columns: int = 3, axes: Sequence[Axes] | None = None
+) -> Drawing:
     """The `k` pictures with the largest loss, worst first: prediction / actual / loss / p of actual.
 
     `data` is only needed when the interpretation has no learner.
@@ -264,6 +295,7 @@ def plot_top_losses(interp: Interpretation, data=None, k: int = 9, *, columns: i
         header="prediction / actual / loss / probability of actual",
         text=f"The {counted(len(top), 'picture')} with the largest loss, worst first, of {len(interp.preds.items):,}.",
         detail=f"{'; '.join(said)}.",
+        axes=axes,
     )
 
 

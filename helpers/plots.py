@@ -103,13 +103,16 @@ def plot_lines(
     if not lines:
         return empty_drawing(ax, "Nothing to draw yet: there are no lines.")
     ax = dressed(ax, x=x_label + (" (log axis)" if log_x else ""), y=y_label, title=title, log_x=log_x)
-    drawn = {}
+    drawn, counts = {}, True
     for i, (name, line) in enumerate(lines.items()):
         is_pair = isinstance(line, tuple) and len(line) == 2 and np.ndim(line[0]) == 1
         xs, ys = line if is_pair else (range(len(line)), line)
+        counts = counts and all(float(x).is_integer() for x in xs)
         colour, dash, mark = COLOURS[i % 7], DASHES[i % 7], MARKS[i % 7] if len(ys) <= 20 else None
         look = {"color": colour, "linestyle": dash, "marker": mark, "linewidth": 2.2, "markersize": 8}
         (drawn[name],) = ax.plot(xs, ys, label=name, **look)
+    if counts and not log_x:  # there is no epoch 2.5
+        ax.xaxis.set_major_locator(round_ticks(6, integer=True))
     if len(lines) > 1:
         name_ends(ax, drawn)
     return Drawing(figure_of(ax), text or f"{y_label} against {x_label}: {listed(list(lines))}.")

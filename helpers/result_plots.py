@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
+from torch import Tensor
 
 from helpers.calibration import Coverage, DecisionCost, Reliability, coverage_curve, reliability
 from helpers.drawing import (
@@ -32,22 +34,32 @@ from helpers.interpret import Confusion, Interpretation, clustered_order
 from helpers.intervals import Interval, accuracy_interval, accuracy_text, wilson
 from helpers.predict import Predictions
 from helpers.report import Report
+from helpers.runtime import closest
 
 LARGE_CELLS = 5  # classes up to which a cell of the confusion matrix has room for two lines
 WITH_NUMBERS = 12  # ... up to which the cells carry their counts
-WITH_NAMES = 60  # ... up to which there is a matrix at all; beyond, the most confused pairs are drawn
+WITH_NAMES = 60  # ... up to which they have their names; beyond, the most confused pairs are named instead
+PIXELS = 250  # ... up to which each class has a row of its own
 
 # Confusion -------------------------------------------------------------------------------------------------
 
 
 def plot_confusion(
-    interp: Interpretation, *, cluster: bool | None = None, pairs: int = 15, ax: Axes | None = None
+    interp: Interpretation,
+    *,
+    cluster: bool | None = None,
+    pairs: int = 15,
+    around: str | None = None,
+    ax: Axes | None = None,
 ) -> Drawing:
     """Which class is taken for which: rows are the truth, columns the answers, colour the share of the row.
 
     Up to 12 classes the cells carry counts; up to 60 they do not, and classes that are often confused stand
-    side by side (`cluster` says otherwise); beyond, the `pairs` that are confused most are drawn as bars.
+    side by side (`cluster` says otherwise); beyond, the `pairs` that are confused most are drawn as bars, below
+    the whole matrix without names. `around` zooms in: one class and those it is confused with, with counts.
     """
+    if around is not None:
+        return _plot_around(interp, around, ax)
     counts, vocab = interp.confusion_matrix(), interp.preds.vocab
     total, right = int(counts.sum()), int(counts.diag().sum())
     worst = interp.most_confused()
@@ -58,7 +70,7 @@ def plot_confusion(
     pictures, classes = counted(total, "picture"), counted(len(vocab), "class")
     text = f"Confusion of {pictures} in {classes}: {_most(right, total)} are right"
     if len(vocab) > WITH_NAMES:
-        drawing = _plot_pairs(worst[:pairs], ax)
+        drawing = _plot_many(counts, worst[:pairs], ax)
         return Drawing(drawing.figure, f"{text}. {drawing.text}", detail)
     cluster = len(vocab) > WITH_NUMBERS if cluster is None else cluster
     order = clustered_order(counts) if cluster else list(range(len(vocab)))
@@ -72,15 +84,34 @@ def _most(right: int, total: int) -> str:
     return "fewer than half" if right < 0.45 * total else "about half"
 
 
-def _draw_matrix(counts: np.ndarray, names: Sequence[str], ax: Axes | None) -> Axes:
+def _plot_around(interp: Interpretation, name: str, ax: Axes | None) -> Drawing:
+    """The rows and columns of one class and of the eleven most often confused with it, in either direction."""
+    counts, vocab = interp.confusion_matrix(), interp.preds.vocab
+    if name not in vocab:
+        raise ValueError(f"there is no class {name!r}; {closest(name, vocab)}")
+    centre = vocab.index(name)
+    mixed = (counts[centre] + counts[:, centre]).index_fill(0, torch.tensor(centre), 0)
+    near = [place for place in mixed.argsort(descending=True, stable=True).tolist() if mixed[place]]
+    shown = sorted([centre, *near[: WITH_NUMBERS - 1]])
+    if len(shown) == 1:
+        return empty_drawing(ax, f"{name} is confused with no other class.")
+    ax = _draw_matrix(counts[shown][:, shown].numpy(), [vocab[p] for p in shown], ax, counts.sum(1)[shown].numpy())
+    others = counted(len(shown) - 1, "class")
+    text = f"Confusion of {name} and the {others} most often confused with it, of {len(vocab):,}."
+    said = [f"{vocab[place]} {counted(int(mixed[place]), 'time')}" for place in near[:3]]
+    return Drawing(figure_of(ax), text, f"In either direction: {listed(said)}.")
+
+
+def _draw_matrix(counts: np.ndarray, names: Sequence[str], ax: Axes | None, totals: np.ndarray | None = None) -> Axes:
+    """`totals`: the pictures of each row, when the matrix is only a part of a larger one."""
     k = len(names)
     ax = (
         new_figure(6.2 if k <= WITH_NUMBERS else 7.0, 6.5 if k <= WITH_NUMBERS else 7.0).add_subplot()
         if ax is None
         else ax
     )
-    dressed(ax, x="predicted", y="truth (each row: 100 %)")
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    dressed(ax, x="predicted", y="truth (each row: 100 %)" if totals is None else "truth (a part of each row)")
+    shares = counts / np.maximum(counts.sum(1) if totals is None else totals, 1)[:, None]
     ax.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1.1)  # the root lifts rare confusions out of the white
     _name_classes(ax, names)
     ax.set_xticks(np.arange(k + 1) - 0.5, minor=True)
@@ -106,6 +137,24 @@ def _name_classes(ax: Axes, names: Sequence[str]) -> None:
     beside = [two_lines(name, 12) for name in names] if k <= LARGE_CELLS else labels
     ax.set_xticks(range(k), labels, rotation=turned, fontsize=size, parse_math=False)
     ax.set_yticks(range(k), beside, fontsize=size, parse_math=False)
+
+
+def _plot_many(counts: Tensor, pairs: Sequence[Confusion], ax: Axes | None) -> Drawing:
+    """The pairs confused most; above them, where there is room, the whole matrix, so large that no name fits."""
+    if ax is not None or not pairs:
+        return _plot_pairs(pairs, ax)
+    heights = 5.8, 1 + 0.36 * len(pairs)
+    parts = new_figure(sum(heights)).subfigures(2, 1, height_ratios=heights)  # each with margins of its own
+    above, below = (part.add_subplot() for part in parts)
+    order = clustered_order(counts)
+    shares = counts.numpy()[np.ix_(order, order)] / np.maximum(counts.numpy()[order].sum(1, keepdims=True), 1)
+    starts = np.arange(0, len(order), -(-len(order) // PIXELS))  # of several cells in one pixel the largest shows
+    pooled = np.maximum.reduceat(np.maximum.reduceat(shares, starts, axis=0), starts, axis=1)
+    dressed(above, x="predicted", y="truth", title="often confused classes side by side")
+    extent = (0, len(order), len(order), 0)
+    above.imshow(np.sqrt(pooled), cmap="Blues", vmin=0, vmax=1.1, interpolation="nearest", extent=extent)
+    words = f"below, the {counted(len(pairs), 'pair')} confused most often"
+    return _plot_pairs(pairs, below).saying(f"Above, all classes, those often confused side by side; {words}.")
 
 
 def _plot_pairs(pairs: Sequence[Confusion], ax: Axes | None) -> Drawing:

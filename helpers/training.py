@@ -290,44 +290,6 @@ def call_hooks(run: Run, moment: str) -> None:
         getattr(hook, moment)(run)
 
 
-# Hooks ---------------------------------------------------------------------------------------------------------
-
-
-class KeepBest(Hook):
-    """Keeps the weights of the epoch with the best validation loss and puts them back at the end.
-
-    The best of many epochs was chosen on the validation set: its accuracy there is optimistic.
-    """
-
-    def on_fit_begin(self, run: Run) -> None:
-        self.best, self.weights = float("inf"), None
-
-    def on_epoch_end(self, run: Run) -> None:
-        loss = run.history.epochs[-1].valid_loss
-        if loss < self.best:
-            self.best, self.weights = loss, {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
-
-    def on_fit_end(self, run: Run) -> None:
-        if self.weights is not None:
-            run.model.load_state_dict(self.weights)
-
-
-class EarlyStopping(Hook):
-    """Ends the training when the validation loss has not improved for `patience` epochs.
-
-    With a rate that falls towards the end the best weights come last: prefer training again for fewer epochs.
-    """
-
-    def __init__(self, patience: int = 1):
-        self.patience = patience
-
-    def on_epoch_end(self, run: Run) -> None:
-        losses = [epoch.valid_loss for epoch in run.history.epochs]
-        if len(losses) - 1 - losses.index(min(losses)) >= self.patience:
-            print(f"stopping early: no better validation loss for {self.patience} epochs")
-            run.stop = True
-
-
 # Keep and go on ------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,9 @@
 import ast
 import html.parser
 import math
+import os
 import re
+import shutil
 import statistics
 import time
 from pathlib import Path
@@ -16,11 +18,14 @@ from PIL import Image
 from helpers import keyboard, safe_html, thumbnails
 from helpers.augment import Augment, apply_draws, draw, top_down
 from helpers.browsers import LabelBrowser, MistakeBrowser
-from helpers.items import Item
+from helpers.duplicates import Duplicate
+from helpers.items import Item, label_by_folder
+from helpers.label_errors import LabelError
 from helpers.labs import AugmentBrowser, RatePicker, ScheduleLab, _in_two_steps
 from helpers.lr_finder import read_curve
 from helpers.marks import Mark, read_marks
 from helpers.predict import Predictions
+from helpers.presize import read_image
 from helpers.runtime import generator
 from helpers.widget_parts import SafeText
 
@@ -227,6 +232,36 @@ def test_a_closer_look_that_fails_says_why(preds, learn, tmp_path):
     assert "no picture is called" in browser.panel.value
 
 
+def test_only_the_pictures_of_the_current_page_are_made(items, monkeypatch):
+    """Catches a browser that opens every file at its start, and one that makes a page's pictures again."""
+    opened = []
+    monkeypatch.setattr(thumbnails, "read_image", lambda path, **how: opened.append(path) or read_image(path, **how))
+    thumbnails._made.cache_clear()
+    browser = LabelBrowser(items, save_to=None, page_size=5)
+    assert opened == [item.path for item in items[:5]]
+    browser.next.click()
+    assert opened == [item.path for item in items[:10]]
+    browser.previous.click()
+    browser.mark_buttons["unsure"].click()
+    assert len(opened) == 10
+
+
+def sent(browser):
+    """How many characters stand in the widgets' state: what the page holds, and a saved notebook would."""
+    return sum(len(repr(widget.get_state())) for widget in walk(browser))
+
+
+def test_the_page_holds_as_much_of_25_000_pictures_as_of_250(tmp_path):
+    real = make_items(tmp_path / "made", [f"{i}.png" for i in range(12)], ["dark", "light"] * 6)
+    sizes = []
+    for n in (250, 25_000):
+        items = [Item(f"{i:05}.png", real[i % 12].path, ("dark", "light")[i % 2]) for i in range(n)]
+        browser = LabelBrowser(items, save_to=None)
+        assert len([w for w in walk(browser.grid) if isinstance(w, SafeText)]) == 12
+        sizes.append(sent(browser))
+    assert abs(sizes[1] - sizes[0]) < 200  # the numbers have more digits
+
+
 # --- marking ----------------------------------------------------------------------------------------------
 
 
@@ -295,6 +330,28 @@ def test_many_classes_get_a_list_instead_of_buttons(tmp_path):
     assert browser.label_list.value is None  # ready for the next picture
 
 
+def test_duplicates_and_label_errors_open_in_the_same_browsers(items, preds, tmp_path):
+    near = Duplicate(items[4], items[2], "near", 3, 0.98, True)
+    exact = Duplicate(items[7], items[8], "exact", 0, 1.0, False)
+    errors = [LabelError(items[6], "dark", "light", 0.04, 6), LabelError(items[3], "light", "dark", 0.11, 3)]
+    for found, places, caption in (
+        ((near, exact), (4, 2, 7, 8), "pair 1: near duplicate, one trains and the other judges"),
+        (errors, (6, 3), "perhaps light; probability of its label 0.04"),
+    ):
+        for browser in (
+            LabelBrowser(items, found=found, save_to=None),
+            MistakeBrowser(preds, found=found, save_to=None),
+        ):
+            assert shown(browser) == [items[place].name for place in places]
+            assert caption in html.unescape(browser.pictures[0].value) and caption in html.unescape(browser.face()[1])
+    browser = LabelBrowser(items, found=[near, exact], save_to=tmp_path / "marks.csv")
+    browser.view_buttons["Compare"].click()  # the two of a pair, side by side
+    assert [alt.split(":")[0] for alt in alts(browser.panel.value)] == [items[4].name, items[2].name]
+    browser.names[1].click()
+    browser.mark_buttons["remove"].click()
+    assert browser.apply(items) == (*items[:2], *items[3:])
+
+
 def test_ranked_lists_open_in_the_same_browser(items):
     browser = LabelBrowser(
         items, found=[(items[4].name, "like the next"), (items[2].name, "like the one before")], save_to=None
@@ -350,14 +407,83 @@ def test_without_anywidget_everything_but_the_keys_works(monkeypatch, preds):
     assert len(browser.marks) == 1
 
 
-def test_every_control_has_a_visible_name(browser, data, curve):
-    for root in (browser, AugmentBrowser(data), RatePicker(curve), ScheduleLab()):
-        controls = [w for w in walk(root) if isinstance(w, widgets.DOMWidget) and hasattr(w, "description")]
-        assert controls
-        for control in controls:
-            if not isinstance(control, widgets.HTML):
-                assert control.description.strip(), control
-                assert control.tabbable is not False
+@pytest.fixture
+def roots(browser, data, learn, curve, tmp_path):
+    """One of each widget, with every control that it can have."""
+    marks = tmp_path / "all.csv"
+    many = make_items(tmp_path / "many", [f"{n:02}.png" for n in range(24)], [f"class {n % 12:02}" for n in range(24)])
+    features = torch.randn(len(data.items), 8, generator=generator("features"))
+    records = [learn.get_preds("train"), learn.get_preds("valid")]
+    full = MistakeBrowser(records, data, learn, features=features, save_to=marks, page_size=4)
+    labels = LabelBrowser(many, save_to=tmp_path / "labels.csv", page_size=4)
+    return (browser, full, labels, AugmentBrowser(data, n=4), RatePicker(curve), ScheduleLab())
+
+
+def controls_of(root):
+    found = [w for w in walk(root) if isinstance(w, widgets.DOMWidget) and hasattr(w, "description")]
+    return [control for control in found if not isinstance(control, widgets.HTML)]
+
+
+def test_every_control_has_a_visible_name(roots):
+    for root in roots:
+        assert len(controls_of(root)) >= 4
+        for control in controls_of(root):
+            assert control.description.strip(), control
+            assert control.tabbable is not False and not getattr(control, "disabled", False)
+
+
+def operate(control):
+    """What a person can do with it: click, choose another entry, move the slider, type."""
+    if isinstance(control, widgets.Button):
+        control.click()
+    elif isinstance(control, widgets.Checkbox):
+        control.value = not control.value
+    elif isinstance(control, widgets.Dropdown):
+        control.index = 1 if control.index != 1 else 0
+    elif isinstance(control, widgets.Text):
+        control.value = "1"
+    elif isinstance(control, widgets.FloatRangeSlider):
+        control.value = (0.2, 0.52)
+    else:
+        control.value = control.min if control.value != control.min else control.max
+
+
+def prepare(root, kind, view, place):
+    """Page 2 with a picture selected, marked and looked at, so that there is something to undo, clear and close."""
+    if isinstance(root, RatePicker):
+        root.slider.value = 1e-3  # no suggestion
+    if hasattr(root, "review"):
+        root.page_box.value = 2
+        root.names[place].click()
+        for mark in ("right", kind, "right"):
+            root.mark_buttons[mark].click()
+        root.undo.click()
+        root.view_buttons[view].click()
+
+
+def seen(root):
+    """What a person sees besides the controls' own positions."""
+    return [w.value for w in walk(root) if isinstance(w, widgets.HTML)]
+
+
+def has_effect(root, control):
+    before = control.get_state()
+    for kind, view, place in (("unsure", "Zoom", 0), ("remove", "Compare", 1)):
+        prepare(root, kind, view, place)
+        page = seen(root)
+        operate(control)
+        changed = seen(root) != page
+        control.set_state({name: before[name] for name in ("value", "index") if name in before})
+        if changed:
+            return True
+    return False
+
+
+def test_no_control_is_without_an_effect(roots):
+    """Operates every control of every widget. Catches one that nobody listens to."""
+    for root in roots:
+        controls = controls_of(root)
+        assert [control.description for control in controls if not has_effect(root, control)] == []
 
 
 # --- safety -----------------------------------------------------------------------------------------------
@@ -402,6 +528,42 @@ def test_hostile_names_and_labels_are_shown_and_never_obeyed(nasty, tmp_path):
         assert safe_html.printable(nasty) in shown_text
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such file names")
+@pytest.mark.parametrize("content", ["a picture", "no picture", "gone"])
+def test_paths_are_escaped_wherever_they_are_shown(content, tmp_path):
+    """Real folders and files of that name: as a class, in error messages, beside the marks and in the export."""
+    nasty = HOSTILE[0]
+    for label in (nasty, "other"):
+        (tmp_path / "made" / label).mkdir(parents=True)
+        Image.new("L", (30, 20), 90).save(tmp_path / "made" / label / f"{nasty}.png")
+    items = label_by_folder(tmp_path / "made")
+    assert [item.label for item in items] == [nasty, "other"]
+    if content == "no picture":
+        items[0].path.write_text("no picture")
+    elif content == "gone":
+        items[0].path.unlink()
+    marks = tmp_path / nasty / "marks.csv"
+    for root in (
+        LabelBrowser(items, save_to=marks),
+        MistakeBrowser(make_predictions(items, (nasty, "other")), save_to=marks),
+    ):
+        for name in ("Zoom", "Compare"):
+            root.view_buttons[name].click()
+            check_widgets(root)
+        root.mark_buttons["unsure"].click()
+        root.export_button.click()
+        assert html.escape(str(marks.parent)) in root.status.value  # where it was written
+        if content == "gone":
+            assert "is not there any more" in root.face()[1]
+        check_widgets(root)
+        check_page(root.face()[1])
+    shutil.rmtree(marks.parent)
+    marks.parent.write_text("a file where the folder should be")
+    root.mark_buttons["remove"].click()
+    assert "NOT saved" in root.status.value and html.escape(nasty) in root.status.value
+    check_widgets(root)
+
+
 def check_widgets(root):
     """No trait of any widget holds a raw "<" that a browser would read as HTML."""
     for widget in walk(root):
@@ -442,6 +604,10 @@ def test_html_comes_from_literal_templates_only():
             if isinstance(line, ast.Assign) and isinstance(line.value, ast.Constant)
             for target in line.targets
         }
+        assigned = [
+            line for line in tree.body if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)
+        ]
+        filled = {line.targets[0].id: line.value for line in assigned}
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call):
                 continue
@@ -457,7 +623,9 @@ def test_html_comes_from_literal_templates_only():
                 argument = node.args[0] if node.args else None
                 assert argument is None or getattr(argument.func, "id", "") == "fill", f"{path.name}:{node.lineno}"
             if name == "SafeText" and node.args:
-                assert getattr(node.args[0].func, "id", "") == "fill", f"{path.name}:{node.lineno}"
+                argument = node.args[0]
+                made = filled.get(getattr(argument, "id", ""), argument)  # also a constant that `fill` made
+                assert getattr(getattr(made, "func", None), "id", "") == "fill", f"{path.name}:{node.lineno}"
     assert seen > 15
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from helpers import presize
 from helpers.augment import no_augment, plain, side_on, top_down
 from helpers.data import Batch, ImageData, even_batches
-from helpers.items import Item, items_in, label_by_folder
+from helpers.items import Item, items_in, label_by_folder, relabel
 from helpers.presize import UnreadableImage, read_image
 from helpers.splits import Split, split_stratified
 
@@ -250,6 +250,33 @@ def test_other_augmentation_leaves_the_first_data_as_it_was(data):
     assert not torch.equal(data.one_batch()[0], other.one_batch()[0])
 
 
+def test_other_items_keep_their_sides_their_pixels_and_the_settings(data, read_names):
+    """Catches a review after which a picture that judged trains, and pixels that no longer belong to their names."""
+    data = data.with_augment(top_down())
+    gone = (data.split.train[0], data.split.valid[-1])
+    kept = [item for item in data.items if item.name not in gone]
+    doubted = kept[3].name
+    other = data.with_items(relabel(kept[::-1], {doubted: "light"}))
+    assert other.split == Split(data.split.train[1:], data.split.valid[:-1])
+    assert other.targets.tolist() == [int("light" in i.name or i.name == doubted) for i in other.items]
+    assert (other.size, other.batch_size, other.augment, other.presize_px) == (32, 8, top_down(), 40)
+    before = [data.index_of(item.name) for item in other.items]
+    assert torch.equal(other.eval_images(range(22)), data.eval_images(before))
+    read_names.clear()
+    assert data.with_items(data.items).decoded is data.decoded and read_names == []
+    assert len(data.items) == 24 and other.key != data.key
+
+
+def test_items_without_a_side_are_refused_with_the_way_out(data):
+    stranger = Item("dark/new.png", data.items[0].path, "dark")
+    with pytest.raises(ValueError, match=r"1 of these .* not in this data, e.g. dark/new.png.*ImageData.from_items"):
+        data.with_items([*data.items, stranger])
+    with pytest.raises(ValueError, match="at least one picture"):
+        data.with_items([])
+    with pytest.raises(ValueError, match=r"data.with_items\(items\) keeps the rest of its split"):
+        ImageData.from_items(data.items[1:], data.split)
+
+
 def test_without_augmentation_training_sees_what_validation_sees(tmp_path, course_data):
     """Catches a hidden resampling that only training gets."""
     names = [f"{label}/{i}.png" for label in "ab" for i in range(4)]
@@ -440,7 +467,7 @@ def test_the_summary_walks_through_every_stage(data, capsys):
     expected = [
         r"  presize: uint8 \(3, 40, 50\), from \d+ to \d+",
         r"  cut the squares: uint8 \(8, 3, 40, 40\), from \d+ to \d+",
-        r"  augment a batch: float32 \(6, 3, 32, 32\), from 0(\.\d+)? to (0\.\d+|1)",
+        r"  augment a batch: float32 \(6, 3, 32, 32\), from 0(\.0*\d{1,2})? to (0\.\d{1,2}|1)",
         r"  targets of the batch: int64 \(6,\), from 0 to 1",
     ]
     assert len(lines) == 10

@@ -1,5 +1,6 @@
 """Kept activations: the same as the whole model, the right ones, and never stale ones."""
 
+import os
 import shutil
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from helpers import augment, features
 from helpers.data import ImageData
-from helpers.features import FeatureData, precompute
+from helpers.features import FeatureData, forget_oldest, precompute
 from helpers.items import relabel
 from helpers.learner import Learner
 from helpers.predict import predict
@@ -303,3 +304,32 @@ def test_activations_of_a_moving_body_are_refused(data, bn):
         with pytest.raises(ValueError, match="BatchNorm stands still"):
             ask()
     assert learn.source() is data
+
+
+def test_predictions_never_wait_for_augmented_copies(learn, augmented, monkeypatch):
+    """Catches copies computed anew to predict, when only the arithmetic has changed since training."""
+    learn.set_data(augmented)
+    learn.precompute_copies(2)
+    learn.fit(1e-3, 1)
+    before = learn.predict()
+    monkeypatch.setattr(features, "_compute", lambda *_: pytest.fail("activations were computed to predict"))
+    learn.to_fp32()
+    torch.testing.assert_close(learn.predict(), before, rtol=0, atol=0.1)
+
+
+def test_the_activations_used_last_stay_on_the_disk(tmp_path):
+    """Catches a cache that grows for ever, and one that forgets the file just written."""
+    for name, age in (("old", 100), ("new", 1), ("middle", 50)):
+        file = tmp_path / f"{name}.safetensors"
+        file.write_bytes(bytes(10))
+        os.utime(file, (1e9 - age, 1e9 - age))
+
+    def left():
+        return {file.stem for file in tmp_path.iterdir()}
+
+    forget_oldest(tmp_path, most_bytes=30)
+    assert left() == {"old", "new", "middle"}
+    forget_oldest(tmp_path, most_bytes=25)
+    assert left() == {"new", "middle"}
+    forget_oldest(tmp_path, most_bytes=5)
+    assert left() == {"new"}

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from helpers.heatmaps import eval_mode, heat_map
-from helpers.models import Classifier, Normalize, make_head
+from helpers.models import Classifier, Normalize, build_classifier, make_head
 
 
 class MeanPool(nn.Module):
@@ -146,6 +146,57 @@ def test_a_classifier_agrees_with_hooks_on_its_whole_forward_pass():
     torch.testing.assert_close(heat_map(model, images, 1), expected)
 
 
+class Tokens(nn.Module):
+    """The map of another body as tokens (N, 1 + h w, F), a class token of zeros before them; their mean comes out."""
+
+    def __init__(self, maps):
+        super().__init__()
+        self.maps, self.last = maps, nn.Identity()
+
+    def forward(self, images):
+        tokens = self.maps(images).flatten(2).transpose(1, 2)
+        tokens = self.last(torch.cat([torch.zeros_like(tokens[:, :1]), tokens], dim=1))
+        return tokens.sum(1) / (tokens.shape[1] - 1)
+
+
+def test_patches_of_a_transformer_are_a_map_without_the_class_token():
+    """A body that hands out the mean of its tokens has the heat of the body whose map they are."""
+    model, images = Tiny(), pictures(4)
+    expected = heat_map(model, images, 1)
+    model.body, model.pool = nn.Sequential(Tokens(model.body)), nn.Identity()
+    assert model.body(images).shape == (4, 2)
+    torch.testing.assert_close(heat_map(model, images, 1), expected)
+
+
+def test_behind_the_last_attention_only_the_class_token_counts_so_the_patches_before_it_are_taken():
+    """timm's small transformer answers from its class token: the usual choice is what its last attention is given."""
+    model = build_classifier("test_vit", 2, size=64, pretrained=False)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
+    images, kept = pictures(2, size=64), []
+    before = state_of(model)
+    heat = heat_map(model, images, 1)
+    assert state_of(model) == before and not any(module._forward_hooks for module in model.modules())
+    model.eval()
+    model.body[0].network.blocks[-1].norm1.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    slopes = torch.autograd.grad(model(images)[:, 1].sum(), kept[0])[0]
+    patches, weights = kept[0][:, 1:].detach(), slopes[:, 1:].mean(1)  # 4 x 4 patches of 16 pixels
+    expected = torch.einsum("ntf,nf->nt", patches, weights).relu().view(2, 1, 4, 4)
+    expected = functional.interpolate(expected, size=(64, 64), mode="bilinear")[:, 0]
+    torch.testing.assert_close(heat, expected / expected.amax((1, 2), keepdim=True), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("arch", ["test_resnet", "test_convnext", "test_mambaout", "test_vit2", "xcit_nano_12_p8_224"])
+def test_architectures_of_every_family_have_heat_maps(arch):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_classifier(arch, 4, size=64, pretrained=False)
+    maps = torch.stack([heat_map(model, pictures(2, size=64), k) for k in range(4)])
+    assert maps.shape == (4, 2, 64, 64) and maps.min() >= 0 and maps.max() == 1
+    assert not torch.equal(maps.amin(0), maps.amax(0))  # what speaks for one class does not for another
+
+
 def test_gradients_that_wait_for_the_optimizer_are_kept():
     model, images = Tiny(), pictures(2)
     model(images).sum().backward()
@@ -163,8 +214,8 @@ def test_a_learner_and_inference_mode_do_as_well():
 
 def test_errors_say_what_is_missing():
     model = Tiny()
-    model.body = nn.Sequential(nn.Flatten(), nn.Linear(3 * 36, 2))
-    with pytest.raises(ValueError, match=r"gives a map \(N, F, h, w\); this one gives \(2, 2\)"):
+    model.body, model.pool = nn.Sequential(nn.Flatten(), nn.Linear(3 * 36, 2)), nn.Identity()
+    with pytest.raises(ValueError, match=r"needs a body with a feature map or patches; this one only gives \(2, 2\)"):
         heat_map(model, pictures(2))
     with pytest.raises(ValueError, match="Linear has no normalize"):
         heat_map(nn.Linear(3, 2), pictures(2))

@@ -14,14 +14,14 @@ from helpers.lessons.files import ROOT
 NUMBERS = [
     *("runtime", "progress", "checkpoints", "doctor"),
     *("items", "splits", "presize", "neighbours", "duplicates", "label_errors", "augment", "data"),
-    *("models", "features", "schedules", "metrics", "training", "lr_finder", "predict", "learner"),
+    *("models", "features", "schedules", "metrics", "training", "hooks", "lr_finder", "predict", "learner"),
     *("intervals", "report", "calibration", "heatmaps", "interpret"),
     *("export", "distributed"),
     *("safe_html", "marks", "review", "thumbnails", "review_pages"),
 ]
 DRAWING = ["drawing", "picture_plots", "result_plots", "plots"]
 CLICKING = ["keyboard", "widget_parts", "browser_base", "browsers", "labs"]
-ORDER = [*NUMBERS, *DRAWING, "recipe_report", "recipe", *CLICKING, "lessons"]
+ORDER = [*NUMBERS, *DRAWING, "solar_cells", "recipe_settings", "recipe_report", "recipe", *CLICKING, "lessons"]
 # What a verb of an earlier module may fetch when it is called, and not before: learn.plot_loss(), learn.export().
 WHEN_CALLED = {"plots", "picture_plots", "export", "browsers"}
 ONLY_IN = {"matplotlib": set(DRAWING), "ipywidgets": {*CLICKING, "lessons"}, "anywidget": {*CLICKING, "lessons"}}

@@ -1,5 +1,6 @@
 """Figures are read back: the data in them, the words on them, the sentence beside them."""
 
+import inspect
 import io
 import math
 import re
@@ -15,11 +16,24 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from PIL import Image
 
+from helpers import plots
 from helpers.augment import apply_draws, draw, side_on, top_down
 from helpers.calibration import coverage_curve, decision_cost, reliability
 from helpers.data import ImageData
-from helpers.drawing import DASHES, MIDDLE_PT, counted, ink, listed, name_ends, new_figure, number, shorten, two_lines
-from helpers.interpret import Interpretation
+from helpers.drawing import (
+    COLOURS,
+    DASHES,
+    MIDDLE_PT,
+    counted,
+    ink,
+    listed,
+    name_ends,
+    new_figure,
+    number,
+    shorten,
+    two_lines,
+)
+from helpers.interpret import PICKS, Interpretation, Picks, clustered_order
 from helpers.intervals import wilson
 from helpers.items import Item
 from helpers.lr_finder import RateCurve
@@ -149,6 +163,14 @@ def every_drawing(data):
         plot_top_losses(Interpretation(own), data),
     )
     yield show_heat_map(torch.rand(3, 16, 16), torch.rand(16, 16), title=ODD[0])
+    yield from (plot_confusion(interp, around=ODD[1]), show_pictures(torch.rand(2, 3, 16, 16), text="Two pictures."))
+    yield plot_lines({"a": [1, 2], ODD[2]: [2, 1]}, x_label="x", y_label="y")
+
+
+def test_no_plot_is_left_out_here():
+    """Every public figure is drawn by `every_drawing`, and so rendered and checked below."""
+    drawn = set(re.findall(r"\b((?:plot|show)_\w+)\(", inspect.getsource(every_drawing)))
+    assert drawn == set(plots.__all__) - {"Drawing"}
 
 
 def test_every_figure_is_a_picture_for_a_projector_with_one_line_of_text(data):
@@ -228,7 +250,7 @@ def test_coloured_words_have_enough_contrast_on_white():
         parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
         return sum(part * weight for part, weight in zip(parts, (0.2126, 0.7152, 0.0722), strict=True))
 
-    for colour in ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000"):
+    for colour in COLOURS:
         assert 1.05 / (luminance(ink(colour)) + 0.05) > 4.5
 
 
@@ -255,6 +277,13 @@ def test_plot_lines_takes_rows_and_pairs():
     assert line(ax, "row").get_linestyle() != line(ax, "pair").get_linestyle()
     assert ax.get_xlabel() == "x (log axis)" and ax.get_xscale() == "log"
     assert drawing.text == "y against x: row and pair."
+
+
+@pytest.mark.parametrize(("xs", "whole"), [(range(3), True), ((1.0, 2.0), True), ((0.5, 1.0, 2.0), False)])
+def test_ticks_of_a_count_are_whole_numbers(xs, whole):
+    drawing = plot_lines({"loss": (xs, [3, 2, 1][: len(xs)])}, x_label="epoch", y_label="loss")
+    ticks = drawing.figure.axes[0].xaxis.get_majorticklocs()
+    assert all(float(tick).is_integer() for tick in ticks) == whole
 
 
 # Training ------------------------------------------------------------------------------------------------------
@@ -462,14 +491,45 @@ def test_confusion_of_12_has_numbers_of_37_has_names():
     assert tick_words(plain.yaxis) == list(many.preds.vocab)
 
 
-def test_confusion_of_1000_is_a_table_of_the_worst():
+def test_confusion_of_1000_is_a_table_of_the_worst_below_the_clustered_matrix():
     interp = Interpretation(predictions(3000, 1000, strength=4.0))
     drawing = plot_confusion(interp, pairs=8)
-    ax = drawing.figure.axes[0]
+    whole, ax = drawing.figure.axes
+    order, counts = clustered_order(interp.confusion_matrix()), interp.confusion_matrix().numpy()
+    shares = counts[np.ix_(order, order)] / counts.sum(1)[order][:, None]
+    pooled = shares.reshape(250, 4, 250, 4).max(axis=(1, 3))  # not one confusion is lost
+    assert np.allclose(whole.images[0].get_array(), np.sqrt(pooled))
+    assert whole.images[0].get_extent() == [0, 1000, 1000, 0] and "side by side" in whole.get_title("left")
     worst = interp.most_confused()[:8]
     assert [bar.get_width() for bar in ax.patches] == [pair.count for pair in worst]
     assert tick_words(ax.yaxis)[0] == f"{worst[0].truth} → {worst[0].predicted}"
-    assert ax.get_ylim()[0] > ax.get_ylim()[1] and drawing.text.endswith("Bars: the 8 pairs confused most often.")
+    assert ax.get_ylim()[0] > ax.get_ylim()[1] and drawing.text.endswith(
+        "Above, all classes, those often confused side by side; below, the 8 pairs confused most often."
+    )
+    alone = plot_confusion(interp, pairs=8, ax=new_figure().add_subplot())
+    assert len(alone.figure.axes) == 1 and alone.text.endswith("Bars: the 8 pairs confused most often.")
+
+
+def test_zooming_into_a_large_matrix_shows_one_class_and_those_it_is_confused_with():
+    preds = predictions(1000, 100)
+    truth, answer = preds.targets.clone(), preds.targets.clone()
+    answer[truth == 7] = torch.tensor([7, 7, 3, 3, 3, 50, 7, 7, 7, 7])  # three times for 3, once for 50
+    answer[truth == 90] = torch.tensor([90] * 8 + [7, 7])
+    exact = replace(preds, log_probs=(torch.nn.functional.one_hot(answer, 100) * 20.0).log_softmax(1))
+    interp = Interpretation(exact)
+    drawing = plot_confusion(interp, around="class 7")
+    ax = drawing.figure.axes[0]
+    assert tick_words(ax.yaxis) == ["class 3", "class 7", "class 50", "class 90"]
+    assert words(ax) == ["10\n100 %", "0\n0 %", "0\n0 %", "0\n0 %", "3\n30 %", "6\n60 %", "1\n10 %", "0\n0 %"] + [
+        *("0\n0 %", "0\n0 %", "10\n100 %", "0\n0 %", "0\n0 %", "2\n20 %", "0\n0 %", "8\n80 %")
+    ]
+    assert drawing.text == "Confusion of class 7 and the 3 classes most often confused with it, of 100."
+    assert drawing.detail == "In either direction: class 3 3 times, class 90 2 times and class 50 1 time."
+    assert plot_confusion(interp, around="class 11").text == "class 11 is confused with no other class."
+    many = plot_confusion(Interpretation(predictions(3000, 100, strength=0.0)), around="class 7")
+    assert len(tick_words(many.figure.axes[0].yaxis)) == 12
+    with pytest.raises(ValueError, match="no class 'clas 7'; did you mean 'class 7'"):
+        plot_confusion(interp, around="clas 7")
 
 
 def test_confusion_without_any_mistake():
@@ -554,16 +614,40 @@ def test_cost_curve_marks_the_cheapest_and_one_half():
 
 def test_functions_draw_into_a_given_axes():
     figure = new_figure()
-    axes = figure.subplots(3, 3).flatten()
+    axes = figure.subplots(3, 5).flatten()
     preds, interp = predictions(60, 2), Interpretation(predictions(60, 2))
     record = decision_cost(preds, positive="class 1", cost_of_miss=1, cost_of_false_alarm=1)
     drawings = [
         plot_loss(history(), ax=axes[0]), plot_metrics(history(), ax=axes[1]), plot_rates(curve(), ax=axes[2]),
         plot_confusion(interp, ax=axes[3]), plot_accuracies(preds, ax=axes[4]), plot_reliability(preds, ax=axes[5]),
         plot_coverage(preds, ax=axes[6]), plot_cost(record, ax=axes[7]), plot_schedule(one_cycle(), ax=axes[8]),
+        plot_scores(interp.report(), ax=axes[9]), plot_lr(history(), axes=axes[10:]),
+        plot_lines({"a": [1, 2]}, x_label="x", y_label="y", ax=axes[12]),
+        plot_confusion(Interpretation(predictions(300, 70, strength=0.5)), ax=axes[13]),
+        plot_confusion(interp, around="class 0", ax=axes[14]),
     ]  # fmt: skip
     assert all(drawing.figure is figure for drawing in drawings)
-    assert all(ax.lines or ax.images for ax in axes) and len(figure.axes) == 9
+    assert all(ax.lines or ax.images or ax.patches for ax in axes) and len(figure.axes) == 15
+
+
+def test_grids_of_pictures_draw_into_given_axes(data):
+    own = own_predictions(data, [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
+    interp = Interpretation(own)
+    for draw_into in (
+        lambda axes: show_batch(data, n=2, axes=axes),
+        lambda axes: show_augmented(data, 0, 1, axes=axes),
+        lambda axes: show_each_operation(data, 0, augment=replace(top_down(), dihedral=False), axes=axes),
+        lambda axes: show_results(own, data, 2, axes=axes),
+        lambda axes: show_picks(interp.pick("most_uncertain", 2), data, axes=axes),
+        lambda axes: show_picks(Picks(own.subset([]), (), "most_correct", None, "None."), data, axes=axes),
+        lambda axes: plot_top_losses(interp, data, 2, axes=axes),
+        lambda axes: show_pictures(torch.rand(2, 3, 8, 8), axes=axes),
+    ):  # fmt: skip
+        figure = new_figure()
+        axes = figure.subplots(3, 6).flatten()
+        drawing = draw_into(axes)
+        assert drawing.figure is figure and len(figure.axes) == 18
+        assert sum(bool(ax.images or ax.texts) for ax in axes) >= 1
 
 
 # Pictures ------------------------------------------------------------------------------------------------------
@@ -674,6 +758,24 @@ def test_picks_say_answer_probability_and_truth(data):
     assert np.allclose(right.figure.axes[0].images[0].get_array(), data.eval_images([row])[0].permute(1, 2, 0))
     none = Interpretation(preds.subset([0])).pick("random_incorrect")
     assert show_picks(none, data).text.startswith("No pictures to show.")
+
+
+@pytest.mark.parametrize("of_class", [None, "a"])
+def test_every_kind_of_pick_has_a_sentence_of_its_own(data, of_class):
+    """The same on every machine: no probability, no count of how many were right."""
+    preds = own_predictions(data, [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
+    picks = {which: Interpretation(preds).pick(which, 1, of_class=of_class) for which in PICKS}
+    said = {which: show_picks(picked, data).text for which, picked in picks.items()}
+    assert len(set(said.values())) == len(PICKS)
+    of = "" if of_class is None else " of class a"
+    assert said["most_incorrect"] == (
+        f"1 picture{of} answered wrong, the worst first, each with the model's answer, its probability, "
+        "and the truth where the answer is wrong."
+    )
+    for which, text in said.items():
+        assert ("drawn at random" in text) == which.startswith("random_")
+        assert ("answered right" in text) == which.endswith("_correct")
+        assert (of in text) and not re.search(r"0\.\d", text)
 
 
 def test_results_are_drawn_at_random_but_repeatable(data):

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from helpers import recipe
 from helpers.data import ImageData
@@ -18,8 +17,10 @@ from helpers.export import FILES, load_exported
 from helpers.items import Item
 from helpers.learner import Learner
 from helpers.predict import Predictions
-from helpers.recipe import QUICK, SIMILAR, CycleEnds, Settings, cell_items, cell_split, main, parse, weighted_accuracy
+from helpers.recipe import group_rates, main
 from helpers.recipe_report import tabulate
+from helpers.recipe_settings import QUICK, SIMILAR, Settings, parse
+from helpers.solar_cells import cell_items, cell_split, weighted_accuracy
 from helpers.splits import split_by_folder
 
 STEPS = [
@@ -262,81 +263,6 @@ def missing(*args, **options):
 # Levers ---------------------------------------------------------------------------------------------------------
 
 
-def weights_of(learn):
-    return {name: tensor.clone() for name, tensor in learn.model.state_dict().items()}
-
-
-class Recorder(recipe.Hook):
-    """The weights after every epoch."""
-
-    def __init__(self):
-        self.states = []
-
-    def on_epoch_end(self, run):
-        self.states.append({name: tensor.clone() for name, tensor in run.model.state_dict().items()})
-
-
-def test_averaging_takes_the_mean_of_the_chosen_epochs(learn):
-    learn.precompute = False
-    learn.unfreeze()
-    recorder = Recorder()
-    learn.fit(1e-3, 2, cycle_len=1, cycle_mult=2, hooks=[recorder, CycleEnds([1, 3], average=2)])
-    found = weights_of(learn)
-    for name, parameter in learn.model.named_parameters():
-        mean = (recorder.states[0][name] + recorder.states[2][name]) / 2
-        torch.testing.assert_close(parameter.detach(), mean, msg=name)
-    assert not torch.equal(found["head.0.running_mean"], recorder.states[2]["head.0.running_mean"])
-
-
-def test_statistics_after_averaging_are_those_of_the_averaged_weights(learn):
-    learn.to_fp32()
-    learn.precompute = False
-    learn.unfreeze()
-    learn.fit(1e-3, 2, hooks=[CycleEnds([1, 2], average=2)])
-    norm = next(m for m in learn.model.modules() if isinstance(m, nn.BatchNorm2d))
-    seen = []
-    norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
-    run = learn._run(1e-3, epochs=1, schedule=lambda progress: 1.0, hooks=())
-    with torch.no_grad():
-        for batch in learn.data.train_batches(learn.device, run.batch_size, run.seed, "average"):
-            learn.model.eval()(batch.inputs)
-    expected = torch.stack([x.mean(dim=(0, 2, 3)) for x in seen]).mean(dim=0)
-    torch.testing.assert_close(norm.running_mean, expected, rtol=1e-4, atol=1e-5)
-    assert norm.momentum == 0.1
-
-
-def test_frozen_statistics_stay_when_averaging(learn):
-    learn.precompute = False
-    learn.bn_freeze(True)
-    learn.unfreeze()
-    for buffer in learn.model.body.buffers():
-        buffer.add_(1)  # untrained statistics are those that a reset would give
-    before = {n: b.clone() for n, b in learn.model.body.named_buffers()}
-    learn.fit(1e-3, 2, hooks=[CycleEnds([1, 2], average=2)])
-    for name, buffer in learn.model.body.named_buffers():
-        assert torch.equal(buffer, before[name]), name
-
-
-def test_over_fitting_stops_and_goes_back_to_the_cycle_before(learn, capsys):
-    recorder = Recorder()
-    hook = CycleEnds([1, 3, 7], until_overfitting=True)
-    losses = iter([0.5, 0.9, 0.4, 0.3, 0.3, 0.3, 0.45])  # ends: 0.5, 0.4, 0.45
-
-    class Faked(recipe.Hook):
-        def on_epoch_end(self, run):
-            last = replace(run.history.epochs[-1], valid_loss=next(losses))
-            run.history = replace(run.history, epochs=(*run.history.epochs[:-1], last))
-
-    history = learn.fit(1e-3, 4, cycle_len=1, cycle_mult=2, hooks=[Faked(), recorder, hook])
-    assert hook.stopped
-    assert len(history.epochs) == 7
-    found = weights_of(learn)
-    assert all(torch.equal(found[name], recorder.states[2][name]) for name in found)
-    assert (
-        "over-fitting: this cycle ended at a validation loss of 0.4500, the last at 0.4000" in capsys.readouterr().out
-    )
-
-
 def test_an_interrupted_step_ends_the_recipe(learn):
     history = learn.fit(1e-3, 1)
     assert recipe._whole(history, 1) is history
@@ -355,15 +281,44 @@ def test_the_finders_rate_scales_all_groups(learn):
     assert len(found.curves) == 2
 
 
+def test_rates_by_group_keep_early_late_and_head():
+    assert group_rates((1, 2, 3), 3) == [1, 2, 3]
+    assert group_rates((1, 2, 3), 2) == [1, 3]
+    assert group_rates((1, 2, 3), 8) == [1, 1, 1, 1, 2, 2, 2, 3]
+
+
+def test_with_copies_only_the_last_stages_train_on_kept_activations(pictures, course_data, tmp_path, monkeypatch):
+    """Catches a body that trains in its first stages, and training that goes back to the pictures."""
+    untrained_bodies(monkeypatch)
+    outcome = recipe.Outcome(Settings(data=str(pictures), arch="test_resnet", size=32, batch_size=8, head_epochs=1,
+                                      augmented_epochs=1, epochs=1, copies=2, stages=2, tta=2))  # fmt: skip
+    tmp_path.joinpath("report").mkdir()
+    learn, _ = recipe.train(outcome, tmp_path / "report")
+    assert outcome.steps[4].title == "Unfreeze the last 2 stages; keep what the first make of 2 copies"
+    assert learn.precompute and learn.source().augmented.shape[0] == 2
+    assert 0 < learn.cut < len(learn.model.body)
+    frozen = [any(p.requires_grad for p in module.parameters()) for module in learn.model.body[: learn.cut]]
+    assert not any(frozen)
+
+
+def test_more_stages_than_the_body_has_are_refused(pictures, course_data, tmp_path, monkeypatch):
+    untrained_bodies(monkeypatch)
+    settings = Settings(data=str(pictures), arch="test_resnet", size=32, batch_size=8, copies=2, stages=20, epochs=1)
+    with pytest.raises(ValueError, match=r"--stages is at most \d for test_resnet; got 20"):
+        recipe.train(recipe.Outcome(settings), tmp_path)
+
+
 # Command line ---------------------------------------------------------------------------------------------------
 
 
 def test_flags_become_settings_and_beat_presets(course_data):
-    settings, folder = parse(["--quick", "--epochs", "7", "--rates", "1e-4,1e-3,1e-2", "--bn-freeze", "--seed", "3"])
+    settings, folder = parse(
+        ["--quick", "--epochs", "7", "--rates", "1e-4,1e-3,1e-2", "--bn-freeze", "--seed", "3"], ""
+    )
     assert settings == Settings(**QUICK | {"epochs": 7, "rates": (1e-4, 1e-3, 1e-2), "bn_freeze": True, "seed": 3})
     assert folder == course_data / "runs" / "solar-solar-efficientnet_lite0-96px-seed3"
-    assert parse(["--similar"])[0] == Settings(similar=True, **SIMILAR)
-    assert parse([])[0] == Settings()
+    assert parse(["--similar"], "")[0] == Settings(similar=True, **SIMILAR)
+    assert parse([], "")[0] == Settings()
     assert Settings().cycles == 4
     assert Settings(epochs=0).cycles == 6
 
@@ -375,6 +330,8 @@ def test_flags_become_settings_and_beat_presets(course_data):
         (["--schedule", "one-cycle", "--epochs", "0"], "name --epochs"),
         (["--rates", "1e-3"], "rates are three"),
         (["--tta", "0"], "at least 1"),
+        (["--copies", "-1"], "--copies is 0 or more"),
+        (["--epochs", "0", "--average", "2"], "cannot average; name --epochs"),
         (["--data", "solr"], "did you mean 'solar'"),
         (["table", "/nowhere/at/all"], "no result.json below"),
     ],

@@ -414,6 +414,21 @@ def test_apply_gives_new_items_and_touches_no_file(tmp_path):
     assert review.apply(items[3:]) == items[3:]  # marks about other pictures do not matter
 
 
+def test_from_marks_to_a_data_set_that_trains_in_one_line(data, learn):
+    """A picture to be removed leaves the split, too; and the learner goes on with the corrected labels."""
+    review = Review(rows_from_items(data.items))
+    train, judges = data.split.train, data.split.valid
+    review.mark(train[0], "remove")
+    review.mark(judges[0], "remove")
+    review.relabel(train[1], "light")
+    corrected = data.with_items(review.apply(data.items))
+    assert corrected.split.train == train[1:] and corrected.split.valid == judges[1:]
+    assert corrected.items[corrected.index_of(train[1])].label == "light"
+    learn.set_data(corrected)
+    learn.fit_one_cycle(1, 1e-2)
+    assert [item.name for item in learn.get_preds("valid").items] == list(judges[1:])
+
+
 def test_the_exported_table_can_be_read_as_labels(tmp_path):
     pictures = tmp_path / "pictures"
     pictures.mkdir()

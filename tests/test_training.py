@@ -22,7 +22,7 @@ from helpers.models import Classifier, Normalize, make_head
 from helpers.runtime import generator
 from helpers.schedules import constant
 from helpers.splits import Split
-from helpers.training import EarlyStopping, Hook, KeepBest, Run, fit, gradients, train_step
+from helpers.training import Hook, Run, fit, gradients, train_step
 
 CPU = torch.device("cpu")
 K = 3  # classes
@@ -588,45 +588,6 @@ def test_hooks_are_told_in_order(make_run, recorder):
     """Catches a hook that is told too early, twice or not at all."""
     fit(make_run(epochs=2, hooks=[recorder]))
     assert recorder.events == ["begin", *["step"] * 3, "epoch", *["step"] * 3, "epoch", "end"]
-
-
-@pytest.fixture
-def scripted(monkeypatch):
-    """`scripted(losses)`: validation losses that come as told."""
-
-    def script(losses):
-        values = iter(losses)
-        monkeypatch.setattr(training, "evaluate", lambda run: (next(values), {}))
-
-    return script
-
-
-@pytest.mark.parametrize(
-    ("losses", "patience", "epochs"),
-    [([1.0, 0.9, 0.95, 0.97, 0.5], 2, 4), ([1.0, 1.1, 0.9, 1.0], 1, 2), ([4, 3, 2, 1], 1, 4), ([1.0, 1.0, 1.0], 2, 3)],
-)
-def test_early_stopping_waits_for_its_patience(make_run, scripted, losses, patience, epochs):
-    """Catches an off-by-one in patience, and a plateau taken for progress."""
-    scripted(losses)
-    assert len(fit(make_run(epochs=len(losses), hooks=[EarlyStopping(patience)])).epochs) == epochs
-
-
-@pytest.mark.parametrize("interrupt", [False, True])
-def test_keep_best_puts_back_the_best_epochs_weights(make_run, scripted, interrupt):
-    """Catches weights that are not copied (they would move on), and an interrupt that forgets them."""
-    scripted([1.0, 0.5, 0.7, 0.6])
-    seen = []
-
-    class Collect(Hook):
-        def on_epoch_end(self, run):
-            seen.append(weights(run.model))
-            if interrupt and run.done == 3:
-                raise KeyboardInterrupt
-
-    run = make_run(epochs=4, hooks=[KeepBest(), Collect()])
-    fit(run)
-    assert len(seen) == (3 if interrupt else 4)
-    assert same(seen[1], weights(run.model)) and not same(seen[2], seen[1])
 
 
 # Randomness ----------------------------------------------------------------------------------------------------

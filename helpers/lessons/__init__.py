@@ -9,8 +9,10 @@ Each tool is a module to run, `python -m helpers.lessons.NAME --help` says how:
 | `work` | `make work` | writes the learner's own copies: solutions cut out, never overwritten |
 | `site` | `make site` | the stored notebooks as web pages with search, nothing loaded from elsewhere |
 | `slides` | `make slides` | the cells tagged as slides, as reveal.js pages that open without a network |
+| `timings` | `make timings` | README's table of lessons: titles and minutes from the notebooks, time as measured |
 | `links` | `make links` | says which links of the notebooks and texts lead nowhere |
 
 They share `files` (find, read, write, normalise), `execution` (one notebook on a fresh kernel, measured), `copies`
-(what a learner gets) and `pages` (cells to HTML).
+(what a learner gets) and `pages` (cells to HTML). The notebooks' cells import `course` (data, models handed on),
+`checks` (of the exercises) and `quiz`.
 """

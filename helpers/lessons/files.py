@@ -85,6 +85,18 @@ def title(notebook: NotebookNode, fallback: str) -> str:
     return next((text for _, text in headings(notebook.cells)), fallback)
 
 
+def minutes(notebook: NotebookNode) -> tuple[int, int]:
+    """Minutes of teaching and of exercises, from the lesson's line "Teaching 25 minutes, exercises 15; ...".
+
+    Raises ValueError when no text cell has such a line.
+    """
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    said = re.search(r"^Teaching (\d+) minutes, exercises (\d+);", prose, flags=re.MULTILINE)
+    if not said:
+        raise ValueError(f'{title(notebook, "this lesson")!r} has no line "Teaching 25 minutes, exercises 15; ..."')
+    return int(said[1]), int(said[2])
+
+
 def normalise(notebook: NotebookNode) -> NotebookNode:
     """The same notebook with nothing in it that depends on who ran it when: a new object.
 

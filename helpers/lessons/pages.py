@@ -14,7 +14,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
 STYLE = Path(__file__).with_name("pages.css").read_text(encoding="utf-8")
-CODE_STYLE = HtmlFormatter(style="default").get_style_defs(".highlight")
+CODE_COLOURS = "default"
+CODE_STYLE = HtmlFormatter(style=CODE_COLOURS).get_style_defs(".highlight")
 EXECUTABLE = "script, iframe, object, embed, link, base, meta"
 LOADED = re.compile(r"url\(\s*['\"]?(https?:)?//[^)]*\)|@import[^;]*;?", flags=re.IGNORECASE)
 

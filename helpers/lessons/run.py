@@ -17,11 +17,9 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 import data_setup
+from helpers.lessons import timings
 from helpers.lessons.execution import CELL_TIMEOUT_S, Outcome, execute
 from helpers.lessons.files import NOTEBOOKS, find_notebooks, read_notebook, told, write_notebook
-from helpers.runtime import write_atomically
-
-MARKS = ("<!-- timings -->", "<!-- end of timings -->")
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,10 @@ class Row:
         seconds, gib = f"{self.outcome.seconds:.0f} s", f"{self.outcome.peak_bytes / 2**30:.1f} GiB"
         failure = self.outcome.failure
         return self.name, seconds, gib, f"FAILED in code cell [{failure.cell}]" if failure else self.headline
+
+    def measured(self) -> timings.Measured:
+        """The figures for README's table."""
+        return timings.Measured(round(self.outcome.seconds), self.outcome.peak_bytes / 2**30, self.cells()[3])
 
 
 def headline(notebook: NotebookNode) -> str:
@@ -92,25 +94,11 @@ def table(rows: list[Row]) -> str:
     lines = [
         ("notebook", "time", "memory", "result"),
         *(row.cells() for row in rows),
-        ("total", total, "", ""),
+        ("total", total, f"{max(row.outcome.peak_bytes for row in rows) / 2**30:.1f} GiB", ""),
     ]
     wide = [max(len(line[column]) for line in lines) for column in range(3)]
     pattern = "{0:<%d}  {1:>%d}  {2:>%d}  {3}" % tuple(wide)  # noqa: UP031
     return "\n".join(pattern.format(*line).rstrip() for line in lines)
-
-
-def markdown_table(rows: list[Row]) -> str:
-    lines = ["| notebook | time | memory | result |", "|---|---|---|---|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row.cells())} |" for row in rows)])
-
-
-def around_marks(path: Path) -> tuple[str, str]:
-    """What stands before and after the table in `path`: up to the first mark, and from the second one on."""
-    before, first, rest = path.read_text(encoding="utf-8").partition(MARKS[0])
-    _, last, after = rest.partition(MARKS[1])
-    if not (first and last):
-        raise FileNotFoundError(f"{path} has no lines {MARKS[0]} and {MARKS[1]} to write the table between")
-    return before + first, last + after
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -121,7 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--table", type=Path, metavar="FILE", help="also write the table into this Markdown file")
     chosen = parser.parse_args(arguments)
     paths = find_notebooks(chosen.names, chosen.folder)
-    start, end = around_marks(chosen.table) if chosen.table else ("", "")
+    everything = find_notebooks(folder=chosen.folder)
+    if chosen.table:
+        timings.update(chosen.table, everything, {})  # what it lacks is told now, not after a quarter of an hour
     runs = data_setup.home() / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=runs))
@@ -133,8 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
             shutil.rmtree(folder, ignore_errors=True)
     print(f"\n{table(rows)}")
     if chosen.table:
-        with write_atomically(chosen.table) as temporary:
-            temporary.write_text(f"{start}\n{markdown_table(rows)}\n{end}", encoding="utf-8")
+        timings.update(chosen.table, everything, {row.name: row.measured() for row in rows})
     failed = [row.name for row in rows if row.outcome.failure]
     print(f"\n{len(rows) - len(failed)} of {len(rows)} notebooks ran to their end")
     if failed:

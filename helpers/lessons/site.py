@@ -7,6 +7,7 @@ the disk, from a stick or from any web server. index.html lists the lessons and 
 import argparse
 import html
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from helpers.runtime import write_atomically
 
 SEARCH = Path(__file__).with_name("search.js").read_text(encoding="utf-8")
 LEVELS = ["h1", "h2", "h3", "h4"]
+TABLE = re.compile(r"<table>.*?</table>", flags=re.DOTALL)  # a wide one scrolls by itself, with the arrow keys, too
 
 
 def body_of(notebook: NotebookNode, folder: Path) -> str:
@@ -29,7 +31,7 @@ def body_of(notebook: NotebookNode, folder: Path) -> str:
     parts = []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            parts.append(pages.markdown(cell, folder))
+            parts.append(TABLE.sub(r'<div class="wide" tabindex="0">\g<0></div>', pages.markdown(cell, folder)))
         elif cell.cell_type == "code":
             parts.append(pages.code(cell) + pages.outputs(cell))
         if is_solution(cell):
@@ -70,13 +72,15 @@ def sources(folder: Path) -> list[tuple[str, NotebookNode]]:
     return lessons
 
 
-def navigation(names: list[str], at: int) -> str:
-    """The links at the top of page `at`: contents, the one before, the next."""
+def navigation(titles: dict[str, str], name: str) -> str:
+    """The links at the top of the page `name`: contents, the lesson before, the next."""
+    names = list(titles)
+    at = names.index(name)
     links = ['<a href="index.html">Contents</a>']
-    if at > 0:
-        links.append(f'<a href="{names[at - 1]}.html" rel="prev">Before: {names[at - 1]}</a>')
-    if at + 1 < len(names):
-        links.append(f'<a href="{names[at + 1]}.html" rel="next">Next: {names[at + 1]}</a>')
+    for word, kind, place in (("Before", "prev", at - 1), ("Next", "next", at + 1)):
+        if 0 <= place < len(names):
+            words = html.escape(titles[names[place]])
+            links.append(f'<a href="{names[place]}.html" rel="{kind}">{word}: {words}</a>')
     return f'<nav aria-label="Lessons">{" ".join(links)}</nav>'
 
 
@@ -100,13 +104,13 @@ def contents(titles: dict[str, str], found: list[dict[str, str]]) -> str:
 def build(folder: Path, site: Path) -> list[Path]:
     """Write a page for each lesson and index.html into `site`; pages of lessons that are gone go, too."""
     lessons = sources(folder)
-    names = [name for name, _ in lessons]
     titles = {name: title(notebook, name) for name, notebook in lessons}
     documents, found = {}, []
-    for at, (name, notebook) in enumerate(lessons):
+    for name, notebook in lessons:
         body = body_of(notebook, folder)
         found += entries(body, f"{name}.html", titles[name])
-        whole = f"{navigation(names, at)}\n<main>\n{body}\n</main>\n{navigation(names, at)}"
+        links = navigation(titles, name)
+        whole = f"{links}\n<main>\n{body}\n</main>\n{links}"
         documents[site / f"{name}.html"] = pages.page(titles[name], whole)
     documents[site / "index.html"] = contents(titles, found)
     for old in site.glob("*.html"):

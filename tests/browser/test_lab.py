@@ -1,17 +1,9 @@
 """The browsers in a real JupyterLab, driven through Debian's Chromium; and their static face with scripts off."""
 
 import csv
-import hashlib
-import json
 import os
 import re
-import secrets
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,38 +11,37 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-playwright_api = pytest.importorskip("playwright.sync_api", reason="needs `pip install playwright`")
-expect = playwright_api.expect
+from tests.browser.driving import (
+    REPO,
+    SLOW_MS,
+    alternative_texts,
+    check_names,
+    expect,
+    hashes,
+    names_by_tab,
+    needs_chromium,
+    open_chromium,
+    open_lab,
+    open_notebook,
+    run_all_cells,
+    save_and_reload,
+    selected_name,
+    watched_page,
+)
 
-REPO = Path(__file__).parents[2]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-SLOW_MS = 120_000  # the first cell imports torch, on a machine that may be busy
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), needs_chromium]
 
 SET_UP = """
 import math
-from pathlib import Path
+import os
+os.environ["COURSE_DATA"] = "data"  # decoded pictures are kept here
 
 import torch
 
 from helpers.browsers import LabelBrowser, MistakeBrowser
+from helpers.data import ImageData
 from helpers.items import label_by_regex
-from helpers.labs import RatePicker, ScheduleLab
+from helpers.labs import AugmentBrowser, RatePicker, ScheduleLab
 from helpers.lr_finder import read_curve
 from helpers.predict import Predictions
 
@@ -68,20 +59,26 @@ picker = RatePicker(read_curve(rates, [0.7 - 0.4 / (1 + math.exp(-2 * math.log10
 picker""",
     "ScheduleLab()",
     """
-from dataclasses import replace
-nasty = "<img src=x onerror='window.hacked = 1'>\\"><script>window.hacked = 1</script>"
-LabelBrowser([replace(item, name=nasty + item.name, label=nasty) for item in items[:3]], save_to=None)""",
+from helpers.items import label_by_folder
+LabelBrowser(label_by_folder("hostile"), save_to=None)""",
+    "AugmentBrowser(ImageData.from_items(items, size=64, batch_size=8), n=3)",
 )
+
+
+NASTY = "<img src=x onerror='window.hacked = 1'>"  # a folder, a class and a file of this name
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A notebook beside 30 real pictures with tame names."""
+    """A notebook beside 30 real pictures with tame names and two with names that are HTML."""
     folder = tmp_path_factory.mktemp("lab")
     (folder / "pictures").mkdir()
     source = Path(str(files("elpv_dataset"))) / "data" / "images"
     for i, path in enumerate(sorted(source.glob("*.png"))[:30]):
         shutil.copy(path, folder / "pictures" / f"{('mono', 'poly')[i % 2]}_{i:02}.png")
+    for name in ("tame", NASTY):
+        (folder / "hostile" / name).mkdir(parents=True)
+        shutil.copy(folder / "pictures/mono_00.png", folder / "hostile" / name / f"{NASTY}.png")
     notebook = new_notebook(cells=[new_code_cell(cell.strip()) for cell in CELLS])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, folder / "look.ipynb")
@@ -90,102 +87,44 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lab(folder, tmp_path_factory):
-    """The address of a JupyterLab of our own: free port, token, no settings but ours."""
-    private = tmp_path_factory.mktemp("jupyter")
-    quiet = private / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
-    quiet.parent.mkdir(parents=True)
-    quiet.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    token = secrets.token_hex(16)
-    env = {
-        **os.environ,
-        "PYTHONPATH": str(REPO),
-        "JUPYTERLAB_SETTINGS_DIR": str(private / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(private / "workspaces"),
-        "JUPYTER_CONFIG_DIR": str(private / "config"),
-        "JUPYTER_RUNTIME_DIR": str(private / "runtime"),
-    }
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
-    options = [f"--port={port}", f"--IdentityProvider.token={token}", "--LabApp.expose_app_in_browser=True"]
-    with (private / "lab.log").open("w") as log:
-        server = subprocess.Popen(
-            [*command, *options, f"--ServerApp.root_dir={folder}"], env=env, cwd=folder, stdout=log, stderr=log
-        )
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status?token={token}", timeout=5).close()
-                break
-            except OSError:
-                assert server.poll() is None, (private / "lab.log").read_text()
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/lab/tree/look.ipynb?token={token}"
-    finally:
-        server.terminate()
-        server.wait(60)
+    with open_lab(folder, tmp_path_factory.mktemp("jupyter")) as address:
+        yield address.format("look.ipynb")
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with open_chromium() as browser:
         yield browser
-        browser.close()
 
 
 def open_and_run(page, address):
-    page.goto(address)
-    page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.content?.widgets?.length > 3", timeout=SLOW_MS)
-    idle = "window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
-    page.wait_for_function(idle, timeout=SLOW_MS)
-    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    open_notebook(page, address)
+    run_all_cells(page)
     root = page.locator(".jp-CodeCell").nth(1).locator(".course-widget")
     expect(root.locator(".course-tile").first).to_be_visible(timeout=SLOW_MS)
-    expect(page.locator(".course-widget")).to_have_count(4, timeout=SLOW_MS)
+    expect(page.locator(".course-widget")).to_have_count(5, timeout=SLOW_MS)
     return root
 
 
-def hashes(folder):
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "pictures").iterdir()}
-
-
-FOCUSED = """() => {
-  const element = document.activeElement;
-  if (!document.querySelector(".course-widget").contains(element)) return null;
-  const label = element.id && document.querySelector(`label[for="${element.id}"]`);
-  return element.getAttribute("aria-label") || label?.textContent || element.closest("label")?.textContent
-      || element.textContent;
-}"""
-
-
 def test_review_from_the_first_look_to_the_exported_table(lab, chromium, folder):
-    before = hashes(folder)
-    page = chromium.new_page(viewport={"width": 1300, "height": 1000})
+    before = hashes(folder / "pictures")
     problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("dialog", lambda dialog: problems.append(dialog.message))
+    page = watched_page(chromium, problems)
     root = open_and_run(page, lab)
     status, tiles = root.locator(".course-status"), root.locator(".course-tile")
 
     # every picture has an alternative text, every control a name
     expect(tiles).to_have_count(12)
-    texts = root.locator("img").evaluate_all("pictures => pictures.map(picture => picture.alt)")
+    texts = alternative_texts(root)
     assert len(texts) == 12
     assert all(re.match(r"(mono|poly)_\d\d\.png: labelled (mono|poly), predicted (mono|poly) 0\.", t) for t in texts)
     for widget in page.locator(".course-widget").all():
-        roles = re.findall(r"- (button|combobox|checkbox|slider|spinbutton|textbox)\b(.*)", widget.aria_snapshot())
-        assert roles
-        for role, name in roles:
-            assert re.match(r' "[^"]+"', name), (role, name)
+        reached = names_by_tab(page, widget, widget.locator("button, input, select, [role=slider]").first)
+        assert check_names(widget) == len(reached) > 3  # there is no control that Tab does not reach
+        assert all(alternative_texts(widget))
 
     # Tab walks through all of them, in the order they are read
-    root.get_by_label("Sort by").focus()
-    names = []
-    while (name := page.evaluate(FOCUSED)) is not None and len(names) < 60:
-        names.append(name.strip().removeprefix("▶ "))
-        page.keyboard.press("Tab")
+    names = names_by_tab(page, root, root.get_by_label("Sort by"))
     in_order = [
         "Sort by",
         "the other way round",
@@ -206,7 +145,7 @@ def test_review_from_the_first_look_to_the_exported_table(lab, chromium, folder)
     expect(status).to_contain_text(re.compile(r"30 predictions, \d+ shown"))
     root.get_by_role("button", name="Next page").click()
     expect(root.get_by_label("Page", exact=True)).to_have_value("2")
-    removed = tiles.first.get_by_role("button").get_attribute("title").removeprefix("select ")
+    removed = selected_name(tiles.first)
     root.get_by_role("button", name="Remove").click()
     expect(status).to_contain_text("1 mark (1 remove)")
     root.get_by_role("button", name="Undo").click()
@@ -219,7 +158,7 @@ def test_review_from_the_first_look_to_the_exported_table(lab, chromium, folder)
     expect(root.get_by_label("Page", exact=True)).to_have_value("1")
     page.keyboard.press("ArrowRight")
     expect(tiles.nth(1).get_by_role("button")).to_be_focused()
-    second = tiles.nth(1).get_by_role("button").get_attribute("title").removeprefix("select ")
+    second = selected_name(tiles.nth(1))
     predicted = tiles.nth(1).locator("img").get_attribute("alt").split("predicted ")[1][:4]
     page.keyboard.press("1" if predicted == "mono" else "2")
     expect(status).to_contain_text("2 marks (1 relabel, 1 remove)")
@@ -247,18 +186,18 @@ def test_review_from_the_first_look_to_the_exported_table(lab, chromium, folder)
     # names that are HTML were shown, not obeyed
     assert page.evaluate("window.hacked") is None
     assert page.locator("img[src=x]").count() == 0
-    expect(page.locator(".course-widget").nth(3)).to_contain_text("labelled <img src=x onerror='window.hacked = 1'>")
+    hostile = page.locator(".course-widget").nth(3)
+    expect(hostile).to_contain_text(f"labelled {NASTY}")
+    assert f"{NASTY}/{NASTY}.png: labelled {NASTY}" in alternative_texts(hostile)
 
     # reload, run again: the marks are there
-    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    page.reload()
+    save_and_reload(page)
     root = open_and_run(page, lab)
     status, tiles = root.locator(".course-status"), root.locator(".course-tile")
     expect(status).to_contain_text("2 marks (1 relabel, 1 remove)")
     root.get_by_label("Marks").select_option("marked")
     expect(tiles).to_have_count(2)
-    found = {tile.get_by_role("button").get_attribute("title").removeprefix("select ") for tile in tiles.all()}
-    assert found == {removed, second}
+    assert {selected_name(tile) for tile in tiles.all()} == {removed, second}
     expect(root).to_contain_text("✕ to be removed")
 
     # export
@@ -268,7 +207,7 @@ def test_review_from_the_first_look_to_the_exported_table(lab, chromium, folder)
         table = {line["name"]: line for line in csv.DictReader(file)}
     assert set(table) == set(before) - {removed}
     assert table[second]["label"] == predicted != table[second]["old_label"]
-    assert hashes(folder) == before
+    assert hashes(folder / "pictures") == before
     assert problems == []
     page.close()
 

@@ -7,9 +7,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from playwright.sync_api import sync_playwright
 
 from helpers.lessons import site, slides
-from helpers.lessons.files import normalise, write_notebook
+from helpers.lessons.files import NOTEBOOKS, normalise, write_notebook
 
 pytestmark = pytest.mark.browser
+MIN_LETTERS_PX = 18  # of 750: on a screen two metres high, letters of five centimetres
 
 
 def cell(source, kind, **more):
@@ -61,7 +62,7 @@ def test_the_contents_page_finds_a_word_in_a_lesson(pages, page):
     assert page.url.endswith("01_rates.html#Restarts")
     assert page.get_by_role("heading", name="Restarts").is_visible()
     assert page.locator("math").count() == 1
-    page.get_by_role("link", name="Next: 02_more").first.click()
+    page.get_by_role("link", name="Next: 02 More").first.click()
     assert page.title() == "02 More"
 
 
@@ -85,3 +86,40 @@ def test_slides_move_with_the_arrow_keys(pages, page):
     assert not page.locator("aside", has_text="Speak slowly.").is_visible()
     inside = "e => e.scrollHeight <= 750 && e.getBoundingClientRect().right <= innerWidth + 1"
     assert page.locator("section.present").last.evaluate(inside)
+
+
+# What the slide that is shown now holds: its height in its own pixels, how far it sticks out, its smallest letters.
+MEASURE = """() => {
+  const slide = Reveal.getCurrentSlide(), scale = Reveal.getScale(), all = [...slide.querySelectorAll("*")];
+  const shown = all.filter(e => e.getClientRects().length && !e.closest(".notes, math"));
+  const worded = shown.filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()));
+  const right = Math.max(...shown.map(e => e.getBoundingClientRect().right));
+  return {height: slide.scrollHeight, out: (right - slide.getBoundingClientRect().right) / scale,
+          letters: Math.min(...worded.map(e => parseFloat(getComputedStyle(e).fontSize)))};
+}"""
+
+
+def test_every_slide_of_every_lesson_fits_and_can_be_read_from_the_last_row(tmp_path, page):
+    decks = [path for path in slides.build(NOTEBOOKS, tmp_path) if path.name != "index.html"]
+    assert len(decks) >= 8
+    wrong, count = {}, 0
+    for deck in decks:
+        page.goto(deck.as_uri())
+        page.wait_for_selector(".reveal.ready")
+        for h, v in page.evaluate("Reveal.getSlides().map(s => [Reveal.getIndices(s).h, Reveal.getIndices(s).v || 0])"):
+            page.evaluate(f"Reveal.slide({h}, {v}, 99)")  # with all its fragments
+            now, count = page.evaluate(MEASURE), count + 1
+            if now["height"] > slides.HEIGHT_PX or now["out"] > 1 or now["letters"] < MIN_LETTERS_PX:
+                wrong[deck.stem, h, v] = now
+    assert wrong == {}
+    assert count > len(decks)
+
+
+@pytest.mark.parametrize("width", [1000, 390], ids=["desk", "telephone"])
+def test_no_page_of_a_lesson_is_wider_than_the_window(tmp_path, page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    wide = {}
+    for path in site.build(NOTEBOOKS, tmp_path):
+        page.goto(path.as_uri())
+        wide[path.stem] = page.evaluate("document.documentElement.scrollWidth")
+    assert {name: pixels for name, pixels in wide.items() if pixels > width} == {}

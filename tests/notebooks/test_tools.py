@@ -1,5 +1,6 @@
 """The tools around the notebooks, on small made ones. Those that start a kernel are marked `notebooks`."""
 
+import base64
 import io
 import json
 import os
@@ -12,8 +13,9 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
-from helpers.lessons import links, run, site, slides, store, work
+from helpers.lessons import links, run, site, slides, store, timings, work
 from helpers.lessons.copies import STUB, clean_copy, cut_solution, learner_copy
 from helpers.lessons.execution import Failure, Outcome, execute
 from helpers.lessons.files import ROOT, WIDGET, find_notebooks, headings, normalise, read_notebook, write_notebook
@@ -242,17 +244,122 @@ def test_a_long_cell_is_shown_by_its_first_lines():
     assert said == ["code cell [4]:", *(f"    | line{n}" for n in range(6)), "    | ...", "    KeyError: 'x'"]
 
 
-def test_the_readme_table_is_written_between_its_marks(tmp_path, lessons, course_data, monkeypatch):
+BAD = Failure(2, "1 / 0", "ZeroDivisionError: division by zero")
+TIMED = """\
+# %% [markdown]
+# # {title}
+
+# %% [markdown]
+# Teaching {teaching} minutes, exercises 15; the computer needs no time.
+"""
+MINE = timings.Measured(12, 1.0, "accuracy 0.84")
+
+
+@pytest.fixture
+def timed(tmp_path):
+    """A folder with three lessons that say their minutes, and a page with an empty table."""
+    folder = tmp_path / "lessons"
+    for number, (name, title) in enumerate([("00_first", "00 First"), ("01_more", "01 More"), ("02_end", "02 End")], 1):
+        text = TIMED.format(title=title, teaching=10 * number)
+        write_notebook(folder / f"{name}.ipynb", store.from_text(text))
     page = tmp_path / "README.md"
-    rows = [run.Row("01_lesson", Outcome(12, 2**30, 3), "accuracy 0.84")]
+    page.write_text(f"before\n{timings.MARKS[0]}\n{timings.MARKS[1]}\nafter\n")
+    return page, find_notebooks(folder=folder)
+
+
+def test_the_table_adds_minutes_and_seconds_and_takes_the_largest_memory(timed):
+    page, lessons = timed
+    measured = [timings.Measured(s, gib, f"result {s}") for s, gib in [(12, 0.94), (120, 2.26), (33, 1.1)]]
+    timings.update(page, lessons, dict(zip(["00_first", "01_more", "02_end"], measured, strict=True)))
+    assert page.read_text().splitlines() == [
+        "before",
+        timings.MARKS[0],
+        "| lesson | teaching | exercises | time | memory | result |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| [00 First](lessons/00_first.ipynb) | 10 min | 15 min | 12 s | 0.9 GiB | result 12 |",
+        "| [01 More](lessons/01_more.ipynb) | 20 min | 15 min | 120 s | 2.3 GiB | result 120 |",
+        "| [02 End](lessons/02_end.ipynb) | 30 min | 15 min | 33 s | 1.1 GiB | result 33 |",
+        "| together | 60 min | 45 min | 165 s | 2.3 GiB |  |",
+        timings.MARKS[1],
+        "after",
+    ]
+
+
+def test_a_lesson_that_is_not_run_keeps_its_figures_and_one_never_run_says_so(timed):
+    page, lessons = timed
+    timings.update(page, lessons, {"00_first": MINE, "01_more": timings.Measured(7, 0.5, "a | b")})
+    timings.update(page, lessons, {"00_first": timings.Measured(99, 3.0, "new")})
+    _, block, _ = timings.split_page(page)
+    assert timings.measured_in(block) == {
+        "00_first": timings.Measured(99, 3.0, "new"),
+        "01_more": timings.Measured(7, 0.5, "a / b"),
+    }
+    assert "| [02 End](lessons/02_end.ipynb) | 30 min | 15 min | not measured |  |  |" in block
+    assert block.endswith("| together | 60 min | 45 min |  |  |  |"), "no sum without all of them"
+    before = page.read_text()
+    assert timings.main(["--from", str(lessons[0].parent), "--table", str(page)]) == 0
+    assert page.read_text() == before
+
+
+def test_a_new_title_reaches_the_table_without_a_run(timed):
+    page, lessons = timed
+    timings.update(page, lessons, {"00_first": MINE})
+    write_notebook(lessons[0], store.from_text(TIMED.format(title="00 Start", teaching=40)))
+    timings.update(page, lessons, {})
+    assert (
+        "| [00 Start](lessons/00_first.ipynb) | 40 min | 15 min | 12 s | 1.0 GiB | accuracy 0.84 |" in page.read_text()
+    )
+
+
+def test_a_lesson_without_its_minutes_is_named(timed):
+    page, lessons = timed
+    write_notebook(lessons[1], store.from_text("# %% [markdown]\n# # 01 Hasty\n"))
+    with pytest.raises(ValueError, match="'01 Hasty' has no line \"Teaching 25 minutes"):
+        timings.update(page, lessons, {})
+
+
+def test_a_run_writes_its_figures_into_the_table(timed, course_data, monkeypatch):
+    page, lessons = timed
+    rows = [run.Row("01_more", Outcome(12.4, 2**30, 3), "accuracy 0.84"), run.Row("02_end", Outcome(3, 1, 3, BAD), "")]
     monkeypatch.setattr(run, "run_all", lambda paths, folder, **options: rows)
+    assert run.main(["--folder", str(lessons[0].parent), "--table", str(page), "01", "02"]) == 1
+    assert "| [01 More](lessons/01_more.ipynb) | 20 min | 15 min | 12 s | 1.0 GiB | accuracy 0.84 |" in page.read_text()
+    assert "15 min | 3 s | 0.0 GiB | FAILED in code cell [2] |" in page.read_text()
+
+
+def test_a_page_without_the_marks_is_told_before_anything_runs(timed, course_data, monkeypatch):
+    page, lessons = timed
     page.write_text("no marks")
+    monkeypatch.setattr(run, "run_all", lambda *given, **options: pytest.fail("it ran"))
     with pytest.raises(FileNotFoundError, match="has no lines <!-- timings -->"):
-        run.main(["--folder", str(lessons), "--table", str(page)])
-    page.write_text(f"before\n{run.MARKS[0]}\nold\n{run.MARKS[1]}\nafter\n")
-    assert run.main(["--folder", str(lessons), "--table", str(page)]) == 0
-    table = "| notebook | time | memory | result |\n|---|---|---|---|\n| 01_lesson | 12 s | 1.0 GiB | accuracy 0.84 |"
-    assert page.read_text() == f"before\n{run.MARKS[0]}\n{table}\n{run.MARKS[1]}\nafter\n"
+        run.main(["--folder", str(lessons[0].parent), "--table", str(page)])
+
+
+def test_the_table_of_the_readme_has_the_lessons_titles_and_minutes():
+    _, block, _ = timings.split_page(ROOT / "README.md")
+    expected = timings.table(find_notebooks(), timings.measured_in(block))
+    assert block == expected, "type: python -m helpers.lessons.timings"
+
+
+def test_the_printed_table_has_a_total():
+    rows = [
+        run.Row("00_first", Outcome(10.4, 2**30, 3), "fine"),
+        run.Row("01_more", Outcome(30.4, 3 * 2**30, 3), "too"),
+    ]
+    assert run.table(rows).splitlines() == [
+        "notebook  time   memory  result",
+        "00_first  10 s  1.0 GiB  fine",
+        "01_more   30 s  3.0 GiB  too",
+        "total     41 s  3.0 GiB",
+    ]
+
+
+@pytest.mark.notebooks
+def test_memory_counts_what_the_kernel_has_started(tmp_path):
+    child = "import subprocess, sys\nblock = 'import time; block = b\\'1\\' * 400_000_000; time.sleep(3)'"
+    outcome = execute(notebook_of(f"{child}\nsubprocess.run([sys.executable, '-c', block])"), tmp_path)
+    assert outcome.failure is None
+    assert outcome.peak_bytes > 450_000_000, "the child's 400 MB and the kernel itself"
 
 
 # --- the learner's copies ---------------------------------------------------------------------------------------------
@@ -354,6 +461,13 @@ def test_the_progress_page_lists_all_lessons(make_work, tmp_path):
     make_work()
     page = (tmp_path / "work/README.md").read_text()
     assert "- [ ] [01 A lesson](01_lesson.ipynb)\n- [ ] [02 More](02_more.ipynb)\n" in page
+
+
+def test_git_never_sees_what_a_learner_writes():
+    """An update of the course must not meet a changed file."""
+    files = ["work/01_lesson.ipynb", "work/clean/01_lesson.ipynb", "work/README.md", "site/index.html"]
+    ignored = subprocess.run(["git", "check-ignore", *files], cwd=ROOT, capture_output=True, text=True)
+    assert ignored.stdout.split() == files
 
 
 @pytest.mark.notebooks
@@ -467,8 +581,7 @@ def test_only_tagged_cells_are_slides(rich, tmp_path):
     assert len(deck.select(".slides > section")) == 1
     assert "Exercise" not in deck.select_one(".slides").get_text()
     assert "prime" in deck.select_one("aside.notes").get_text()
-    fragment = deck.select_one(".fragment")
-    assert "answer" not in fragment.get_text(), "hide-input"
+    assert "answer" not in deck.select_one(".slides").get_text(), "hide-input"
     assert not (tmp_path / "slides/02_more.html").exists(), "a notebook without slides has no page"
     assert (
         len(BeautifulSoup((tmp_path / "slides/03_rich.html").read_text(), "html.parser").select(".slides > section"))
@@ -483,6 +596,71 @@ def test_subslides_stand_below_their_slide(tmp_path):
     columns = [column.find_all("section") for column in deck.find_all("section", recursive=False)]
     shown = [[slide.get_text(" ", strip=True) for slide in column] for column in columns]
     assert shown == [["a slide a -", "a subslide"], ["a slide"]]
+
+
+def sections_of(*cells, kind="slide"):
+    """The slides that cells of one kind make, as parsed HTML."""
+    for cell in cells:
+        cell.metadata["slideshow"] = {"slide_type": cell.metadata.get("kind", kind)}
+    notebook = new_notebook(cells=[new_markdown_cell("# 01 Rates"), new_markdown_cell("## Part 1\nSkipped."), *cells])
+    deck = BeautifulSoup(slides.deck(notebook, Path()), "html.parser")
+    return [slide for slide in deck.find_all("section") if not slide.find("section")]
+
+
+def drawn(width: int, height: int) -> str:
+    """A PNG of that size, as a notebook stores it."""
+    stream = io.BytesIO()
+    Image.new("L", (width, height)).save(stream, "PNG")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def with_figure(width: int, height: int, source: str = "plot()"):
+    data = {"image/png": drawn(width, height), "text/plain": "The loss falls."}
+    return new_code_cell(source, outputs=[new_output("display_data", data=data)])
+
+
+def test_what_no_longer_fits_goes_on_below_under_the_same_title():
+    prose = new_markdown_cell("## Rates\n" + "\n\n".join(["A sentence of some forty letters or more. " * 6] * 6))
+    whole = sections_of(prose)
+    assert len(whole) > 1
+    assert [slide.find(class_="again") is not None for slide in whole] == [False] + [True] * (len(whole) - 1)
+    assert whole[1].find(class_="again").get_text() == "Rates"
+    assert sum(len(slide.find_all("p", class_=None)) for slide in whole) == 6, "nothing is lost and nothing said twice"
+
+
+def test_a_heading_stays_with_what_follows_it():
+    filled = new_markdown_cell("A sentence of some forty letters or more. " * 23 + "\n\n### Last")
+    first, second = sections_of(filled, new_code_cell("print(1)"), kind="-")
+    assert first.find("h3") is None
+    assert second.find("h3").get_text().strip("¶") == "Last"
+    assert "print" in second.get_text()
+
+
+def test_a_slide_of_code_alone_says_the_section_it_belongs_to():
+    (slide,) = sections_of(new_code_cell("print(1)"))
+    assert slide.find(class_="again").get_text() == "Part 1"
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((585, 360), (812, 500)), ((200, 100), (300, 150)), ((585, 900), (325, 500)), ((900, 90), (1140, 114))],
+)
+def test_figures_are_enlarged_to_the_room_there_is_but_never_until_they_blur(size, shown):
+    (slide,) = sections_of(with_figure(*size))
+    image = slide.find("img")
+    assert image["style"] == f"width: {shown[0]}px"
+    assert image["height"] == str(shown[1])
+
+
+def test_a_fragment_waits_for_a_key_only_where_something_is_shown_before_it():
+    question, answer = new_markdown_cell("## Guess\nHow many?"), new_code_cell("print(3)")
+    answer.metadata["kind"] = "fragment"
+    (slide,) = sections_of(question, answer)
+    assert "print" in slide.find(class_="fragment").get_text()
+    high = with_figure(585, 585)
+    high.metadata["kind"] = "fragment"
+    long = new_markdown_cell("## Guess\n" + "A sentence of some forty letters or more. " * 20)
+    assert sections_of(long, high)[-1].find(class_="fragment") is None
 
 
 # --- links ------------------------------------------------------------------------------------------------------------

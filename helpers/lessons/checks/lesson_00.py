@@ -1,0 +1,101 @@
+"""Checks of lesson 00, set-up: a count in a folder, a pattern, a price."""
+
+from pathlib import Path
+
+from helpers.items import label_by_regex
+from helpers.lessons.checks.verdict import (
+    Settled,
+    Verdict,
+    exercise,
+    not_yet,
+    number,
+    outcome,
+    right,
+    unfinished,
+    what,
+)
+
+FIRST_PATTERN = r"([^/]+)_\d+\.png$"
+
+
+@exercise(1, todo="put an expression into answer_1 that counts the defective polycrystalline cells in valid")
+def check_00_1(answer, path: Path) -> Verdict:
+    """How many defective polycrystalline cells lie in `valid`; `path` is the data set's folder."""
+    if isinstance(answer, list | set | tuple):
+        return not_yet(f"a collection of {len(answer)} came: it may hold the right ones; len(...) counts them.")
+    if hasattr(answer, "__next__"):
+        return not_yet("a generator came: glob() hands out one path after the other. Make a list of it and count.")
+    count = number(answer)
+
+    def cells(part: str, label: str, kind: str = "") -> int:
+        return len(list((path / part / label).glob(f"{kind}*.png")))
+
+    wanted = cells("valid", "defective", "poly_")
+    if count == wanted:
+        return right("folder and name each carry a part of the answer.")
+    slips = {
+        cells("valid", "defective"): "those are mono and poly together; the kind stands in the file's name.",
+        cells("valid", "defective", "mono_"): "those are the monocrystalline ones; the other names begin with poly_.",
+        cells("train", "defective", "poly_"): "those lie in train; the part that judges is valid.",
+        cells("train", "defective", "poly_") + wanted: "those are train and valid together; only valid judges.",
+        cells("valid", "functional", "poly_"): "those are the functional ones; look into the folder defective.",
+        cells("valid", "functional", "poly_") + wanted: "those are both classes; look into the folder defective only.",
+        0: "nothing matched. Print one name of the folder and compare it with your pattern, letter by letter.",
+    }
+    other = "the part must be valid, the class defective, and the name must begin with poly_."
+    return not_yet(f"{count:g} came: {slips.get(count, other)}")
+
+
+@exercise(2, todo="change kind_pattern so that group 1 is mono or poly; it still is the pattern of section 6")
+def check_00_2(pattern, path: Path) -> Verdict:
+    """A pattern whose group 1 is the kind of crystal, for every name below `path`."""
+    if pattern == FIRST_PATTERN:
+        return unfinished("")
+    if not isinstance(pattern, str):
+        return not_yet(f'{what(pattern)} came, and a pattern is a text with an r before it: r"...".')
+    try:
+        kinds = sorted({item.label for item in label_by_regex(path, pattern)})
+    except ValueError as error:
+        return not_yet(f"{str(error)[:120]} ... Read the pattern aloud beside one of the names.")
+    if kinds == ["mono", "poly"]:
+        return right("the group stops at the first underscore, and every one of the names still matches.")
+    if {kind.rstrip("_") for kind in kinds} == {"mono", "poly"}:
+        return not_yet("group 1 holds the underscore, too; let the bracket end before it.")
+    if {kind.split("_")[0] for kind in kinds} == {"mono", "poly"}:
+        return not_yet(f"group 1 is {kinds[0]!r} and the like: it runs over the first underscore. Allow letters only.")
+    return not_yet(f"group 1 is {kinds[0]!r} and the like; wanted is what stands before the first underscore.")
+
+
+@exercise(
+    3, todo="write cost(missed, alarms, miss, alarm), and the price at which both rules cost the same: break_even"
+)
+def check_00_3(cost, break_even, counts) -> Verdict:
+    """The price of mistakes, and the price of a second look; `counts` says how many cells each class has."""
+    judge_cost(cost)
+    price, wanted = number(break_even, name="break_even"), counts["defective"] * 100 / counts["functional"]
+    if abs(price - wanted) < 0.1:
+        return right(f"at {wanted:.1f} for a second look, checking every cell and checking none cost the same.")
+    came = f"cost is right, but break_even is {price:.4g}"
+    if abs(price - 100 * 100 / wanted) < 1:
+        return not_yet(f"{came}: the fraction stands on its head. There are more looks than misses, so below 100.")
+    if abs(price - wanted / 100) < 0.01:
+        return not_yet(f"{came}: that is a share of the price of a miss; multiply it by the 100.")
+    return not_yet(f"{came}: all the misses at 100 must cost as much as all the alarms at that price.")
+
+
+def judge_cost(cost) -> None:
+    """Settles the verdict when the learner's `cost` does not add up."""
+    total = number(outcome(cost, 3, 10, 100, 2), name="cost(3, 10, 100, 2)")
+    slips = {
+        3 * 2 + 10 * 100: "the prices are swapped: a miss costs 100, an alarm 2.",
+        (3 + 10) * (100 + 2): "each kind of mistake has its own price; multiply before you add.",
+        100 + 2: "the prices are added, but not counted.",
+        3 * 100: "those are the misses; false alarms cost something, too.",
+        10 * 2: "those are the alarms; misses cost something, too.",
+    }
+    if total != 3 * 100 + 10 * 2:
+        other = "three misses at 100 each and ten alarms at 2 each are 320."
+        raise Settled(not_yet(f"cost(3, 10, 100, 2) is {total:g}: {slips.get(total, other)}"))
+    if outcome(cost, 1, 1, 7, 5) != 7 + 5:
+        text = "cost(1, 1, 7, 5) must be 12: use the names miss and alarm in place of 100 and 2; prices differ."
+        raise Settled(not_yet(text))

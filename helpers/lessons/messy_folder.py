@@ -1,0 +1,65 @@
+"""A folder of pictures as somebody might send it: solar cells under other names, with the faults such folders have."""
+
+import json
+import shutil
+from pathlib import Path
+
+CLASSES = {
+    ("mono", "functional"): "mono_sound",
+    ("mono", "defective"): "mono_broken",
+    ("poly", "functional"): "poly_sound",
+    ("poly", "defective"): "poly_broken",
+}
+TYPO = "poly_borken"
+NOTE = ".what-we-did.json"  # hidden: `find_images` and `label_by_folder` do not see it
+WEB_PAGE = "<!DOCTYPE html>\n<html><body>404: the picture is not here any more</body></html>\n"
+
+
+def messy_folder(source: Path, folder: Path, *, every: int = 4) -> Path:
+    """Write every `every`-th cell of the solar set in `source` to `folder`, one folder a class, and spoil it a little.
+
+    A damaged file, a web page that calls itself a picture, a text among the pictures, the same picture twice (once
+    with two labels), a class whose name is misspelt, and eight cells in a wrong folder (`misfiled` says which).
+    Raises FileExistsError when `folder` is something else than what an earlier call wrote.
+    """
+    if folder.exists() and not (folder / NOTE).is_file():
+        raise FileExistsError(f"{folder} is not a folder of this lesson; move it away, it would be overwritten")
+    shutil.rmtree(folder, ignore_errors=True)
+    placed = _copies(source, folder, every)
+    moved = [*_move(placed["mono_sound"][2:34:8], folder / "poly_sound")]
+    moved += _move(placed["poly_sound"][2:34:8], folder / "mono_sound")
+    _move(placed["poly_broken"][::9], folder / TYPO)
+    twice, both = placed["mono_sound"][5], placed["poly_sound"][7]
+    shutil.copy(twice, twice.with_stem(f"{twice.stem} (copy)"))
+    shutil.copy(both, folder / "poly_broken" / both.name)
+    damaged = placed["poly_sound"][11]
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    (folder / "mono_broken" / "IMG_9001.png").write_text(WEB_PAGE, encoding="utf-8")
+    (folder / "mono_sound" / "notes.txt").write_text("ask Kim about number 8\n", encoding="utf-8")
+    (folder / NOTE).write_text(json.dumps({"misfiled": moved}), encoding="utf-8")
+    return folder
+
+
+def misfiled(folder: Path) -> set[str]:
+    """The items, by name, that `messy_folder` put into a wrong folder."""
+    return set(json.loads((folder / NOTE).read_text(encoding="utf-8"))["misfiled"])
+
+
+def _copies(source: Path, folder: Path, every: int) -> dict[str, list[Path]]:
+    """One folder per class; the files in order of their numbers."""
+    cells = sorted(source.glob("*/*/*_*_*.png"), key=lambda path: path.stem.split("_")[-1])
+    placed = {name: [] for name in CLASSES.values()}
+    for name in placed:
+        (folder / name).mkdir(parents=True)
+    for path in cells:
+        kind, state, number = path.stem.split("_")
+        if int(number) % every == 0:
+            name = CLASSES[kind, state]
+            placed[name].append(Path(shutil.copy(path, folder / name / f"IMG_{number}.png")))
+    return placed
+
+
+def _move(paths: list[Path], folder: Path) -> list[str]:
+    """Their names below the common folder, where they now are."""
+    folder.mkdir(exist_ok=True)
+    return [f"{folder.name}/{path.replace(folder / path.name).name}" for path in paths]

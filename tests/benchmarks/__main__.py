@@ -1,0 +1,99 @@
+"""The bench from the command line; `make bench` runs it in an environment with the peers.
+
+python -m tests.benchmarks                       all rows (about two hours on two cores); goes on where it stopped
+python -m tests.benchmarks --quick               fewer pictures: under ten minutes
+python -m tests.benchmarks --check FILE          the quick rows; exit 1 when a ratio fell below the stored one
+python -m tests.benchmarks floors | growth       how near to the machine's limits | against number and size
+"""
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import data_setup
+from tests.benchmarks import check, table
+from tests.benchmarks.bench import Bench, machine, say
+from tests.benchmarks.processes import ENVIRONMENT
+from tests.benchmarks.rows import FULL, QUICK, Row
+from tests.benchmarks.work import Work
+
+R8_ACCURACY = 0.80
+
+
+def main() -> int:
+    asked = arguments()
+    os.environ.update(ENVIRONMENT)
+    quick = asked.quick or asked.check is not None
+    folder = Path(asked.out or data_setup.home() / "bench" / ("quick" if quick else "full"))
+    if asked.what == "floors":
+        from tests.benchmarks import floors
+
+        return floors.main(folder)
+    if asked.what == "growth":
+        from tests.benchmarks import growth
+
+        return growth.main(folder, counts=asked.counts)
+    if asked.fresh or asked.check:
+        for file in folder.glob("*.json"):
+            file.unlink()
+    base = Work(data=asked.data, pattern=asked.pattern, limit=asked.limit)
+    records = Bench(folder, base, quick=quick).run(chosen(QUICK if quick else FULL, asked))
+    report(folder, records)
+    if asked.store:
+        asked.store.write_text(json.dumps({"machine": machine(), "ratios": check.stored(records)}, indent=1) + "\n")
+    return compare(asked.check, records) if asked.check else 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.split("\n")[0])
+    parser.add_argument("what", nargs="?", default="rows", choices=["rows", "floors", "growth"])
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller pictures, fewer rows")
+    parser.add_argument("--check", type=Path, metavar="FILE", help="compare the quick rows with stored ratios")
+    parser.add_argument("--store", type=Path, metavar="FILE", help="write the ratios for a later --check")
+    parser.add_argument("--data", default="solar", help="a prepared data set (default: solar)")
+    parser.add_argument("--pattern", default="", help="label = group 1 of this expression on the file's name")
+    parser.add_argument("--limit", type=int, default=0, help="at most so many pictures")
+    parser.add_argument("--rows", nargs="*", metavar="KEY", help="only these rows, e.g. R4 R5")
+    parser.add_argument("--rounds", type=int, help="rounds of every row")
+    parser.add_argument("--out", help="folder of the records (default: data/bench/full or quick)")
+    parser.add_argument("--fresh", action="store_true", help="measure anew what is on disk already")
+    parser.add_argument("--counts", type=int, nargs="*", default=[1_000, 10_000, 100_000], help="of growth")
+    return parser.parse_args()
+
+
+def chosen(rows: tuple[Row, ...], asked: argparse.Namespace) -> list[Row]:
+    unknown = set(asked.rows or ()) - {row.key for row in rows}
+    if unknown:
+        sys.exit(f"there is no row {', '.join(sorted(unknown))}; there are {', '.join(row.key for row in rows)}")
+    picked = [row for row in rows if not asked.rows or row.key in asked.rows]
+    return [replace(row, rounds=asked.rounds) if asked.rounds else row for row in picked]
+
+
+def report(folder: Path, records: list[dict]) -> None:
+    """Print the table and write it beside the records."""
+    lines = table.lines(records)
+    text = table.markdown(lines, machine())
+    for record in records:
+        if record["task"] == "fine_tune":
+            text += "\n\n" + table.r8_markdown(record, R8_ACCURACY)
+        for name, why in record["failed"].items():
+            text += f"\n\n{record['key']}: {name} failed: {why.strip().splitlines()[-1]}"
+    (folder / "table.md").write_text(text + "\n")
+    (folder / "table.json").write_text(json.dumps([asdict(line) for line in lines], indent=1) + "\n")
+    say(f"\n{text}\n\nwritten to {folder / 'table.md'} and table.json")
+
+
+def compare(file: Path, records: list[dict]) -> int:
+    before = json.loads(file.read_text())
+    if before["machine"]["cpu"] != machine()["cpu"]:
+        say(f"note: the stored ratios are of another processor ({before['machine']['cpu']})")
+    found = check.regressions(before["ratios"], check.stored(records))
+    say("\n".join(["slower than stored:", *found]) if found else "no ratio fell below what is stored")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""Every row in turn. After each round the row's file is written anew, so an interrupted bench goes on where it was."""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from time import strftime
+
+from helpers.runtime import write_atomically
+from tests.benchmarks import tuning
+from tests.benchmarks.processes import Failed, Worker, run_cold, run_script
+from tests.benchmarks.rounds import AGAIN, OURS, order
+from tests.benchmarks.rows import SCRIPTS, Row
+from tests.benchmarks.work import Counts, Work, assert_equal_work, assert_same_start, expected_counts
+
+
+class Bench:
+    """Runs rows and keeps their records in `folder`, one JSON file a row."""
+
+    def __init__(self, folder: Path, base: Work, *, quick: bool = False):
+        self.folder, self.base, self.quick = folder, base, quick
+        self.pool, self.pooled_for = ExitStack(), None
+        self.workers: dict[tuple[str, str], Worker] = {}  # by name and folder of presized pictures
+
+    def run(self, rows: Sequence[Row]) -> list[dict]:
+        """The records of all rows; what is on disk already is not measured again."""
+        with self.pool:
+            return [self.record(row) for row in rows]
+
+    # One row -------------------------------------------------------------------------------------------------
+
+    def record(self, row: Row) -> dict:
+        work = self.work_of(row)
+        file = self.folder / f"{row.key}.json"
+        record = self.begun(row, work, file)
+        self.read_all(work)
+        names = [OURS, AGAIN, *row.contenders[1:]]
+        rounds_before = len(record["rounds"])
+        if row.warm_up and rounds_before < row.rounds:
+            say(f"{row.key}: {row.title} · warming up")
+            self.round(row, work, names, 0, record)
+        for number in range(rounds_before, row.rounds):
+            say(f"{row.key}: {row.title} · round {number + 1} of {row.rounds}")
+            record["rounds"].append(self.round(row, work, names, number, record))
+            self.write(file, record)
+        return record
+
+    def begun(self, row: Row, work: Work, file: Path) -> dict:
+        """The record on disk if it is of this very work, else a new one."""
+        digest = f"{work.digest()}-{row.task}-{row.kind}"
+        if file.exists():
+            record = json.loads(file.read_text())
+            if record["work_digest"] == digest and record["machine"] == machine():
+                return record
+        return {
+            "key": row.key, "title": row.title, "task": row.task, "kind": row.kind, "note": row.note,
+            "work_digest": digest, "work": asdict(work), "n_valid": work.count("valid"),
+            "targets": row.targets, "memory_targets": row.memory_targets,
+            "machine": machine(), "tuning": self.tuning_of(row, work), "rounds": [], "starts": [],
+            "failed": {},
+        }  # fmt: skip
+
+    def round(self, row: Row, work: Work, names: list[str], number: int, record: dict) -> dict:
+        """{contender: what it did} of one round. A contender that fails is left out from then on, and told."""
+        done: dict[str, dict] = {}
+        record["starts"].append({"when": strftime("%Y-%m-%dT%H:%M:%S"), "load": round(os.getloadavg()[0], 2)})
+        for name in order(names, number):
+            if name in record["failed"]:
+                continue
+            try:
+                done[name] = self.measure(row, work, name, number, record["tuning"])
+            except Failed as error:
+                record["failed"][name] = str(error)[-600:]
+                say(f"  {name} failed: {str(error).strip().splitlines()[-1]}")
+                self.workers.pop((name, work.presized), None)
+                continue
+            say(f"  {name:<15} {done[name]['seconds']:8.2f} s")
+        counted = {name: answer["counts"] for name, answer in done.items() if "counts" in answer}
+        assert_same_start({name: counts["started_from"] for name, counts in counted.items()})
+        return done
+
+    def measure(self, row: Row, work: Work, name: str, seed: int, tuned: dict) -> dict:
+        contender = OURS if name == AGAIN else name
+        if row.kind == "script":
+            folder = str(self.folder / f"{row.key}.png")
+            return run_script(SCRIPTS[row.task, contender], [str(self.files_of(work)), folder])
+        own = replace(work, presized="" if contender == OURS else work.presized, **tuned.get(contender, {}))
+        if row.kind == "cold":
+            answer = run_cold(contender, own, row.task, seed)
+        else:
+            answer = self.worker(name, own).run(row.task, seed)
+        counts = Counts(**answer["counts"])
+        assert_equal_work(name, self.expected(row.task, work), counts, allowed_for(contender, row.task))
+        return answer
+
+    def expected(self, task: str, work: Work) -> dict[str, int]:
+        """Counts from the network itself, not from a contender."""
+        from helpers.models import build_classifier
+
+        model = build_classifier(work.arch, len(work.vocab), size=work.size_px, pretrained=False)
+        head, everything = (sum(p.numel() for p in part.parameters()) for part in (model.head, model))
+        return expected_counts(task, work, head=head, everything=everything)
+
+    # Processes -----------------------------------------------------------------------------------------------
+
+    def worker(self, name: str, work: Work) -> Worker:
+        """The process of a contender for this work; those of another work are ended first."""
+        key = replace(work, workers=0, train_bf16=False, predict_bf16=False, presized="")
+        if key != self.pooled_for:
+            self.pool.close()
+            self.workers, self.pooled_for = {}, key
+        if (name, work.presized) not in self.workers:
+            contender = OURS if name == AGAIN else name
+            self.workers[name, work.presized] = self.pool.enter_context(Worker(contender, work))
+        return self.workers[name, work.presized]
+
+    # Work ----------------------------------------------------------------------------------------------------
+
+    def work_of(self, row: Row) -> Work:
+        """The bench's work with what is the row's own; random weights when an architecture's are not on this disk."""
+        work = replace(self.base, **{"limit": self.base.limit, **row.work})
+        if self.base.limit and work.limit:
+            work = replace(work, limit=min(work.limit, self.base.limit))
+        if not has_weights(work.arch):
+            work = replace(work, pretrained=False)
+        return replace(work, presized=str(self.presized(work))) if work.presized else work
+
+    def presized(self, work: Work) -> Path:
+        """Every picture as our cache holds it, in files that need no decoding (BMP)."""
+        from PIL import Image
+
+        from helpers.presize import presize, read_image
+
+        folder = self.folder / f"presized-{work.presize_px}"
+        for item in replace(work, presized="").split[0]:
+            target = folder / f"{item.name.replace('/', '-')}.bmp"
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                pixels = presize(read_image(item.path), work.presize_px)
+                Image.fromarray(pixels.transpose(1, 2, 0).squeeze()).save(target)
+        return folder
+
+    def tuning_of(self, row: Row, work: Work) -> dict:
+        """Measured once for an architecture and a size."""
+        if row.kind == "script":
+            return {}
+        if self.quick:
+            return tuning.usual(work)
+        file = self.folder / f"tuning-{work.arch}-{work.size_px}.json"
+        if not file.exists():
+            say(f"tuning the peers for {work.arch}, {work.size_px} px")
+            self.pool.close()
+            self.workers, self.pooled_for = {}, None
+            self.write(file, tuning.tuned(replace(work, presized="")))
+        return json.loads(file.read_text())
+
+    def read_all(self, work: Work) -> None:
+        """Every file once, so that all contenders find the operating system's cache warm."""
+        for files in work.parts.values():
+            for path, _ in files:
+                path.read_bytes()
+
+    def files_of(self, work: Work) -> Path:
+        import data_setup
+
+        return data_setup.prepare(work.data)
+
+    def write(self, file: Path, content: dict) -> None:
+        with write_atomically(file) as temporary:
+            temporary.write_text(json.dumps(content, indent=1))
+
+
+def allowed_for(name: str, task: str) -> dict:
+    """fastai's default trains the BatchNorm layers of a frozen body: more parameters, and that is told."""
+    if name == "fastai default" and task == "head_epochs":
+        return {"trained_parameters": lambda found, wanted: found >= wanted}
+    return {}
+
+
+def has_weights(arch: str) -> bool:
+    """Packaged, or in torch's cache: a bench downloads nothing."""
+    import torch
+
+    from data_setup.weights import PACKAGED
+
+    return arch in PACKAGED or any((Path(torch.hub.get_dir()) / "checkpoints").glob(f"{arch}-*"))
+
+
+def machine() -> dict:
+    import torch
+
+    name = next((line.split(":")[1].strip() for line in cpuinfo() if line.startswith("model name")), platform.machine())
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    versions = {"torch": torch.__version__, "python": platform.python_version()}
+    return {"cpu": name, "cores": os.cpu_count(), "gpu": gpu} | versions
+
+
+def cpuinfo() -> list[str]:
+    file = Path("/proc/cpuinfo")
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def say(text: str) -> None:
+    print(text, flush=True)

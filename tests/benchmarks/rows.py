@@ -1,0 +1,88 @@
+"""The rows of the table: the task, who takes part, how often, and what is to be reached."""
+
+from dataclasses import dataclass, field
+
+EVERYBODY = ("ours", "fastai default", "fastai tuned", "plain", "timm", "lightning")
+WITH_DATA_OF_THEIR_OWN = ("ours", "fastai default", "fastai tuned", "plain", "timm")
+FEW = ("ours", "fastai default", "fastai tuned", "plain")
+
+
+@dataclass(frozen=True)
+class Row:
+    """`targets`: at least this many times fastai's default, and the best tuned peer's; 0: nothing is asked."""
+
+    key: str
+    title: str
+    task: str
+    contenders: tuple[str, ...] = EVERYBODY
+    rounds: int = 5
+    kind: str = "warm"  # "warm": processes that stay; "cold": a new process each time; "script": lines of Python
+    work: dict = field(default_factory=dict)  # what differs from the bench's work
+    warm_up: bool = True  # a first round that does not count
+    targets: tuple[float, float] = (0.0, 0.0)
+    memory_targets: tuple[float, float] = (0.0, 0.0)  # at most this share; 0: no row for memory
+    note: str = ""
+
+
+RESNET = {"arch": "resnet34"}
+FRESH = "from files, nothing cached"
+STEADY = "second and later epochs, validation included"
+
+FULL = (
+    Row("import", "import of what a lesson needs", "import", ("ours", "fastai default"), kind="script",
+        targets=(4, 0)),
+    Row("first", "first picture shown, from the start of Python", "first_picture", ("ours", "fastai default"),
+        kind="script", targets=(4, 0), note="nine augmented pictures of the training part as a PNG file"),
+    Row("R1", "R1 decode and presize everything, 128 px", "decode", WITH_DATA_OF_THEIR_OWN, note=FRESH),
+    Row("R2", "R1+R2 data of an epoch, second and later, 224 px", "batches", WITH_DATA_OF_THEIR_OWN,
+        work={"size_px": 224}, targets=(15, 5)),
+    Row("R6", "R3/R6 five head epochs, lite0, 128 px", "head_epochs", targets=(20, 10),
+        note=f"{FRESH}, feature extraction included; no augmentation for anybody; BatchNorm trains only in fastai "
+        "default"),
+    Row("R7", "R7 TTA n=4, lite0, 128 px", "tta", targets=(6, 2), note="after training: our pixels are decoded"),
+    Row("R4", "R4 unfrozen epoch, lite0, 128 px", "epoch", (*EVERYBODY, "timm compiled"), rounds=3,
+        targets=(2.5, 1.3), note=STEADY),
+    Row("R9", "R9 ten training steps on a resident batch, lite0, 128 px", "step", (*EVERYBODY, "timm compiled")),
+    Row("R5", "R5 fine_tune(1+3), lite0, 128 px", "fine_tune", rounds=3, kind="cold", warm_up=False,
+        targets=(2.5, 1.5), memory_targets=(0.6, 0.8), note="from the start of Python, imports included, " + FRESH),
+    Row("R4r", "R4 unfrozen epoch, resnet34, 128 px", "epoch", rounds=3, work=RESNET, targets=(2.5, 1.3), note=STEADY),
+    Row("R9r", "R9 ten training steps on a resident batch, resnet34, 128 px", "step", work=RESNET),
+    Row("R6r", "R3/R6 five head epochs, resnet34, 128 px", "head_epochs", rounds=3, work=RESNET, note=FRESH),
+    Row("R10", "R10 unfrozen epoch, lite0, 128 px, peers read pictures we presized", "epoch",
+        ("ours", "fastai tuned", "plain"), rounds=3, work={"presized": "yes"}, note=STEADY),
+)  # fmt: skip
+
+SMALL = {"limit": 384, "size_px": 96}
+QUICK = (
+    Row("import", "import of what a lesson needs", "import", ("ours", "fastai default"), rounds=3, kind="script",
+        warm_up=False, targets=(4, 0)),
+    Row("first", "first picture shown, from the start of Python", "first_picture", ("ours", "fastai default"),
+        rounds=3, kind="script", warm_up=False, targets=(4, 0)),
+    Row("R2", "R1+R2 data of an epoch, second and later, 96 px", "batches", FEW, work=SMALL),
+    Row("R6", "R3/R6 five head epochs, lite0, 96 px", "head_epochs", FEW, rounds=2, work=SMALL, note=FRESH),
+    Row("R7", "R7 TTA n=4, lite0, 96 px", "tta", FEW, rounds=3, work=SMALL),
+    Row("R4", "R4 unfrozen epoch, lite0, 96 px", "epoch", FEW, rounds=3, work=SMALL, note=STEADY),
+    Row("R9", "R9 ten training steps on a resident batch, lite0, 96 px", "step", FEW, rounds=3, work=SMALL),
+    Row("R5", "R5 fine_tune(1+3), lite0, 96 px", "fine_tune", ("ours", "fastai default", "plain"), rounds=1,
+        kind="cold", warm_up=False, work={"limit": 192, "size_px": 96}, memory_targets=(0.6, 0.8), note=FRESH),
+)  # fmt: skip
+
+SCRIPTS = {
+    ("import", "ours"): "from helpers.data import ImageData; from helpers.learner import Learner; "
+    "from helpers.plots import show_batch",
+    ("import", "fastai default"): "from fastai.vision.all import *",
+    ("first_picture", "ours"): """
+import sys
+from helpers.augment import top_down
+from helpers.data import ImageData
+ImageData.from_folders(sys.argv[1], size=128, augment=top_down()).show_batch(n=9).save(sys.argv[2])
+""",
+    ("first_picture", "fastai default"): """
+import sys
+from fastai.vision.all import *
+dls = ImageDataLoaders.from_folder(
+    sys.argv[1], train="train", valid="valid", item_tfms=Resize(160), batch_tfms=aug_transforms(size=128))
+dls.train.show_batch(max_n=9)
+plt.savefig(sys.argv[2])
+""",
+}

@@ -1,0 +1,216 @@
+"""Equal work is asserted, not promised: counts of what passed the model, weights at the start, memory of the tree."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from helpers.items import Item, label_by_folder
+from helpers.splits import Split, split_stratified
+from tests.benchmarks import memory, rows
+from tests.benchmarks.bench import Bench, allowed_for
+from tests.benchmarks.contenders import CONTENDERS, load
+from tests.benchmarks.processes import Failed
+from tests.benchmarks.work import (
+    TASKS,
+    Counts,
+    UnequalWork,
+    Work,
+    assert_equal_work,
+    assert_same_start,
+    expected_counts,
+    limited,
+)
+from tests.conftest import draw_pictures
+
+HEAD, EVERYTHING = 10, 100
+
+
+@pytest.fixture
+def work(tmp_path, course_data):
+    """24 drawn pictures, 18 of them to train, for a small network with random weights."""
+    draw_pictures(tmp_path / "pictures", n=12)
+    items = label_by_folder(tmp_path / "pictures")
+    work = Work(arch="test_resnet", pretrained=False, size_px=32, batch_size=8, workers=0)
+    work.__dict__["split"] = items, split_stratified(items, valid_frac=0.25, seed=0)
+    return work
+
+
+def counts(**changed) -> Counts:
+    return Counts(**{"trained_on": 18, "judged": 6, "steps": 3, "trained_parameters": EVERYTHING} | changed)
+
+
+def test_equal_counts_pass(work):
+    assert_equal_work("plain", expected_counts("epoch", work, head=HEAD, everything=EVERYTHING), counts())
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"trained_on": 16}, "plain: trained on 16, and the work is 18"),  # a loader that drops the last batch
+        ({"judged": 0}, "plain: judged 0, and the work is 6"),
+        ({"steps": 2}, "plain: steps 2, and the work is 3"),
+        ({"trained_parameters": HEAD}, "plain: trained parameters 10, and the work is 100"),
+    ],
+)
+def test_less_work_is_refused(work, changed, message):
+    with pytest.raises(UnequalWork, match=message):
+        assert_equal_work("plain", expected_counts("epoch", work, head=HEAD, everything=EVERYTHING), counts(**changed))
+
+
+def test_only_fastais_default_may_train_batchnorm_below_a_frozen_head(work):
+    expected = expected_counts("head_epochs", work, head=HEAD, everything=EVERYTHING)
+    done = Counts(**expected | {"trained_parameters": HEAD + 5})
+    assert_equal_work("fastai default", expected, done, allowed_for("fastai default", "head_epochs"))
+    with pytest.raises(UnequalWork, match="trained parameters 15"):
+        assert_equal_work("fastai tuned", expected, done, allowed_for("fastai tuned", "head_epochs"))
+    with pytest.raises(UnequalWork, match="trained parameters 9"):
+        done.trained_parameters = HEAD - 1
+        assert_equal_work("fastai default", expected, done, allowed_for("fastai default", "head_epochs"))
+
+
+def test_other_weights_at_the_start_are_refused():
+    assert_same_start({"ours": "ab", "plain": "ab"})
+    with pytest.raises(UnequalWork, match="'plain': 'cd'"):
+        assert_same_start({"ours": "ab", "plain": "cd"})
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [("ours", task) for task in TASKS]
+    + [("plain", task) for task in ("batches", "head_epochs", "fine_tune", "tta", "step")]
+    + [("timm", task) for task in ("decode", "epoch")],
+)
+def test_contenders_do_what_the_counts_say(work, name, task, capsys):
+    """Catches counts that nobody could reach, and a contender that skips or repeats pictures."""
+    contender = load(name, work)
+    contender.begin(task, 0)()
+    model = load("plain", work).new_model()
+    head, everything = (sum(p.numel() for p in part.parameters()) for part in (model.head, model))
+    assert_equal_work(name, expected_counts(task, work, head=head, everything=everything), contender.counts)
+
+
+def test_a_training_that_goes_on_is_counted_anew(work, capsys):
+    contender = load("plain", work)
+    for _ in range(2):
+        contender.begin("epoch", 0)()
+        assert contender.counts.trained_on == 18
+        assert contender.counts.started_from
+
+
+def test_all_begin_with_the_same_weights_and_another_seed_with_others(work):
+    starts = {}
+    for name in ("ours", "plain", "timm"):
+        contender = load(name, work)
+        contender.begin("tta", 3)
+        starts[name] = contender.counts.started_from
+    assert_same_start(starts)
+    other = load("plain", work)
+    other.begin("tta", 4)
+    assert other.counts.started_from != starts["plain"]
+
+
+def test_the_digest_is_of_the_work_and_not_of_the_tuning(work):
+    def like(**changed) -> str:
+        other = replace(work, **changed)
+        other.__dict__["split"] = work.split
+        return other.digest()
+
+    assert like(workers=4, train_bf16=True) == work.digest()
+    assert len({work.digest(), like(size_px=64), like(batch_size=4), like(max_zoom=1.2)}) == 4
+
+
+def test_fewer_pictures_keep_the_proportions_and_are_spread():
+    """Catches the first pictures of a sorted list: all of one kind."""
+    items = [Item(f"{label}{i:03d}", None, label) for label, n in (("a", 90), ("b", 30)) for i in range(n)]
+    names = [item.name for item in items]
+    split = Split(train=tuple(sorted(names[::2])), valid=tuple(sorted(names[1::2])))
+    chosen_items, chosen = limited(items, split, 32)
+    assert [sum(name[0] == label for name in chosen.train) for label in "ab"] == [18, 6]
+    assert [sum(name[0] == label for name in chosen.valid) for label in "ab"] == [6, 2]
+    assert max(name for name in chosen.train if name[0] == "a") > "a080"
+    assert {item.name for item in chosen_items} == {*chosen.train, *chosen.valid}
+
+
+# Rows and records ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("listed", [rows.FULL, rows.QUICK])
+def test_rows_name_what_exists(listed):
+    assert len({row.key for row in listed}) == len(listed)
+    for row in listed:
+        assert row.contenders[0] == "ours"
+        assert set(row.contenders) <= set(CONTENDERS)
+        if row.kind == "script":
+            assert all((row.task, name) in rows.SCRIPTS for name in row.contenders)
+        else:
+            assert row.task in TASKS
+            replace(Work(), **row.work)
+
+
+class Interrupted(Exception):
+    pass
+
+
+class FakeBench(Bench):
+    """Answers without processes; stops at the measurement number `stop_at`."""
+
+    def __init__(self, folder, work, stop_at=10**9):
+        super().__init__(folder, work, quick=True)
+        self.asked, self.stop_at = [], stop_at
+
+    def work_of(self, row):
+        return self.base
+
+    def measure(self, row, work, name, seed, tuned):
+        self.asked.append((name, seed))
+        if len(self.asked) == self.stop_at:
+            raise Interrupted
+        if name == "lightning":
+            raise Failed("Traceback\nValueError: no")
+        return {"seconds": 1.0, "counts": {"started_from": "ab"}}
+
+
+ROW = rows.Row("R", "a row", "epoch", ("ours", "plain", "lightning"), rounds=3, warm_up=False)
+
+
+def test_an_interrupted_bench_goes_on_with_the_round_it_was_in(work, tmp_path, capsys):
+    """Catches a bench that begins again after two hours, or that takes records of other work for its own."""
+    with pytest.raises(Interrupted):
+        FakeBench(tmp_path, work, stop_at=7).run([ROW])
+    bench = FakeBench(tmp_path, work)
+    (record,) = bench.run([ROW])
+    assert {seed for _, seed in bench.asked} == {1, 2}
+    assert [sorted(done) for done in record["rounds"]] == [["ours", "ours again", "plain"]] * 3
+    assert FakeBench(tmp_path, work).run([ROW]) == [record]
+    other = replace(work, batch_size=4)
+    other.__dict__["split"] = work.split
+    again = FakeBench(tmp_path, other)
+    again.run([ROW])
+    assert {seed for _, seed in again.asked} == {0, 1, 2}
+
+
+def test_a_contender_that_fails_is_left_out_and_told(work, tmp_path, capsys):
+    bench = FakeBench(tmp_path, work)
+    (record,) = bench.run([ROW])
+    assert sum(name == "lightning" for name, _ in bench.asked) == 1
+    assert "ValueError: no" in record["failed"]["lightning"]
+
+
+# Memory --------------------------------------------------------------------------------------------------------
+
+
+def test_memory_counts_what_children_hold():
+    """Catches a peak of the parent alone: loader workers hold the pictures."""
+    code = "import sys; held = b'x' * 80_000_000; print('ready', flush=True); sys.stdin.read()"
+    before = memory.tree_mib(os.getpid())
+    with memory.watched(os.getpid()) as peak:
+        child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert child.stdout.readline() == "ready\n"
+        with_child = memory.tree_mib(os.getpid())
+        child.communicate()
+    assert with_child - before > 70
+    assert peak.mib >= before * 0.9
+    assert memory.tree_mib(os.getpid()) < with_child - 70

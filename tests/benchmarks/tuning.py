@@ -1,0 +1,55 @@
+"""How the tuned peers are tuned: precision and number of workers."""
+
+from dataclasses import replace
+
+from tests.benchmarks.processes import Worker
+from tests.benchmarks.work import Work
+
+WORKERS = (0, 2, 4)
+PROBE_PICTURES = 384
+
+
+def seconds(name: str, work: Work, task: str) -> float:
+    """The second run of a task on a few pictures: the first one warms up."""
+    with Worker(name, replace(work, limit=min(PROBE_PICTURES, work.limit or PROBE_PICTURES))) as worker:
+        worker.run(task, 0)
+        return worker.run(task, 0)["seconds"]
+
+
+def usual(work: Work) -> dict[str, dict]:
+    """What the probes of `tuned` found on two cores, without probing: for the quick bench."""
+    depthwise = work.arch.startswith("efficientnet")  # trains faster in float32 on a CPU
+    native = bf16_is_built_in()
+    return settings_of({"train_bf16": native and not depthwise, "predict_bf16": native, "workers": 2}, 2)
+
+
+def settings_of(plain: dict, fastai_workers: int) -> dict[str, dict]:
+    peers = dict.fromkeys(("plain", "timm", "timm compiled", "lightning"), plain)
+    return peers | {"fastai tuned": {"workers": fastai_workers}}
+
+
+def tuned(work: Work) -> dict[str, dict]:
+    """Settings by contender, found by measuring short epochs; what was measured stands under "probes"."""
+    probes = {}
+
+    def fastest(name: str, what: str, task: str, candidates: dict) -> Work:
+        times = {label: seconds(name, candidate, task) for label, candidate in candidates.items()}
+        probes[f"{name}, {what}"] = {label: round(value, 3) for label, value in times.items()}
+        return candidates[min(times, key=times.get)]
+
+    plain = work
+    if bf16_is_built_in():  # where it is emulated it is up to a hundred times slower: not worth a probe
+        plain = fastest("plain", "training", "epoch", {"float32": plain, "bfloat16": replace(plain, train_bf16=True)})
+        plain = fastest("plain", "predicting", "tta", {"float32": plain, "bfloat16": replace(plain, predict_bf16=True)})
+    plain = fastest("plain", "workers", "epoch", {str(n): replace(plain, workers=n) for n in WORKERS})
+    fastai = fastest("fastai tuned", "workers", "epoch", {str(n): replace(work, workers=n) for n in WORKERS})
+    found = {name: getattr(plain, name) for name in ("train_bf16", "predict_bf16", "workers")}
+    return settings_of(found, fastai.workers) | {"probes": probes}
+
+
+def bf16_is_built_in() -> bool:
+    import torch
+
+    from helpers.runtime import fast_precision, pick_device
+
+    return fast_precision(pick_device()) is torch.bfloat16

@@ -1,0 +1,142 @@
+"""Lesson 07 itself, opened and run in JupyterLab as a learner does; then its browser, with mouse and keyboard."""
+
+import csv
+import re
+import shutil
+
+import pytest
+
+from helpers.lessons.files import NOTEBOOKS, read_notebook
+from tests.browser.driving import (
+    SLOW_MS,
+    alternative_texts,
+    check_names,
+    expect,
+    hashes,
+    names_by_tab,
+    needs_chromium,
+    open_chromium,
+    open_lab,
+    open_notebook,
+    run_all_cells,
+    save_and_reload,
+    selected_name,
+    watched_page,
+)
+
+NOTEBOOK = NOTEBOOKS / "07_analysis.ipynb"
+ALTERNATIVE = re.compile(
+    r"valid/(defective|functional)/\S+\.png: labelled \1, predicted (defective|functional) 0\.\d\d, (right|wrong)"
+)
+TRAINED_MS = 600_000  # without a kept model, the lesson trains a substitute
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200), needs_chromium]
+
+
+@pytest.fixture
+def problems():
+    return []
+
+
+@pytest.fixture
+def page(tmp_path, problems):
+    """A copy of the lesson, open in JupyterLab; nothing has been run."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "private").mkdir()
+    shutil.copy(NOTEBOOK, tmp_path / "notebooks")
+    with open_lab(tmp_path / "notebooks", tmp_path / "private") as address, open_chromium() as chromium:
+        page = watched_page(chromium, problems)
+        open_notebook(page, address.format(NOTEBOOK.name))
+        yield page
+
+
+def run_all(page):
+    """Run every cell; returns the lesson's browser. A cell that fails is shown with its error."""
+    run_all_cells(page)
+    widget = page.locator(".course-widget")
+    failed = page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']", has_text="Error")
+    expect(widget.locator(".course-tile").first.or_(failed.first)).to_be_visible(timeout=TRAINED_MS)
+    expect(failed).to_have_count(0)
+    last = sum(cell.cell_type == "code" for cell in read_notebook(NOTEBOOK).cells) - 1
+    prompt = page.locator(".jp-CodeCell").nth(last).locator(".jp-InputPrompt").first
+    expect(prompt).to_have_text(re.compile(r"\[\d+\]:"), timeout=SLOW_MS)
+    return widget
+
+
+def test_mistakes_of_lesson_07_are_filtered_marked_found_again_and_exported(page, problems, tmp_path):
+    import data_setup
+
+    pictures = data_setup.prepare()
+    before = hashes(pictures)
+    widget = run_all(page)
+    status, tiles = widget.locator(".course-status"), widget.locator(".course-tile")
+
+    # names, alternative texts, and the order in which Tab reaches the controls
+    expect(tiles).to_have_count(8)
+    texts = alternative_texts(widget)
+    assert len(texts) == 8 and all(map(ALTERNATIVE.fullmatch, texts)), texts
+    short = [tile.get_by_role("button").inner_text().removeprefix("▶ ") for tile in tiles.all()]
+    names = names_by_tab(page, widget, widget.get_by_label("Sort by"))
+    assert names == [
+        *("Sort by", "the other way round", "Label", "Predicted", "Answers"),
+        *("Probability from", "Probability to", "Probability as a number", "Marks", "Name contains"),
+        *("◀ Previous page", "Page", "Next page ▶", "Undo", "Redo", "Export labels"),
+        *("1 defective", "2 functional", "Label is right", "Unsure", "Remove", "No mark"),
+        *("Zoom", "Compare", "Heat map", "Pin", "Close", *short),
+    ]
+    assert check_names(widget) == len(names)  # there is no control that Tab does not reach
+
+    # filter and turn the page
+    widget.get_by_label("Answers").select_option("wrong")
+    widget.get_by_label("Label", exact=True).select_option("defective")
+    expect(status).to_contain_text(re.compile(r"656 predictions, \d+ shown, by loss, highest first; page 1 of"))
+    widget.get_by_role("button", name="Next page").click()
+    expect(widget.get_by_label("Page", exact=True)).to_have_value("2")
+    texts = alternative_texts(widget)
+    assert texts and all("labelled defective, predicted functional" in text and "wrong" in text for text in texts)
+
+    # mark two, undo one
+    removed, doubted = selected_name(tiles.nth(0)), selected_name(tiles.nth(1))
+    widget.get_by_role("button", name="Remove").click()
+    expect(status).to_contain_text("1 mark (1 remove)")
+    tiles.nth(1).get_by_role("button").click()
+    widget.get_by_role("button", name="Unsure").click()
+    expect(status).to_contain_text("2 marks (1 unsure, 1 remove)")
+    widget.get_by_role("button", name="2 functional").click()
+    expect(status).to_contain_text("2 marks (1 relabel, 1 remove)")
+    widget.get_by_role("button", name="Undo").click()
+    expect(status).to_contain_text("2 marks (1 unsure, 1 remove)")
+    widget.get_by_role("button", name="Redo").click()
+    expect(status).to_contain_text("2 marks (1 relabel, 1 remove)")
+
+    # a closer look: each view says in words what it shows
+    for view, words, n_pictures in (("Zoom", doubted, 1), ("Compare", doubted, 2), ("Heat map", "A picture and", 1)):
+        widget.get_by_role("button", name=view, exact=True).click()
+        panel = widget.locator(".course-panel")
+        expect(panel.locator("b").first).to_have_text(view)
+        expect(panel.locator("img")).to_have_count(n_pictures, timeout=SLOW_MS)
+        assert alternative_texts(panel)[0].startswith(words)
+    widget.get_by_role("button", name="Close").click()
+
+    # reload the page: the browser is there again, with its marks
+    save_and_reload(page)
+    open_notebook(page, page.url)
+    expect(widget).to_have_count(1, timeout=SLOW_MS)
+    widget.evaluate("element => element.scrollIntoView()")
+    expect(status).to_contain_text("2 marks (1 relabel, 1 remove)", timeout=SLOW_MS)
+    widget.get_by_label("Marks").select_option("marked")
+    expect(tiles).to_have_count(2)
+    assert {selected_name(tile) for tile in tiles.all()} == {removed, doubted}
+    assert any(text.endswith("; marked: to be removed") for text in alternative_texts(widget))
+    assert any(text.endswith("; marked: new label functional") for text in alternative_texts(widget))
+
+    # export: one picture is gone, one has another label, and no file has changed
+    widget.get_by_role("button", name="Export labels").click()
+    expect(status).to_contain_text("Written: labels_after_review.csv")
+    with (tmp_path / "notebooks/labels_after_review.csv").open(newline="") as file:
+        table = {line["name"]: line for line in csv.DictReader(file)}
+    assert len(table) == 655 and removed not in table
+    assert (table[doubted]["old_label"], table[doubted]["label"]) == ("defective", "functional")
+    assert sum(line["label"] != line["old_label"] for line in table.values()) == 1
+    assert hashes(pictures) == before
+    assert problems == []

@@ -1,0 +1,122 @@
+"""Lesson 00: each typical mistake meets its own sentence."""
+
+import pytest
+
+from helpers.lessons.checks.lesson_00 import FIRST_PATTERN, check_00_1, check_00_2, check_00_3
+from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
+
+COUNTS = {  # all different, and so are their sums
+    ("valid", "defective", "poly"): 2,
+    ("valid", "defective", "mono"): 3,
+    ("valid", "functional", "poly"): 4,
+    ("valid", "functional", "mono"): 1,
+    ("train", "defective", "poly"): 7,
+    ("train", "defective", "mono"): 1,
+    ("train", "functional", "poly"): 1,
+    ("train", "functional", "mono"): 1,
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    for (part, label, kind), count in COUNTS.items():
+        folder = tmp_path / part / label
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            (folder / f"{kind}_{label}_{number:04}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return tmp_path
+
+
+def test_the_count_is_right(path):
+    answer = len(list((path / "valid" / "defective").glob("poly_*.png")))
+    assert check_00_1(answer, path).state == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (5, "mono and poly together"),
+        (3, "the monocrystalline ones"),
+        (7, "those lie in train"),
+        (9, "train and valid together"),
+        (4, "the functional ones"),
+        (6, "both classes"),
+        (0, "nothing matched"),
+        (99, "99 came: the part must be valid, the class defective"),
+        (["a", "b"], "a collection of 2 came: it may hold the right ones; len(...)"),
+        (iter(["a"]), "a generator came"),
+        ("2", "the text '2' came"),
+    ],
+)
+def test_other_counts_are_told_apart(path, answer, said):
+    verdict = check_00_1(answer, path)
+    assert verdict.state == NOT_YET and said in verdict.message
+
+
+def test_the_pattern_is_right(path):
+    assert check_00_2(r"^([a-z]+)_", path).state == RIGHT
+    assert check_00_2(r"(mono|poly)_[a-z]+_\d+\.png$", path).state == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        (r"^([a-z]+_)", "holds the underscore"),
+        (r"(.+)_", "'mono_defective' and the like: it runs over the first underscore"),
+        (r"_([a-z]+)_", "'defective' and the like; wanted is what stands before the first underscore"),
+        (r"^(mono)_", "does not match"),
+        (r"([a-z]+", "no regular expression"),
+        (r"[a-z]+_", "Read the pattern aloud"),
+        (7, "the number 7 came, and a pattern is a text"),
+    ],
+)
+def test_other_patterns_are_told_apart(path, pattern, said):
+    verdict = check_00_2(pattern, path)
+    assert verdict.state == NOT_YET and said in verdict.message
+
+
+def test_the_pattern_of_section_6_is_no_answer_yet(path):
+    assert check_00_2(FIRST_PATTERN, path).state == UNFINISHED
+
+
+PRICES = {"defective": 20, "functional": 40}
+
+
+def cost(missed, alarms, miss=100, alarm=2):
+    return missed * miss + alarms * alarm
+
+
+def test_cost_and_price_are_right():
+    assert check_00_3(cost, 20 * 100 / 40, PRICES).state == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda missed, alarms, miss=100, alarm=2: missed * alarm + alarms * miss, "the prices are swapped"),
+        (lambda missed, alarms, miss=100, alarm=2: (missed + alarms) * (miss + alarm), "multiply before you add"),
+        (lambda missed, alarms, miss=100, alarm=2: miss + alarm, "added, but not counted"),
+        (lambda missed, alarms, miss=100, alarm=2: missed * miss, "false alarms cost something, too"),
+        (lambda missed, alarms, miss=100, alarm=2: alarms * alarm, "misses cost something, too"),
+        (lambda missed, alarms, miss=100, alarm=2: 5, "cost(3, 10, 100, 2)"),
+        (lambda missed, alarms, miss=100, alarm=2: 100 * missed + 2 * alarms, "use the names miss and alarm"),
+        (lambda missed, alarms: 320, "stopped with TypeError"),
+        (lambda missed, alarms, miss=100, alarm=2: None, "not answered yet"),
+        (320, "a function is wanted"),
+    ],
+)
+def test_other_costs_are_told_apart(function, said):
+    assert said in " ".join(repr(check_00_3(function, 50, PRICES)).split())
+
+
+@pytest.mark.parametrize(
+    ("price", "said"),
+    [(200, "stands on its head"), (0.5, "a share of the price of a miss"), (7, "break_even is 7"), ("50", "text '50'")],
+)
+def test_other_prices_are_told_apart(price, said):
+    verdict = check_00_3(cost, price, PRICES)
+    assert verdict.state == NOT_YET and said in verdict.message
+
+
+def test_half_an_answer_is_no_answer_yet():
+    assert check_00_3(cost, None, PRICES).state == UNFINISHED

@@ -1,0 +1,62 @@
+"""The folder of lesson 09 has the faults that the lesson looks for, and nothing of somebody else's is overwritten."""
+
+from collections import Counter
+
+import pytest
+from PIL import Image
+
+from helpers.items import label_by_folder
+from helpers.lessons.messy_folder import CLASSES, TYPO, messy_folder, misfiled
+from helpers.presize import UnreadableImage, read_image
+from helpers.splits import content_hashes
+
+
+@pytest.fixture
+def solar(tmp_path):
+    """200 little cells, 50 of each kind, numbered through as the real ones are."""
+    for number in range(1, 201):
+        kind, state = list(CLASSES)[number % 4]
+        folder = tmp_path / "solar" / ("train" if number % 3 else "valid") / state
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = bytes((number * step) % 251 for step in range(60 * 60))
+        Image.frombytes("L", (60, 60), pixels).save(folder / f"{kind}_{state}_{number:04}.png")
+    return tmp_path / "solar"
+
+
+def test_the_folder_has_every_fault_once(solar, tmp_path):
+    folder = messy_folder(solar, tmp_path / "own", every=1)
+    items = label_by_folder(folder)
+    counts = Counter(item.label for item in items)
+    assert set(counts) == {*CLASSES.values(), TYPO} and counts[TYPO] == 6
+    unreadable = []
+    for item in items:
+        try:
+            read_image(item.path)
+        except UnreadableImage as error:
+            unreadable.append(str(error))
+    assert len(unreadable) == 2 and sum("web page" in text for text in unreadable) == 1
+    same = Counter(content_hashes(items).values())
+    assert sorted(same.values())[-2:] == [2, 2] and len(same) == len(items) - 2
+    assert not any(item.name.endswith(".txt") for item in items)
+    assert len(list(folder.rglob("*.txt"))) == 1
+
+
+def test_eight_cells_lie_in_a_wrong_folder_and_are_named(solar, tmp_path):
+    folder = messy_folder(solar, tmp_path / "own", every=1)
+    truth = {path.stem.split("_")[-1]: path.stem.split("_")[0] for path in solar.glob("*/*/*.png")}
+    wrong = {
+        item.name
+        for item in label_by_folder(folder)
+        if item.path.stem[4:8] in truth and truth[item.path.stem[4:8]] != item.label.split("_")[0]
+    }
+    assert wrong == misfiled(folder) and len(wrong) == 8
+
+
+def test_a_second_call_writes_the_same_and_a_foreign_folder_stays(solar, tmp_path):
+    first = content_hashes(label_by_folder(messy_folder(solar, tmp_path / "own", every=1)))
+    assert content_hashes(label_by_folder(messy_folder(solar, tmp_path / "own", every=1))) == first
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "holiday.png").touch()
+    with pytest.raises(FileExistsError, match="is not a folder of this lesson"):
+        messy_folder(solar, tmp_path / "mine")
+    assert (tmp_path / "mine" / "holiday.png").is_file()
