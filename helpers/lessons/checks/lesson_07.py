@@ -1,0 +1,104 @@
+"""Checks of lesson 07, analysis: the threshold of an alarm, two kinds of cells, precision and recall."""
+
+from collections.abc import Sequence
+
+import torch
+
+from helpers.calibration import DecisionCost
+from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, number, outcome, right, short, what
+from helpers.predict import Predictions
+
+
+@exercise(1, todo="put the probability from which on the alarm should go off into answer_1")
+def check_07_1(answer, price: DecisionCost) -> Verdict:
+    """The threshold at which silence and an alarm cost the same."""
+    threshold, wanted = number(answer, name="answer_1"), price.expected
+    miss, alarm = price.cost_of_miss, price.cost_of_false_alarm
+    cheapest = float(price.thresholds[price.best])
+    slips = {
+        0.5: "one half is right when both mistakes cost the same.",
+        alarm / miss: "nearly: an alarm only costs when the cell is sound, which has the probability 1 - p.",
+        1 - wanted: "that is the probability of *functional* there; asked is that of defective.",
+        miss: "that is how much dearer a miss is; a probability is wanted.",
+        miss / (miss + alarm): "the other way round: a dear miss makes the alarm go off *earlier*.",
+        100 * wanted: "that is in percent; between 0 and 1 it would be right.",
+        cheapest: "that is the cheapest threshold on these 656 cells; with honest probabilities it needs no cells.",
+    }
+    if abs(threshold - wanted) < 1e-3:
+        return right("where 10 p = 1 - p. Below it silence is cheaper, above it the alarm.")
+    said = [text for value, text in slips.items() if abs(threshold - value) < 1e-3]
+    other = f"silence costs {miss:g} p on average, an alarm {alarm:g} (1 - p); where are they equal?"
+    return not_yet(f"{short(threshold)} came: {said[0] if said else other}")
+
+
+@exercise(2, todo="write 'mono', 'poly' or 'same' into guess_2, then compute the accuracies mono_2 and poly_2")
+def check_07_2(guess, mono, poly, preds: Predictions) -> Verdict:
+    """The accuracy on monocrystalline and on polycrystalline cells."""
+    rows = {kind: [row for row, i in enumerate(preds.items) if f"{kind}_" in i.name] for kind in ("mono", "poly")}
+    wanted = {kind: preds.subset(chosen).accuracy() for kind, chosen in rows.items()}
+    got = {"mono": _share(mono, "mono_2"), "poly": _share(poly, "poly_2")}
+    if wanted["mono"] != wanted["poly"] and all(
+        _near(got[a], wanted[b]) for a, b in (("mono", "poly"), ("poly", "mono"))
+    ):
+        return not_yet("the two have changed places.")
+    for kind, value in got.items():
+        right_ones = int(preds.subset(rows[kind]).correct.sum())
+        slips = {
+            100 * wanted[kind]: "that is in percent; between 0 and 1 it would be right.",
+            right_ones / len(preds.items): "divided by all cells; divide by those of this kind.",
+            right_ones: "that is how many are right; divide by how many there are.",
+            1 - wanted[kind]: "that is the share of wrong answers.",
+            len(rows[kind]) / len(preds.items): "that is how many of all cells are of this kind.",
+            preds.accuracy(): "that is the accuracy on all cells.",
+        }
+        if not _near(value, wanted[kind]):
+            said = [text for number_, text in slips.items() if _near(value, number_)]
+            other = "take the rows whose name has the kind in it, then preds.subset(rows).accuracy()."
+            return not_yet(f"{kind}_2 is {short(value)}: {said[0] if said else other}")
+    if not isinstance(guess, str) or guess.strip().lower() not in ("mono", "poly", "same"):
+        return not_yet(f"guess_2 is {what(guess)}; which is harder, 'mono', 'poly' or 'same'?")
+    sizes = " and ".join(f"{len(chosen)} {kind}" for kind, chosen in rows.items())
+    return right(f"of {sizes}. Before you say which is harder, give each its interval: these are other pictures.")
+
+
+def _share(value, name: str) -> float:
+    if isinstance(value, Predictions):
+        raise Settled(not_yet(f"{name} is a whole record; ask it for its .accuracy()."))
+    if callable(value):
+        raise Settled(not_yet(f"{name} is {what(value)}: call it, with its brackets."))
+    return number(value, name=name)
+
+
+def _near(one: float, other: float) -> bool:
+    return abs(one - other) < 1e-4
+
+
+MATRIX = [[30, 10, 20], [2, 40, 3], [8, 50, 90]]  # of class 0: 30 of 40 called so, 30 of 60 found
+
+
+@exercise(3, todo="write precision_and_recall(matrix, k): the share that is, and the share that is found")
+def check_07_3(function) -> Verdict:
+    """(precision, recall) of a class from a matrix with rows for the truth."""
+    got = _pair(outcome(function, torch.tensor(MATRIX), 0))
+    slips = {
+        (0.5, 0.75): "the two have changed places: precision looks down a column, recall along a row.",
+        (0.75, 0.75): "twice the same: recall divides by the row, all that *are* class 0.",
+        (0.5, 0.5): "twice the same: precision divides by the column, all that are *called* class 0.",
+        (40.0, 60.0): "those are the two sums; the diagonal is to be divided by them.",
+        (0.0, 0.0): "rounded down to 0: divide with / and not with //.",
+    }
+    if not all(map(_near, got, (0.75, 0.5))):
+        said = next((text for slip, text in slips.items() if all(map(_near, got, slip))), None)
+        other = "of 40 called 0 are 30 rightly so, and of 60 that are 0 are 30 found."
+        return not_yet(f"for class 0 ({short(got[0])}, {short(got[1])}) came: {said or other}")
+    if not all(map(_near, _pair(outcome(function, torch.tensor(MATRIX), 2)), (90 / 113, 90 / 148))):
+        return not_yet("right for class 0, but not for class 2: use k wherever a 0 stands.")
+    return right("the same as the helper's report, for any class and any number of them.")
+
+
+def _pair(result) -> tuple[float, float]:
+    if isinstance(result, torch.Tensor):
+        result = result.flatten().tolist()
+    if not isinstance(result, Sequence) or isinstance(result, str) or len(result) != 2:
+        raise Settled(not_yet(f"{what(result)} came, and two numbers are wanted: return precision, recall."))
+    return number(result[0], name="precision"), number(result[1], name="recall")
