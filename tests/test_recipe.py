@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers import recipe
+from helpers import learner, recipe
 from helpers.data import ImageData
 from helpers.export import FILES, load_exported
 from helpers.items import Item
@@ -293,10 +293,14 @@ def test_with_copies_only_the_last_stages_train_on_kept_activations(pictures, co
     outcome = recipe.Outcome(Settings(data=str(pictures), arch="test_resnet", size=32, batch_size=8, head_epochs=1,
                                       augmented_epochs=1, epochs=1, copies=2, stages=2, tta=2))  # fmt: skip
     tmp_path.joinpath("report").mkdir()
+    made, compute = [], learner.precompute
+    monkeypatch.setattr(learner, "precompute", lambda *args, **how: made.append((args, how)) or compute(*args, **how))
     learn, _ = recipe.train(outcome, tmp_path / "report")
     assert outcome.steps[4].title == "Unfreeze the last 2 stages; keep what the first make of 2 copies"
-    assert learn.precompute and learn.source().augmented.shape[0] == 2
     assert 0 < learn.cut < len(learn.model.body)
+    learn.precompute = True  # judged from the pictures, it had trained on what is kept
+    assert [kept[1]["copies"] for kept in made] == [0, 2]
+    assert len(learn.source().augmented) == 2
     frozen = [any(p.requires_grad for p in module.parameters()) for module in learn.model.body[: learn.cut]]
     assert not any(frozen)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from helpers.lessons.checks.lesson_05 import TIMES, check_05_1, check_05_2, check_05_3
@@ -20,25 +21,41 @@ def test_other_factors_are_told_apart(answer):
     assert verdict.state == NOT_YET and TIMES.get(answer, "once more for the height") in verdict.message
 
 
-def test_square_pictures_are_the_same():
-    assert check_05_2(True, True).message.startswith("as predicted")
-    assert check_05_2(False, np.bool_(True)).message.startswith("other than predicted")
-    assert check_05_2(None, None).state == check_05_2(True, None).state == UNFINISHED
+@pytest.fixture
+def cell(tmp_path):
+    return picture(tmp_path / "cell.png", 300, 300)
+
+
+def picture(path, width, height):
+    Image.linear_gradient("L").resize((width, height)).save(path)
+    return path
+
+
+def test_square_pictures_are_the_same(cell):
+    assert check_05_2(True, True, cell).message.startswith("as predicted")
+    assert check_05_2(False, np.bool_(True), cell).message.startswith("other than predicted")
+    assert check_05_2(None, None, cell).state == check_05_2(True, None, cell).state == UNFINISHED
     assert check_05_1(None).state == UNFINISHED
+
+
+def test_wide_pictures_are_not(tmp_path):
+    wide = picture(tmp_path / "wide.png", 600, 300)
+    assert check_05_2(True, False, wide).state == RIGHT
+    assert "same_2 is True: both must start" in check_05_2(True, True, wide).message
 
 
 @pytest.mark.parametrize(
     ("guess", "same", "said"),
     [
-        (True, False, "they came out different"),
+        (True, False, "same_2 is False: both must start from the same file"),
         (True, np.ones((2, 2), dtype=bool), "same_2 is an object of type ndarray; wanted is one True or False"),
         (True, torch.ones(2, 2, dtype=torch.bool), "same_2 is a tensor of shape (2, 2)"),
         (True, "yes", "same_2 is the text 'yes'"),
         ("yes", True, "guess_2 is the text 'yes'; wanted is True or False"),
     ],
 )
-def test_other_comparisons_are_told_apart(guess, same, said):
-    verdict = check_05_2(guess, same)
+def test_other_comparisons_are_told_apart(cell, guess, same, said):
+    verdict = check_05_2(guess, same, cell)
     assert verdict.state == NOT_YET and said in verdict.message
 
 

@@ -1,9 +1,13 @@
 """Checks of lesson 05, resizing: how many pixels, crop against squish, half a picture by averaging."""
 
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, number, outcome, right, short, what
+from helpers.presize import presize, read_image
 
 TIMES = {
     3.5: "that is how much longer one side is; a square has two.",
@@ -29,17 +33,19 @@ def check_05_1(answer) -> Verdict:
 
 
 @exercise(2, todo="write your prediction (True or False) into guess_2, then compare both ways and put it into same_2")
-def check_05_2(guess, same) -> Verdict:
-    """Does squishing a square picture differ from cropping it?"""
+def check_05_2(guess, same, path: Path) -> Verdict:
+    """Does squishing the picture at `path` differ from cropping it?"""
+    cropped, squished = (presize(read_image(path), 280, method) for method in ("crop", "squish"))
+    truth = bool(np.array_equal(cropped, squished))
     for name, value in (("guess_2", guess), ("same_2", same)):
         if getattr(value, "shape", None) == () and hasattr(value, "item"):
             value = value.item()
         if not isinstance(value, bool):
             wanted = "one True or False for the whole picture: (a == b).all()" if name == "same_2" else "True or False"
             raise Settled(not_yet(f"{name} is {what(value)}; wanted is {wanted}."))
-    if not same:
-        return not_yet("they came out different: both must start from the same file and end at the same size, 280.")
-    fared = "as predicted" if guess else "other than predicted"
+    if same != truth:
+        return not_yet(f"same_2 is {bool(same)}: both must start from the same file and end at the same size, 280.")
+    fared = "as predicted" if guess == truth else "other than predicted"
     return right(f"{fared}: crop and squish differ only where width and height do, and a cell is square.")
 
 

@@ -18,9 +18,8 @@ def check_07_1(answer, price: DecisionCost) -> Verdict:
     slips = {
         0.5: "one half is right when both mistakes cost the same.",
         alarm / miss: "nearly: an alarm only costs when the cell is sound, which has the probability 1 - p.",
-        1 - wanted: "that is the probability of *functional* there; asked is that of defective.",
         miss: "that is how much dearer a miss is; a probability is wanted.",
-        miss / (miss + alarm): "the other way round: a dear miss makes the alarm go off *earlier*.",
+        miss / (miss + alarm): "the other way round: a dear miss makes the alarm go off earlier.",
         100 * wanted: "that is in percent; between 0 and 1 it would be right.",
         cheapest: "that is the cheapest threshold on these 656 cells; with honest probabilities it needs no cells.",
     }
