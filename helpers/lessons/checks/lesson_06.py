@@ -20,7 +20,7 @@ def check_06_1(answer) -> Verdict:
     return choose(answer, BEST_OF_TWELVE)
 
 
-@exercise(2, todo="write 'mean' or 'max' into guess_2, then count changed_by_mean and changed_by_max")
+@exercise(2, todo="write your prediction into guess_2, then count changed_by_mean and changed_by_max")
 def check_06_2(guess, by_mean, by_max, after: Predictions, looked: Predictions) -> Verdict:
     """How many answers TTA changes with the mean and with the largest probability."""
     n, mean, largest = len(after.items), _count(by_mean, "changed_by_mean"), _count(by_max, "changed_by_max")
@@ -33,11 +33,10 @@ def check_06_2(guess, by_mean, by_max, after: Predictions, looked: Predictions) 
         return not_yet(f"changed_by_mean is {mean}: count where looked.predicted and after.predicted differ.")
     if not 0 <= largest < n / 2:
         return not_yet(f"changed_by_max is {largest} of {n}: count with != where the two records differ.")
-    if not isinstance(guess, str) or guess.strip().lower() not in ("mean", "max"):
-        return not_yet(f"guess_2 is {what(guess)}; 'mean' or 'max' is wanted.")
-    more = "neither" if mean == largest else "mean" if mean > largest else "max"
-    fared = "as predicted" if guess.strip().lower() == more else "other than predicted"
-    return right(f"counted, and it came out {fared}. With max one very sure view overrules all others.")
+    predicted = number(guess, name="guess_2")
+    close = mean / 2 <= predicted <= 2 * mean
+    fared = "your prediction is close" if close else f"{predicted:g} was predicted for the mean"
+    return right(f"counted, and {fared}. With max a single very sure view overrules all others.")
 
 
 def _count(value, name: str) -> int:
