@@ -284,6 +284,7 @@ def test_suggestions_are_fastais_formulas(rule, seed):
     assert ours(lrs, losses) == pytest.approx(theirs(lrs.tolist(), losses.tolist()), rel=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # fastai's own, with NumPy 2
 @pytest.mark.parametrize("rule", RULES)
 def test_suggestions_are_fastais_functions(rule):
     """Catches a mistake in the formulas above: the same against the installed fastai (extra `bench`)."""

@@ -32,7 +32,9 @@ FULL = (
     Row("import", "import of what a lesson needs", "import", ("ours", "fastai default"), kind="script",
         targets=(4, 0)),
     Row("first", "first picture shown, from the start of Python", "first_picture", ("ours", "fastai default"),
-        kind="script", targets=(4, 0), note="nine augmented pictures of the training part as a PNG file"),
+        kind="script", targets=(4, 0), note="nine files in a figure, as a PNG file"),
+    Row("batch", "first augmented batch shown, from the start of Python", "first_batch", ("ours", "fastai default"),
+        kind="script", note="ours decodes every picture before it shows the first batch; fastai those of the batch"),
     Row("R1", "R1 decode and presize everything, 128 px", "decode", WITH_DATA_OF_THEIR_OWN, note=FRESH),
     Row("R2", "R1+R2 data of an epoch, second and later, 224 px", "batches", WITH_DATA_OF_THEIR_OWN,
         work={"size_px": 224}, targets=(15, 5)),
@@ -67,22 +69,42 @@ QUICK = (
         kind="cold", warm_up=False, work={"limit": 192, "size_px": 96}, memory_targets=(0.6, 0.8), note=FRESH),
 )  # fmt: skip
 
-SCRIPTS = {
-    ("import", "ours"): "from helpers.data import ImageData; from helpers.learner import Learner; "
-    "from helpers.plots import show_batch",
-    ("import", "fastai default"): "from fastai.vision.all import *",
-    ("first_picture", "ours"): """
+# what a lesson's first cells do; arguments: the folder of the pictures, the figure's file
+OURS_FILES = """
+import sys
+from helpers.data import ImageData
+from helpers.items import find_images
+from helpers.learner import Learner
+from helpers.picture_plots import show_pictures
+from helpers.presize import read_image
+show_pictures([read_image(file) for file in find_images(sys.argv[1])[:9]]).save(sys.argv[2])
+"""
+FASTAI_FILES = """
+import sys
+from fastai.vision.all import *
+show_images([PILImage.create(file) for file in get_image_files(sys.argv[1])[:9]], nrows=3)
+plt.savefig(sys.argv[2])
+"""
+OURS_BATCH = """
 import sys
 from helpers.augment import top_down
 from helpers.data import ImageData
 ImageData.from_folders(sys.argv[1], size=128, augment=top_down()).show_batch(n=9).save(sys.argv[2])
-""",
-    ("first_picture", "fastai default"): """
+"""
+FASTAI_BATCH = """
 import sys
 from fastai.vision.all import *
 dls = ImageDataLoaders.from_folder(
     sys.argv[1], train="train", valid="valid", item_tfms=Resize(160), batch_tfms=aug_transforms(size=128))
 dls.train.show_batch(max_n=9)
 plt.savefig(sys.argv[2])
-""",
+"""
+SCRIPTS = {
+    ("import", "ours"): "from helpers.data import ImageData; from helpers.learner import Learner; "
+    "from helpers.plots import show_batch",
+    ("import", "fastai default"): "from fastai.vision.all import *",
+    ("first_picture", "ours"): OURS_FILES,
+    ("first_picture", "fastai default"): FASTAI_FILES,
+    ("first_batch", "ours"): OURS_BATCH,
+    ("first_batch", "fastai default"): FASTAI_BATCH,
 }
