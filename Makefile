@@ -116,5 +116,5 @@ $(READY): requirements.lock pyproject.toml
 $(PEERS)/ready: requirements.lock pyproject.toml | $(READY)
 	@echo "making the environment of the peers in $(PEERS)"
 	@$(UV) venv --quiet --allow-existing --python $(PY) $(PEERS)
-	@$(UV) pip install --quiet --python $(PEERS) --constraint requirements.lock --extra bench -r pyproject.toml
+	@$(UV) pip install --quiet --compile-bytecode --python $(PEERS) --constraint requirements.lock --extra bench -r pyproject.toml
 	@touch $@

@@ -13,8 +13,9 @@ from helpers import review_pages
 from helpers.items import Item
 from helpers.marks import Mark
 from helpers.review import SORTS, Review, Row
-from helpers.safe_html import Html, counted, fill, printable, shortened
+from helpers.safe_html import Html, fill, printable, shortened
 from helpers.widget_parts import FULL_NAME, Face, SafeText, button, choice, row
+from helpers.words import counted
 
 MOST_BUTTONS = 9  # classes with a button and a digit of their own; more get a list
 NAME_LETTERS = 16  # of a file's name on its button

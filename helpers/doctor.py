@@ -71,7 +71,8 @@ def check_precision() -> Check:
     """Never wrong, only good to know: bfloat16 is used where the processor has it built in."""
     import torch
 
-    from helpers.runtime import fast_precision, pick_device
+    from helpers.precision import fast_precision
+    from helpers.runtime import pick_device
 
     if not check_device().ok:
         return Check("precision", True, "not known before the device works")

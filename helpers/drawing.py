@@ -11,7 +11,7 @@ import math
 import sys
 import textwrap
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from helpers.runtime import write_atomically
+from helpers.words import number, shorten
 
 BLACK, GREY, BLUE, RED, GREEN = "#000000", "#8A8A8A", "#025A96", "#BD4B00", "#008C62"
 PINK, SKY, ORANGE = "#974775", "#678AB3", "#C88600"
@@ -182,53 +183,3 @@ def name_ends(ax: Axes, lines: Mapping[str, Line2D]) -> None:
         ax.add_artist(piece)
         ax.text(1.18, y, shorten(name, 20), transform=beside, color=ink(piece.get_color()), va="center", **WORDS)
     ax.set_ylim(low, high)
-
-
-# Words ------------------------------------------------------------------------------------------------------
-
-
-def shorten(name: object, width: int) -> str:
-    """The name on one line; a longer one than `width` loses its middle, so that endings stay readable."""
-    name = " ".join(str(name).split())
-    if len(name) <= width:
-        return name
-    tail = (width - 1) // 2
-    return f"{name[: width - 1 - tail]}…{name[len(name) - tail :]}"
-
-
-def two_lines(name: object, width: int) -> str:
-    """The name on one line of `width`, or broken into two at "_", "-", "/" or a blank, else shortened."""
-    name = shorten(name, 2 * width)
-    if len(name) <= width:
-        return name
-    cuts = [i + 1 for i, letter in enumerate(name) if letter in " _-/" and i < width and len(name) - i - 1 <= width]
-    if not cuts:
-        return shorten(name, width)
-    cut = min(cuts, key=lambda place: abs(place - len(name) / 2))
-    return f"{name[:cut].rstrip()}\n{name[cut:]}"
-
-
-def number(value: float) -> str:
-    """Two significant digits without padding: 0.00083, 1e-5, 12, 130."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    if not 1e-4 <= abs(value) < 1e6:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{float(mantissa):g}e{int(exponent)}"
-    decimals = max(0, 1 - math.floor(math.log10(abs(value))))
-    text = f"{value:.{decimals}f}"
-    return text.rstrip("0").rstrip(".") if decimals else text
-
-
-def listed(words: Sequence[object]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
-    words = [str(word) for word in words]
-    if len(words) < 2:
-        return words[0] if words else "nothing"
-    return f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def counted(count: int, noun: str) -> str:
-    """'1 picture', '2 pictures', '1,000 classes'."""
-    plural = noun + ("es" if noun.endswith(("s", "x", "tch")) else "s")
-    return f"{count:,} {noun if count == 1 else plural}"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from helpers.models import autocast
+from helpers.precision import autocast
 from helpers.runtime import seeded
 from helpers.training import Hook, Run
 

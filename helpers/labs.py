@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from helpers.augment import Augment, Draws, apply_draws, draw, identity, light, matrices, plain, side_on, warp
-from helpers.drawing import MIDDLE_PT, ORANGE, counted, number
+from helpers.drawing import MIDDLE_PT, ORANGE
 from helpers.picture_plots import show_pictures
 from helpers.plots import plot_rates, plot_schedule
 from helpers.runtime import generator
 from helpers.safe_html import Html, data_uri, fill
 from helpers.schedules import cycle_epochs, flat_cosine, one_cycle, sgdr
 from helpers.widget_parts import FULL_NAME, Face, SafeText, button, choice, drawn, figure_tag, row
+from helpers.words import counted, number
 
 
 def _slider(name: str, value: float, low: float, high: float, step: float, on_change):

@@ -10,19 +10,20 @@ from torch import Tensor, nn
 
 import data_setup
 from helpers import models, schedules
-from helpers.checkpoints import load_tensors, save_tensors
+from helpers.checkpoints import save_tensors
 from helpers.data import ImageData
 from helpers.features import FeatureData, precompute, weights_digest
 from helpers.items import Item
 from helpers.lr_finder import RateCurve, find_rate
 from helpers.metrics import Metric, metrics_named
 from helpers.models import Classifier, build_classifier
+from helpers.precision import fast_precision
 from helpers.predict import Predictions, predict, predict_files, predict_views
-from helpers.runtime import closest, did_you_mean, fast_precision, pick_device
+from helpers.runtime import did_you_mean, pick_device
+from helpers.saving import describe, read_fitting
 from helpers.training import BatchTransform, History, Hook, Run, fit, resume_run
 
 Rates = float | Sequence[float] | slice
-FORMAT = 1  # of saved models
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class Learner:
 
     def _asked(self) -> tuple[ImageData, dict, str]:
         """Everything the kept activations depend on."""
-        how = {"cut": self.cut, "precision": self.precision(training=False), "copies": self.copies}
+        how = {"cut": self.cut, "precision": self.precision, "copies": self.copies}
         return self.data, how, weights_digest(self.model, self.cut)
 
     def _source_at_hand(self) -> ImageData | FeatureData:
@@ -189,18 +190,10 @@ class Learner:
         self._precision = precision
         return self
 
-    def precision(self, *, training: bool) -> torch.dtype:
-        """As set by `to_...`, else what is fastest here. Depthwise convolutions train faster in float32 on a CPU."""
-        if self._precision is not None:
-            return self._precision
-        if (
-            training
-            and self.device.type == "cpu"
-            and self.cut < len(self.model.body)
-            and _has_depthwise(self.model.body)
-        ):
-            return torch.float32
-        return fast_precision(self.device)
+    @property
+    def precision(self) -> torch.dtype:
+        """As set by `to_...`, else what is fastest here."""
+        return self._precision or fast_precision(self.device)
 
     # Training ------------------------------------------------------------------------------------------------
 
@@ -273,6 +266,8 @@ class Learner:
         """The head alone for `freeze_epochs`, then everything for `epochs`, one-cycle each (fastai v2, same defaults).
 
         Frozen: slice(lr), pct_start 0.99. Unfrozen: slice(lr / 2 / lr_mult, lr / 2), `pct_start`, `div`.
+        It has no `resume`. Killed in the second part, a learner goes on with unfreeze() and
+        fit_one_cycle(epochs, slice(lr / 200, lr / 2), pct_start=0.3, div=5, resume=True).
         """
         self.freeze()
         first = self.fit_one_cycle(freeze_epochs, slice(lr), pct_start=0.99, hooks=hooks)
@@ -313,7 +308,7 @@ class Learner:
             cut=source.cut if isinstance(source, FeatureData) else 0,
             batch_size=self.data.batch_size * self.options["accumulate"],
             chunks=self.options["accumulate"],
-            precision=self.precision(training=True),
+            precision=self.precision,
             max_norm=self.options["max_norm"],
             metrics=self.metrics,
             batch_transform=None if source is not self.data else self.options["batch_transform"],
@@ -363,8 +358,7 @@ class Learner:
         return self._predictions(rows, log_probs, part)
 
     def _arithmetic(self) -> dict:
-        precision = self.precision(training=False)
-        return {"device": self.device, "precision": precision, "batch_size": 2 * self.data.batch_size}
+        return {"device": self.device, "precision": self.precision, "batch_size": 2 * self.data.batch_size}
 
     def _rows(self, part: str) -> Tensor:
         rows = self.data.indices_of(part)
@@ -389,7 +383,7 @@ class Learner:
             self.data,
             cut=len(self.model.body),
             device=self.device,
-            precision=self.precision(training=False),
+            precision=self.precision,
         )
         return whole.plain[self.data.indices_of(part)].float()
 
@@ -397,21 +391,7 @@ class Learner:
 
     def about(self) -> dict:
         """What a saved file says of the model."""
-        last = self.history.epochs[-1].metrics if self.history.epochs else {}
-        return {
-            "format": FORMAT,
-            "arch": self.arch,
-            "classes": list(self.data.vocab),
-            "size": self.data.size,
-            "presize_px": self.data.presize_px,
-            "method": self.data.method,
-            "mean": self.model.normalize.mean.flatten().tolist(),
-            "std": self.model.normalize.std.flatten().tolist(),
-            "split": self.data.split.digest(),
-            "epochs": len(self.history.epochs),
-            "metrics": last,
-            "torch": torch.__version__,
-        }
+        return describe(self.arch, self.data, self.model, self.history)
 
     def save(self, name: str) -> Path:
         """Write the weights and their description to `path`/name.safetensors, whole or not at all."""
@@ -421,21 +401,7 @@ class Learner:
 
     def load(self, name: str) -> "Learner":
         """Take weights saved by `save`. Raises ValueError naming what does not fit: arch, classes or their order."""
-        file = self.path / f"{name}.safetensors"
-        if not file.is_file():
-            saved = sorted(other.stem for other in self.path.glob("*.safetensors"))
-            raise FileNotFoundError(
-                f"there is no {file}; {closest(name, saved) if saved else 'nothing is saved there'}"
-            )
-        tensors, about = load_tensors(file)
-        for what, ours in (("arch", self.arch), ("classes", list(self.data.vocab))):
-            if about.get(what) != ours:
-                raise ValueError(
-                    f"{file} holds {what} {about.get(what)}; this learner has {ours}. Build it as it was when saving"
-                )
-        if about["split"] != self.data.split.digest():
-            print("note: the file was saved with another split; pictures that judge now may have trained it")
-        self.model.load_state_dict(tensors)
+        self.model.load_state_dict(read_fitting(self.path / f"{name}.safetensors", self.arch, self.data))
         return self
 
     def export(self, folder: Path | str) -> Path:
@@ -468,18 +434,5 @@ class Learner:
         """Print the layer groups: how many numbers each holds, how many train, and what BatchNorm does there."""
         seen = "kept activations" if self.precompute else "pictures"
         print(f"{self.arch}, {len(self.data.vocab)} classes, {self.data.size} px, {seen}")
-        print("group  stages   parameters    trainable  normalisation")
-        names = [*range(len(self.groups) - 1), "head"]
-        for index, (name, modules) in enumerate(zip(names, self.groups, strict=True)):
-            parameters = models.group_parameters(self.model, self.groups)[index]
-            trainable = sum(p.numel() for p in parameters if p.requires_grad)
-            policy = "trains" if index >= self.trained_from else self.options["bn"]
-            if self._bn_freeze and index < len(self.groups) - 1 and policy == "trains":
-                policy = "statistics frozen"
-            print(
-                f"{name!s:>5}  {len(modules):>6}  {sum(p.numel() for p in parameters):>11,}  {trainable:>11,}  {policy}"
-            )
-
-
-def _has_depthwise(body: nn.Module) -> bool:
-    return any(isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1 for layer in body.modules())
+        rows = models.group_rows(self.model, self.groups, self.trained_from, self.options["bn"], self._bn_freeze)
+        print("\n".join(["group  stages   parameters    trainable  normalisation", *rows]))

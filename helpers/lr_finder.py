@@ -14,6 +14,7 @@ from helpers.data import Batch
 from helpers.progress import progress
 from helpers.runtime import seeded
 from helpers.training import Run, set_rates, train_step
+from helpers.words import number
 
 BETA = 0.98  # of the moving average
 STOP_AT = 4.0  # times the best smoothed loss
@@ -72,8 +73,8 @@ def find_rate(run: Run, *, start: float = 1e-7, end: float = 10.0, steps: int = 
 
 def batches_forever(run: Run) -> Iterator[Batch]:
     """Training batches, epoch after epoch."""
-    for number in count():
-        yield from run.source.train_batches(run.device, run.batch_size, run.seed, "lr_find", number)
+    for epoch in count():
+        yield from run.source.train_batches(run.device, run.batch_size, run.seed, "lr_find", epoch)
 
 
 def smoothed(losses: Sequence[float], beta: float = BETA) -> list[float]:
@@ -105,7 +106,7 @@ def read_curve(lrs: Sequence[float], losses: Sequence[float], *, steps: int = 10
         )
     suggestions = {rule.__name__: rule(rates, judged) for rule in (minimum, steep, valley, slide)}
     return replace(
-        curve, **suggestions, advice=f"Take the valley, about {suggestions['valley']:.1e}, or a rate near it."
+        curve, **suggestions, advice=f"Take the valley, about {number(suggestions['valley'])}, or a rate near it."
     )
 
 

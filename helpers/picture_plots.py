@@ -18,16 +18,14 @@ from helpers.drawing import (
     SMALL_PT,
     WIDTH_IN,
     Drawing,
-    counted,
     empty_drawing,
     figure_of,
-    listed,
     new_figure,
-    shorten,
 )
 from helpers.interpret import Interpretation, Picks
 from helpers.predict import Predictions
 from helpers.runtime import generator
+from helpers.words import counted, listed, shorten
 
 # Any pictures ----------------------------------------------------------------------------------------------
 

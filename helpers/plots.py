@@ -31,14 +31,11 @@ from helpers.drawing import (
     RED,
     WORDS,
     Drawing,
-    counted,
     dressed,
     empty_drawing,
     figure_of,
-    listed,
     name_ends,
     new_figure,
-    number,
     round_ticks,
     say_inside,
 )
@@ -61,6 +58,7 @@ from helpers.result_plots import (
     plot_reliability,
     plot_scores,
 )
+from helpers.words import counted, listed, number
 
 __all__ = [
     "Drawing",

@@ -34,10 +34,10 @@ from helpers.predict import Predictions
 from helpers.recipe_report import draw_figures, report_page, tabulate
 from helpers.recipe_settings import Settings, parse
 from helpers.runtime import write_atomically
-from helpers.safe_html import counted
 from helpers.schedules import cycle_epochs
 from helpers.solar_cells import cell_items, cell_split, has_ratings, weighted_accuracy
 from helpers.training import History
+from helpers.words import counted, number
 
 # Data -----------------------------------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ def train(outcome: Outcome, folder: Path) -> tuple[Learner, Predictions]:
         step.done = f"{data}, {_changed(settings.augment)}"
     with outcome.step("Find the highest learning rate at which the loss still clearly falls") as step:
         rates = _take_rate(outcome, learn.lr_find(), rates)
-        step.done = f"{_advice(outcome.curves[-1])} Taken for the last layer: {rates[-1]:.1e}"
+        step.done = f"{_advice(outcome.curves[-1])} Taken for the last layer: {number(rates[-1])}"
     with outcome.step("Train the last layer on kept activations") as step:
         step.trained(_whole(learn.fit(rates[-1], settings.head_epochs), settings.head_epochs), n)
         step.done = counted(settings.head_epochs, "epoch")
@@ -259,7 +259,7 @@ def _export(learn: Learner, folder: Path, preds: Predictions, note: str) -> str:
 
 
 def _listed(rates: Sequence[float]) -> str:
-    return ", ".join(f"{rate:.1e}" for rate in rates)
+    return ", ".join(number(rate) for rate in rates)
 
 
 def _changed(augment: Augment) -> str:
@@ -271,7 +271,7 @@ def _changed(augment: Augment) -> str:
 
 def _advice(curve: RateCurve) -> str:
     found = {name: getattr(curve, name) for name in ("minimum", "steep", "valley", "slide")}
-    said = ", ".join(f"{name} {rate:.1e}" for name, rate in found.items() if rate is not None)
+    said = ", ".join(f"{name} {number(rate)}" for name, rate in found.items() if rate is not None)
     return f"{curve.advice}{f' ({said})' if said else ''}"
 
 

@@ -18,23 +18,19 @@ from helpers.drawing import (
     RED,
     WORDS,
     Drawing,
-    counted,
     dressed,
     empty_drawing,
     figure_of,
     ink,
-    listed,
     new_figure,
-    number,
     round_ticks,
-    shorten,
-    two_lines,
 )
 from helpers.interpret import Confusion, Interpretation, clustered_order
 from helpers.intervals import Interval, accuracy_interval, accuracy_text, wilson
 from helpers.predict import Predictions
 from helpers.report import Report
 from helpers.runtime import closest
+from helpers.words import counted, listed, number, shorten, two_lines
 
 LARGE_CELLS = 5  # classes up to which a cell of the confusion matrix has room for two lines
 WITH_NUMBERS = 12  # ... up to which the cells carry their counts

@@ -13,7 +13,7 @@ from pathlib import Path
 from helpers.items import Item, relabel
 from helpers.marks import KINDS, Mark, read_marks, read_table, write_marks, write_table
 from helpers.runtime import closest
-from helpers.safe_html import counted
+from helpers.words import counted
 
 TABLE_COLUMNS = ["name", "label", "old_label", "mark"]
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from helpers.marks import Mark
 from helpers.neighbours import Neighbour
 from helpers.review import Review, Row
-from helpers.safe_html import Html, counted, fill, join
+from helpers.safe_html import Html, fill, join
 from helpers.thumbnails import picture
+from helpers.words import counted
 
 TILE_PX, ZOOM_PX, COMPARE_PX, NEAR_PX, STATIC_PX = 150, 400, 210, 100, 96
 STATIC_TILES, STATIC_CHARS = 24, 110_000  # the static face shows no more pictures than this

@@ -29,27 +29,6 @@ def pick_device() -> torch.device:
     return torch.device("cpu")
 
 
-def fast_precision(device: torch.device) -> torch.dtype:
-    """The fastest arithmetic that needs no loss scaler: bfloat16 where the processor has it built in, else float32.
-
-    The processor is asked, not timed, so that the same machine always answers the same. A CPU that only emulates
-    bfloat16 is up to a hundred times slower with it (pytorch issue 146508).
-    """
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = device.type == "cpu" and _cpu_has_bfloat16()
-    return torch.bfloat16 if native else torch.float32
-
-
-@functools.cache
-def _cpu_has_bfloat16() -> bool:
-    if hasattr(torch.cpu, "get_capabilities"):  # newer torch
-        return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and "avx512_bf16" in cpuinfo.read_text()
-
-
 def seed_for(*parts: object) -> int:
     """A seed that depends on nothing but `parts`: the same on every machine, run and Python version."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1

@@ -39,11 +39,6 @@ def shortened(value: object, width: int) -> str:
     return text if len(text) <= width else f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 
 
-def counted(count: int, noun: str) -> str:
-    """'1 picture', '25,000 pictures'."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def data_uri(content: bytes, kind: str) -> Html:
     """The address of a picture that stands in the page itself; `kind` is "jpeg" or "png"."""
     return fill("data:image/{kind};base64,{content}", kind=kind, content=base64.b64encode(content).decode())

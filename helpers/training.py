@@ -16,7 +16,8 @@ from helpers.checkpoints import load_tensors, save_tensors
 from helpers.data import Batch, ImageData
 from helpers.features import FeatureData
 from helpers.metrics import Metric, count_confusions, empty_counts
-from helpers.models import Classifier, autocast, evaluating
+from helpers.models import Classifier, evaluating
+from helpers.precision import autocast
 from helpers.progress import progress
 from helpers.runtime import seeded
 from helpers.schedules import Schedule

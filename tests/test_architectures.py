@@ -10,9 +10,8 @@ import torchvision
 from torch import nn
 from torchvision.models import swin_transformer, vision_transformer
 
+from helpers.bodies import LITE_MEAN, LITE_STD
 from helpers.models import (
-    LITE_MEAN,
-    LITE_STD,
     build_classifier,
     cut_before,
     freeze_to,

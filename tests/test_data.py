@@ -268,6 +268,7 @@ def test_other_items_keep_their_sides_their_pixels_and_the_settings(data, read_n
 
 
 def test_items_without_a_side_are_refused_with_the_way_out(data):
+    """Catches strangers put on a side by chance, and a dead end for whoever removed pictures."""
     stranger = Item("dark/new.png", data.items[0].path, "dark")
     with pytest.raises(ValueError, match=r"1 of these .* not in this data, e.g. dark/new.png.*ImageData.from_items"):
         data.with_items([*data.items, stranger])

@@ -14,7 +14,7 @@ import torchvision
 from jupyter_client import kernelspec
 
 import data_setup
-from helpers import doctor, runtime
+from helpers import doctor, precision, runtime
 
 
 def test_line_says_ok_or_what_to_type():
@@ -66,7 +66,7 @@ def test_a_device_that_is_not_there(monkeypatch):
 @pytest.mark.parametrize("dtype, words", [(torch.bfloat16, "has native"), (torch.float32, "has no native")])
 def test_precision_is_told_not_judged(monkeypatch, dtype, words):
     monkeypatch.setattr(runtime, "pick_device", lambda: torch.device("cpu"))
-    monkeypatch.setattr(runtime, "fast_precision", lambda device: dtype)
+    monkeypatch.setattr(precision, "fast_precision", lambda device: dtype)
     result = doctor.check_precision()
     assert result.ok and words in result.value
 

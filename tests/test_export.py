@@ -101,6 +101,7 @@ def kept_onnx(made, monkeypatch):
 
 
 def test_the_folder_is_complete_and_making_it_was_quiet(made):
+    """Catches a file that is not written, the exporter's own chatter, and a staging folder left behind."""
     _, folder, printed = made
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
     assert printed == ""
@@ -109,6 +110,7 @@ def test_the_folder_is_complete_and_making_it_was_quiet(made):
 
 @pytest.mark.parametrize("n", [1, 3, 24])
 def test_onnx_agrees_with_the_model_for_any_number_of_pictures(made, n):
+    """Catches logits for probabilities, a normalisation left out, and a batch size fixed while tracing."""
     learn, folder, _ = made
     images = learn.data.eval_images(range(n))
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
@@ -134,6 +136,7 @@ print(json.dumps([answers, sorted(mine & set(sys.modules))]))
     ("method", "presize_px"), [("crop", 44), ("pad", 44), ("squish", 44), ("crop", 100), ("pad", 100)]
 )
 def test_the_predictor_alone_agrees_with_the_learner(made, tmp_path, method, presize_px):
+    """Catches another resize, EXIF ignored, transparency on black, 16 bits cut off, and a hidden need for torch."""
     learn, folder, _ = made
     copy = shutil.copytree(folder, tmp_path / "sent to a friend")
     about = json.loads((copy / "model.json").read_text(encoding="utf-8"))
@@ -154,6 +157,7 @@ def test_the_predictor_alone_agrees_with_the_learner(made, tmp_path, method, pre
 
 
 def test_the_predictor_prints_label_and_probability(made):
+    """Catches classes in another order, and a traceback for whoever names no picture."""
     learn, folder, _ = made
     picture = learn.data.items[0].path
     done = subprocess.run([sys.executable, folder / "predict.py", picture], capture_output=True, text=True)
@@ -165,6 +169,7 @@ def test_the_predictor_prints_label_and_probability(made):
 
 
 def test_loading_gives_the_same_model_without_a_learner(made):
+    """Catches a description that does not suffice to build the model, and metrics of other pictures."""
     learn, folder, _ = made
     model, about = load_exported(folder)
     images = learn.data.eval_images(range(5))
@@ -183,6 +188,7 @@ class Trap:
 
 
 def test_loading_runs_no_code_and_notices_other_weights(made, tmp_path, monkeypatch):
+    """Catches unpickling a stranger's file, and weights that do not belong to their description."""
     monkeypatch.chdir(tmp_path)
     folder = shutil.copytree(made[1], tmp_path / "copy")
     (folder / "model.safetensors").write_bytes(pickle.dumps(Trap()))
@@ -208,6 +214,7 @@ def held(folder):
 @pytest.mark.parametrize("before", ["nothing", "an export", "an export that stands aside"])
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError])
 def test_a_cut_off_export_changes_nothing(made, kept_onnx, tmp_path, monkeypatch, before, fault):
+    """Catches half an export, or none where there was a good one."""
     learn, folder, _ = made
     target = tmp_path / "model"
     if before != "nothing":  # aside: an earlier run was killed between its two renames
@@ -224,6 +231,7 @@ def test_a_cut_off_export_changes_nothing(made, kept_onnx, tmp_path, monkeypatch
 
 
 def test_an_export_replaces_an_export_and_clears_up_after_a_killed_one(made, kept_onnx, tmp_path):
+    """Catches old files beside new ones, and folders of killed runs that pile up."""
     learn, folder, _ = made
     target, killed, old = tmp_path / "model", tmp_path / ".model.staging-1", tmp_path / ".model.old"
     shutil.copytree(folder, killed)  # killed while it wrote, or tidied
@@ -236,6 +244,7 @@ def test_an_export_replaces_an_export_and_clears_up_after_a_killed_one(made, kep
 
 
 def test_the_earlier_export_comes_back_when_the_new_one_cannot_take_its_place(made, kept_onnx, tmp_path, monkeypatch):
+    """Catches a good export lost between two renames."""
     learn, folder, _ = made
     target = shutil.copytree(folder, tmp_path / "model")
     rename = type(target).rename
@@ -254,6 +263,7 @@ def test_the_earlier_export_comes_back_when_the_new_one_cannot_take_its_place(ma
 
 @pytest.mark.parametrize("kind", ["photos", "export with notes", "another model.json", "file"])
 def test_a_foreign_folder_is_refused_and_left_alone(made, kept_onnx, tmp_path, kind):
+    """Catches somebody's photographs deleted because an export was given their folder."""
     learn, folder, _ = made
     target = tmp_path / "precious"
     if kind == "file":
@@ -272,6 +282,7 @@ def test_a_foreign_folder_is_refused_and_left_alone(made, kept_onnx, tmp_path, k
 
 
 def test_an_onnx_file_that_answers_differently_is_refused(made, kept_onnx, tmp_path):
+    """Catches a check that compares nothing, and nan, which is smaller than no tolerance."""
     learn, _, _ = made
     norm = learn.model.head[0]
     with torch.no_grad():
@@ -288,6 +299,8 @@ def test_an_onnx_file_that_answers_differently_is_refused(made, kept_onnx, tmp_p
 
 
 def test_an_architecture_without_onnx_says_so(made, tmp_path, monkeypatch):
+    """Catches the exporter's page of text instead of the way out."""
+
     def fail(*args, **options):
         raise torch.onnx.OnnxExporterError("no such operator\nand much more")
 
@@ -297,6 +310,7 @@ def test_an_architecture_without_onnx_says_so(made, tmp_path, monkeypatch):
 
 
 def test_missing_packages_are_named_before_any_work(made, tmp_path, monkeypatch):
+    """Catches minutes of work before the missing package is noticed."""
     find = exporting.importlib.util.find_spec
     monkeypatch.setattr(
         exporting.importlib.util, "find_spec", lambda name: None if name in ("onnx", "onnxscript") else find(name)
@@ -307,6 +321,7 @@ def test_missing_packages_are_named_before_any_work(made, tmp_path, monkeypatch)
 
 
 def test_the_card_says_what_matters_and_escapes_names(made):
+    """Catches a class name that becomes a tag, or ends the card's front matter."""
     card = (made[1] / "MODEL_CARD.md").read_text(encoding="utf-8")
     accuracy = f"Accuracy {100 * made[0].get_preds().accuracy():.1f} % of 6, 95 % interval "
     for part in (
@@ -325,11 +340,13 @@ def test_the_card_says_what_matters_and_escapes_names(made):
 
 
 def test_a_set_without_manifest_gets_a_card_that_asks_for_one(made):
+    """Catches an export that fails, or invents a licence, where nothing describes the data."""
     about = json.loads((made[1] / "model.json").read_text(encoding="utf-8"))
     assert "No description came with the data set" in model_card(about, "84.9 % of 656", {})
 
 
 def test_the_predictor_is_short_and_readable():
+    """Catches a predictor that grows into a package of its own."""
     lines = exporting.PREDICT_PY.splitlines()
     code = [line for line in lines if line.strip() and not line.lstrip().startswith(('"""', "import", "from"))]
     assert len(code) <= 40

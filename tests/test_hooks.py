@@ -64,6 +64,7 @@ class Recorder(Hook):
 
 
 def test_averaging_takes_the_mean_of_the_chosen_epochs(learn):
+    """Catches epochs counted from 0, the mean of all of them, and statistics that stay those of the last epoch."""
     learn.precompute = False
     learn.unfreeze()
     recorder = Recorder()
@@ -76,6 +77,7 @@ def test_averaging_takes_the_mean_of_the_chosen_epochs(learn):
 
 
 def test_statistics_after_averaging_are_those_of_the_averaged_weights(learn):
+    """Catches averaged weights judged with one epoch's statistics, and a momentum that is not put back."""
     learn.to_fp32()
     learn.precompute = False
     learn.unfreeze()
@@ -93,6 +95,7 @@ def test_statistics_after_averaging_are_those_of_the_averaged_weights(learn):
 
 
 def test_frozen_statistics_stay_when_averaging(learn):
+    """Catches a reset of statistics that were asked to stand still (as torch's update_bn does)."""
     learn.precompute = False
     learn.bn_freeze(True)
     learn.unfreeze()
@@ -105,6 +108,7 @@ def test_frozen_statistics_stay_when_averaging(learn):
 
 
 def test_over_fitting_stops_and_goes_back_to_the_cycle_before(learn, capsys):
+    """Catches a stop in the middle of a cycle, where the rate is high, and the worse of the two weights kept."""
     recorder = Recorder()
     hook = StopAtOverfitting([1, 3, 7])
     losses = iter([0.5, 0.9, 0.4, 0.3, 0.3, 0.3, 0.45])  # ends: 0.5, 0.4, 0.45

@@ -144,26 +144,14 @@ def test_item_weights_reach_loss_and_validation(data):
 def test_precision_is_chosen_and_can_be_set(learn, monkeypatch):
     """Catches a choice by timing (it differs between runs), and one that cannot be overruled."""
     monkeypatch.setattr(learner, "fast_precision", lambda device: torch.bfloat16)
-    assert learn.precision(training=True) is torch.bfloat16
-    assert learn.to_fp32() is learn and learn.precision(training=True) is torch.float32
+    assert learn.precision is torch.bfloat16
+    assert learn.to_fp32() is learn and learn.precision is torch.float32
     learn.to_bf16()
-    assert learn.precision(training=False) is torch.bfloat16
+    assert learn.precision is torch.bfloat16
     learn.unfreeze()
     learn.fit(1e-3, 1)
     assert math.isfinite(learn.history.epochs[0].train_loss)
     assert {p.dtype for p in learn.model.parameters()} == {torch.float32}
-
-
-def test_depthwise_convolutions_train_in_float32_on_a_cpu(data, monkeypatch):
-    """Catches bfloat16 where it is slower: only for training, only while such layers train."""
-    monkeypatch.setattr(learner, "fast_precision", lambda device: torch.bfloat16)
-    monkeypatch.setenv("COURSE_DEVICE", "cpu")
-    learn = make(data, "test_efficientnet")
-    assert learn.precision(training=True) is torch.bfloat16, "the head alone"
-    learn.unfreeze()
-    assert learn.precision(training=True) is torch.float32
-    assert learn.precision(training=False) is torch.bfloat16
-    assert make(data).precision(training=True) is torch.bfloat16
 
 
 def test_half_precision_on_a_cpu_is_refused(data, monkeypatch):

@@ -11,6 +11,8 @@ from helpers import lr_finder
 from helpers.augment import side_on
 from helpers.learner import Learner
 from helpers.lr_finder import RateCurve, fall_and_error, minimum, read_curve, slide, smoothed, steep, valley
+from helpers.plots import plot_rates
+from helpers.words import number
 
 STEPS = 12  # enough for what leaves a trace, quick enough to interrupt at each of them
 
@@ -112,8 +114,8 @@ def test_an_interrupt_at_any_step_leaves_no_trace(learner, monkeypatch, at, erro
     batches = lr_finder.batches_forever
 
     def breaking(run):
-        for number, batch in enumerate(batches(run)):
-            if number == at:
+        for place, batch in enumerate(batches(run)):
+            if place == at:
                 raise error("broken")
             yield batch
 
@@ -352,15 +354,15 @@ def raw(smooth):
 
 
 def test_a_usual_curve_gets_all_four_and_a_sentence():
-    """Catches points that fastai does not judge (the first tenth, the last five) taken into account."""
+    """Catches points that fastai does not judge taken into account, and a rate the figure writes in another way."""
     lrs, losses = typical(n=100)
     curve = read_curve(lrs.tolist(), raw(losses))
     assert curve.smooth == pytest.approx(losses.tolist())
     for rule, (_, theirs) in RULES.items():
         expected = theirs(lrs[10:-5].tolist(), list(curve.smooth)[10:-5])
         assert getattr(curve, rule) == pytest.approx(expected)
-    assert curve.advice == f"Take the valley, about {curve.valley:.1e}, or a rate near it."
-    assert 1e-4 < curve.valley < 1e-1
+    assert curve.advice == f"Take the valley, about {number(curve.valley)}, or a rate near it."
+    assert 1e-4 < curve.valley < 1e-1 and f"valley {number(curve.valley)}" in plot_rates(curve).detail
 
 
 CURVES_WITHOUT_ADVICE = {

@@ -4,10 +4,13 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import math
 import re
 from pathlib import Path
 
 import pytest
+import torch
+from torchvision.transforms import v2
 
 from helpers.data import ImageData
 from helpers.interpret import Interpretation
@@ -92,10 +95,27 @@ CLAIMS = [code for code in last_column(TABLE.read_text(encoding="utf-8")) if is_
 
 @pytest.mark.parametrize("code", dict.fromkeys(CLAIMS))
 def test_every_name_here_exists_with_the_default_it_is_given(code):
+    """Catches a verb that was renamed and a default that was changed without the table."""
     assert problem(code) is None
 
 
+def test_the_recipe_for_erasing_takes_another_rectangle_in_each_picture(data):
+    """Catches a recipe that does not run, or that erases the same place of all pictures (as RandomErasing alone)."""
+    recipe = re.search(r"```python\n(erase = .*?)```", TABLE.read_text(encoding="utf-8"), re.DOTALL)[1]
+    names = {"torch": torch, "v2": v2}
+    exec(recipe, names)
+    torch.manual_seed(0)
+    erased, targets = names["erasing"](torch.ones(32, 3, 16, 16), torch.arange(32))
+    places = {tuple(picture.flatten().tolist()) for picture in erased if picture.min() == 0}
+    assert 8 <= len(places) <= 24 and torch.equal(targets, torch.arange(32))
+    learn = Learner.pretrained(
+        data, "test_resnet", pretrained=False, precompute=False, batch_transform=names["erasing"]
+    )
+    assert math.isfinite(learn.fit(1e-3, 1).losses[0])
+
+
 def test_every_row_is_whole_and_nearly_all_say_something_testable():
+    """Catches a row that lost a column, and names written so that no test looks at them."""
     text = TABLE.read_text(encoding="utf-8")
     assert {len(row) for row in rows(text)} == {5}
     assert len(rows(text)) > 90
@@ -106,6 +126,7 @@ def test_every_row_is_whole_and_nearly_all_say_something_testable():
 
 
 def test_every_training_verb_and_factory_is_in_the_table():
+    """Catches a new verb that the table forgets."""
     named = " ".join(CLAIMS)
     verbs = [name for name in vars(Learner) if not name.startswith("_")]
     missing = [f"learn.{verb}" for verb in verbs if f"learn.{verb}" not in named]
@@ -136,9 +157,11 @@ INNER = {"cut", "source", "precision", "about", "features", "summary"}
     ],
 )
 def test_a_wrong_claim_is_seen(code, says):
+    """Catches a test of the table that accepts everything."""
     assert says in problem(code)
 
 
 @pytest.mark.parametrize("code", ["learn.history", "learn.precompute", "data.vocab", "learn.fit(lr, cycles)"])
 def test_a_right_claim_is_accepted(code):
+    """Catches a test of the table that accepts nothing."""
     assert problem(code) is None

@@ -24,14 +24,9 @@ from helpers.drawing import (
     COLOURS,
     DASHES,
     MIDDLE_PT,
-    counted,
     ink,
-    listed,
     name_ends,
     new_figure,
-    number,
-    shorten,
-    two_lines,
 )
 from helpers.interpret import PICKS, Interpretation, Picks, clustered_order
 from helpers.intervals import wilson
@@ -67,6 +62,7 @@ from helpers.runtime import generator
 from helpers.schedules import one_cycle, sgdr
 from helpers.splits import Split
 from helpers.training import Epoch, History
+from helpers.words import counted, listed, number, shorten, two_lines
 
 ODD = ("$x_1$ and $y$", "<b>bold</b>", "a name\nthat is far too long for any axis of any figure")
 
@@ -215,7 +211,11 @@ def test_another_sentence():
 
 
 def test_names_in_foreign_letters_are_drawn_without_a_warning():
-    plot_lines({"猫": [1, 2], "犬": [2, 1]}, x_label="x", y_label="y").png()
+    """Catches names of other scripts that are dropped, escaped or replaced on the way into the figure."""
+    drawing = plot_lines({"猫": [1, 2], "犬": [2, 1]}, x_label="x", y_label="y")
+    assert drawing.png().startswith(b"\x89PNG")
+    assert "猫" in drawing.text and "犬" in drawing.text
+    assert sorted(words(drawing.figure.axes[0])) == ["犬", "猫"]
 
 
 # Words ---------------------------------------------------------------------------------------------------------
@@ -687,6 +687,7 @@ def test_batch_shows_what_the_model_sees(data):
     assert np.allclose(axes[0].images[0].get_array(), images[0].permute(1, 2, 0))
     assert [ax.get_title() for ax in axes] == [data.vocab[target] for target in targets[:4].tolist()]
     assert drawing.text.startswith("4 pictures of the train part, augmented, 16 px: ")
+    assert data.show_batch("valid", 2).text.startswith("2 pictures of the valid part"), "the verb"
     assert show_batch(data, "valid").text == "4 pictures of the valid part, without augmentation, 16 px: 2 a and 2 b."
 
 

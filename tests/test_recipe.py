@@ -83,6 +83,7 @@ def watched(function, called):
 
 
 def test_the_steps_run_in_the_notes_order_and_print_their_results(finished):
+    """Catches a step left out, precompute on where pictures are needed, and results that are not printed."""
     folder, printed, called = finished
     steps = json.loads((folder / "result.json").read_text(encoding="utf-8"))["steps"]
     assert [step["title"] for step in steps] == STEPS
@@ -105,6 +106,7 @@ def test_the_steps_run_in_the_notes_order_and_print_their_results(finished):
 
 
 def test_result_json_is_complete(finished):
+    """Catches a result that cannot be repeated: no seed, split, versions, command or interval."""
     folder, _, _ = finished
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     for score in ("accuracy", "tta_accuracy"):
@@ -122,6 +124,7 @@ def test_result_json_is_complete(finished):
 
 
 def test_the_exported_model_is_the_one_that_was_judged(finished):
+    """Catches an export of other weights than those whose accuracy is reported."""
     folder, _, _ = finished
     assert sorted(path.name for path in folder.iterdir()) == ["model", "report.html", "result.json"]
     assert sorted(path.name for path in (folder / "model").iterdir()) == sorted(FILES)
@@ -147,6 +150,7 @@ class Loads(HTMLParser):
 
 
 def test_the_report_is_one_page_that_loads_nothing(finished):
+    """Catches a report that needs the network, runs scripts, or shows pictures without a text."""
     page = (finished[0] / "report.html").read_text(encoding="utf-8")
     seen = Loads()
     seen.feed(page)
@@ -160,6 +164,7 @@ def test_the_report_is_one_page_that_loads_nothing(finished):
 
 
 def test_the_report_says_the_same_as_the_result_and_escapes_names(finished):
+    """Catches a report that drifts from its numbers, and a folder's name that becomes a tag."""
     folder, _, _ = finished
     page = (folder / "report.html").read_text(encoding="utf-8")
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
@@ -196,12 +201,14 @@ def cells(tmp_path):
 
 
 def test_protocol_solar_takes_the_labels_on_disk(cells):
+    """Catches weights, or labels of the other protocol."""
     items = cell_items(cells, "solar")
     assert len(items) == 24
     assert all(item.name.split("/")[1] == item.label and item.weight == 1 for item in items)
 
 
 def test_protocol_deitsch_calls_every_doubt_a_defect_and_weighs_it(cells):
+    """Catches a doubtful cell called functional, and weights in the wrong order."""
     probability = dict(line.rsplit(",", 3)[::3] for line in (cells / "labels.csv").read_text().splitlines()[1:])
     items = {item.name: item for item in cell_items(cells, "deitsch")}
     expected = {
@@ -219,6 +226,7 @@ def test_protocol_deitsch_calls_every_doubt_a_defect_and_weighs_it(cells):
 
 
 def test_seed_0_is_the_split_on_disk_and_other_seeds_are_others(cells):
+    """Catches seeds that all judge by the same pictures, and cells that leave the split."""
     items = cell_items(cells, "solar")
     on_disk = split_by_folder(items)
     assert cell_split(cells, 0) == on_disk
@@ -230,6 +238,7 @@ def test_seed_0_is_the_split_on_disk_and_other_seeds_are_others(cells):
 
 
 def test_weighted_accuracy_weighs():
+    """Catches weights divided by the number of pictures."""
     items = tuple(Item(str(n), None, "a", weight) for n, weight in enumerate((1.0, 1 / 3, 2 / 3)))
     preds = Predictions(
         items, torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.9, 0.1]]).log(), torch.zeros(3).long(), ("a", "b")
@@ -238,6 +247,7 @@ def test_weighted_accuracy_weighs():
 
 
 def test_a_deitsch_run_reports_weighted_accuracy_too(cells, course_data, tmp_path, monkeypatch, capsys):
+    """Catches a plain accuracy beside published weighted ones, and a run lost for want of a package."""
     untrained_bodies(monkeypatch)
     monkeypatch.setattr(recipe, "need_packages", missing)
     monkeypatch.setattr(recipe, "export", missing)
@@ -264,6 +274,7 @@ def missing(*args, **options):
 
 
 def test_an_interrupted_step_ends_the_recipe(learn):
+    """Catches Ctrl-C that ends one step, after which the next one trains an unfinished model."""
     history = learn.fit(1e-3, 1)
     assert recipe._whole(history, 1) is history
     with pytest.raises(KeyboardInterrupt):
@@ -271,6 +282,7 @@ def test_an_interrupted_step_ends_the_recipe(learn):
 
 
 def test_the_finders_rate_scales_all_groups(learn):
+    """Catches the finder's rate given to every group, and a crash where it gives no advice."""
     curve = learn.lr_find()
     rates = [1e-3, 1e-3, 2e-3]
     kept = recipe.Outcome(Settings())
@@ -282,6 +294,7 @@ def test_the_finders_rate_scales_all_groups(learn):
 
 
 def test_rates_by_group_keep_early_late_and_head():
+    """Catches the head's rate on a body's stage."""
     assert group_rates((1, 2, 3), 3) == [1, 2, 3]
     assert group_rates((1, 2, 3), 2) == [1, 3]
     assert group_rates((1, 2, 3), 8) == [1, 1, 1, 1, 2, 2, 2, 3]
@@ -306,6 +319,7 @@ def test_with_copies_only_the_last_stages_train_on_kept_activations(pictures, co
 
 
 def test_more_stages_than_the_body_has_are_refused(pictures, course_data, tmp_path, monkeypatch):
+    """Catches a negative group number, which counts from the end."""
     untrained_bodies(monkeypatch)
     settings = Settings(data=str(pictures), arch="test_resnet", size=32, batch_size=8, copies=2, stages=20, epochs=1)
     with pytest.raises(ValueError, match=r"--stages is at most \d for test_resnet; got 20"):
@@ -316,13 +330,15 @@ def test_more_stages_than_the_body_has_are_refused(pictures, course_data, tmp_pa
 
 
 def test_flags_become_settings_and_beat_presets(course_data):
+    """Catches a flag that a preset overrules."""
     settings, folder = parse(
         ["--quick", "--epochs", "7", "--rates", "1e-4,1e-3,1e-2", "--bn-freeze", "--seed", "3"], ""
     )
     assert settings == Settings(**QUICK | {"epochs": 7, "rates": (1e-4, 1e-3, 1e-2), "bn_freeze": True, "seed": 3})
     assert folder == course_data / "runs" / "solar-solar-efficientnet_lite0-96px-seed3"
     assert parse(["--similar"], "")[0] == Settings(similar=True, **SIMILAR)
-    assert parse([], "")[0] == Settings()
+    full = parse(["--data", "solar", "--arch", "efficientnet_lite0", "--size", "224"], "")[0]
+    assert parse([], "")[0] == Settings() == full, "what the README names is the default"
     assert Settings().cycles == 4
     assert Settings(epochs=0).cycles == 6
 
@@ -341,6 +357,7 @@ def test_flags_become_settings_and_beat_presets(course_data):
     ],
 )
 def test_a_wrong_command_line_gets_a_sentence(course_data, capsys, argv, says):
+    """Catches tracebacks for typing mistakes, and epochs that fill no whole cycles."""
     assert main(argv) == 1
     said = capsys.readouterr().err
     assert says in said
@@ -348,6 +365,7 @@ def test_a_wrong_command_line_gets_a_sentence(course_data, capsys, argv, says):
 
 
 def test_labels_from_names_and_from_folders(pictures, course_data):
+    """Catches --pattern, --presize or --batch-size that are accepted and not used."""
     by_name = recipe.load_data(Settings(data=str(pictures), pattern=r"_(\d)\d\.png$", size=32))
     assert by_name.vocab == ("0", "1")
     by_folder = recipe.load_data(Settings(data=str(pictures), size=32, presize=50, batch_size=4))
@@ -356,6 +374,7 @@ def test_labels_from_names_and_from_folders(pictures, course_data):
 
 
 def test_the_table_puts_seeds_together(tmp_path):
+    """Catches runs of other settings in one mean, and a name with | that breaks the table."""
     for seed, accuracy in enumerate((0.86, 0.88, 0.90)):
         write_result(tmp_path / f"run{seed}", seed=seed, accuracy=accuracy)
     write_result(tmp_path / "other", seed=0, accuracy=0.5, arch="res|net")
@@ -385,5 +404,6 @@ def write_result(folder, *, seed, accuracy, arch="lite0"):
 
 
 def test_an_image_data_of_the_recipe_can_be_resized(pictures, course_data):
+    """Catches data that only the recipe's own size fits."""
     data = recipe.load_data(Settings(data=str(pictures), size=32))
     assert isinstance(data.resized(48), ImageData)

@@ -248,6 +248,34 @@ def test_a_new_learner_takes_up_a_later_training(data, training):
     assert [epoch.number for epoch in later.history.epochs] == [1, 2, 3]
 
 
+def test_fine_tune_goes_on_as_its_docstring_says(data, training):
+    """Catches a recipe for the second part that names other rates, shares or divisors than `fine_tune` takes."""
+    from helpers.learner import Learner
+
+    def learner(name):
+        return Learner.pretrained(data, "test_resnet", pretrained=False, name=name)
+
+    whole, killed, later = learner("whole"), learner("killed"), learner("killed")
+    whole.fine_tune(2, 4e-3)
+    killed.fine_tune(2, 4e-3, hooks=[stop_at(training, 4)])
+    assert len(killed.history.epochs) == 2, "stopped in the second epoch of the second part"
+    later.unfreeze()
+    later.fit_one_cycle(2, slice(4e-3 / 200, 4e-3 / 2), pct_start=0.3, div=5, resume=True)
+    assert_same(weights(whole), weights(later))
+
+
+@pytest.mark.parametrize(("seconds", "saved"), [(0, [1, 2, 3]), (3600, [3])])
+def test_a_checkpoint_follows_every_epoch_that_takes_its_time_and_always_the_last(
+    learn, training, seconds, saved, monkeypatch
+):
+    """Catches long epochs without a checkpoint, a last epoch that is lost, and a disk busier than the training."""
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", seconds)
+    written, save_run = [], training.save_run
+    monkeypatch.setattr(training, "save_run", lambda run: written.append(run.done) or save_run(run))
+    learn.fit(1e-3, 3)
+    assert written == saved
+
+
 def test_without_a_checkpoint_it_starts_and_says_so(learn, training, capsys):
     """Catches FileNotFoundError on the first run of a script that always resumes."""
     learn.fit(1e-3, 1, resume=True)

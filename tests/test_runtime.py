@@ -1,4 +1,4 @@
-"""Device, precision, seeds, whole files, helpful keywords and progress bars."""
+"""Device, seeds, whole files, helpful keywords and progress bars."""
 
 import hashlib
 import os
@@ -18,7 +18,6 @@ from helpers.progress import progress
 from helpers.runtime import (
     closest,
     did_you_mean,
-    fast_precision,
     generator,
     pick_device,
     seed_for,
@@ -49,20 +48,6 @@ def test_a_device_that_does_not_exist_is_blamed_on_the_variable(monkeypatch):
     monkeypatch.setenv("COURSE_DEVICE", "gpu")
     with pytest.raises(ValueError, match="COURSE_DEVICE=gpu is no device; set it to cpu, cuda or mps"):
         pick_device()
-
-
-def test_bfloat16_only_where_the_processor_has_it(monkeypatch):
-    """Catches emulated bfloat16 (a hundred times slower) and bfloat16 on a device nobody asked about."""
-    for has_it, expected in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(runtime, "_cpu_has_bfloat16", lambda has_it=has_it: has_it)
-        assert fast_precision(torch.device("cpu")) == expected
-        asked = {}
-        monkeypatch.setattr(
-            torch.cuda, "is_bf16_supported", lambda asked=asked, has_it=has_it, **k: asked.update(k) or has_it
-        )
-        assert fast_precision(torch.device("cuda")) == expected
-        assert asked == {"including_emulation": False}
-    assert fast_precision(torch.device("mps")) == torch.float32
 
 
 # Seeds ---------------------------------------------------------------------------------------------------------

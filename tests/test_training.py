@@ -12,12 +12,14 @@ import sklearn.metrics
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import v2
 
 from helpers import training
 from helpers.augment import side_on
 from helpers.data import Batch, even_batches
 from helpers.learner import Learner
+from helpers.metrics import metrics_named
 from helpers.models import Classifier, Normalize, make_head
 from helpers.runtime import generator
 from helpers.schedules import constant
@@ -283,6 +285,25 @@ def test_metrics_are_sklearns(data):
     }
     assert learn.history.epochs[-1].metrics == pytest.approx(expected)
     assert preds.accuracy() == pytest.approx(accuracy)
+
+
+class Reads(TorchDispatchMode):
+    """Counts the numbers that Python fetches from tensors inside the block: on a GPU each of them is a wait."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function.overloadpacket.__name__ == "_local_scalar_dense"
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7])
+def test_the_verdict_is_read_once_whatever_the_number_of_batches(make_run, batch_size):
+    """Catches an .item() per validation batch: one read for the loss, and one for each metric, an epoch."""
+    run = make_run(batch_size=batch_size, metrics=metrics_named(["accuracy", "f1"]))
+    with Reads() as reads:
+        training.evaluate(run)
+    assert reads.count == 3
 
 
 def test_the_table_has_a_row_per_epoch_with_the_recorded_numbers(make_run, capsys):

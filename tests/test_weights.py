@@ -46,6 +46,7 @@ def picture(path, px=224):
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_every_tensor_has_timm_s_name_and_shape(arch):
+    """Catches tensors in another order, and damaged variances."""
     wanted = timm.create_model(f"tf_{arch}", pretrained=False).state_dict()
     state = weights.load_packaged(arch)
     assert list(state) == list(wanted)
@@ -57,6 +58,7 @@ def test_every_tensor_has_timm_s_name_and_shape(arch):
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_outputs_are_finite_on_any_input(arch):
+    """Catches an overflow on inputs no photograph has, and sizes that are not square."""
     images = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         logits = pretrained(arch)(images)
@@ -81,12 +83,14 @@ def test_known_photographs_are_recognised(arch):
 
 
 def test_loading_draws_nothing_at_random():
+    """Catches a seed that gives other results after weights were loaded."""
     before = torch.random.get_rng_state()
     weights.load_packaged("efficientnet_lite0")
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_a_flipped_bit_is_refused(copied):
+    """Catches a check of the size alone, and an error that does not say what to type."""
     assert data_setup.weights_path("efficientnet_lite0") == copied  # the untouched copy is fine
     data = bytearray(copied.read_bytes())
     data[len(data) // 2] ^= 1
@@ -97,6 +101,7 @@ def test_a_flipped_bit_is_refused(copied):
 
 
 def test_a_cut_file_is_refused(copied):
+    """Catches a download that broke off."""
     copied.write_bytes(copied.read_bytes()[:-1])
     with pytest.raises(ValueError, match="is damaged"):
         data_setup.weights_path("efficientnet_lite0")
@@ -108,6 +113,7 @@ class Hostile:
 
 
 def test_a_pickle_never_runs_even_with_the_right_sha256(copied, monkeypatch, tmp_path):
+    """Catches torch.load without weights_only."""
     monkeypatch.chdir(tmp_path)
     copied.write_bytes(pickle.dumps({"weight": Hostile()}, protocol=2))
     digest = weights.sha256(copied)
@@ -119,6 +125,7 @@ def test_a_pickle_never_runs_even_with_the_right_sha256(copied, monkeypatch, tmp
 
 
 def test_missing_package_and_unknown_arch_say_what_to_type(monkeypatch):
+    """Catches a KeyError where a package's name is needed."""
     with pytest.raises(ValueError, match=r"'resnet34'; there are efficientnet_lite0, "):
         data_setup.weights_path("resnet34")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -127,6 +134,7 @@ def test_missing_package_and_unknown_arch_say_what_to_type(monkeypatch):
 
 
 def test_a_mismatch_names_the_tensor():
+    """Catches weights that land in another layer of the same shape."""
     wanted = {"stem.weight": torch.zeros(8, 3), "bn.weight": torch.zeros(8), "bn.bias": torch.zeros(8)}
     packaged = {
         "_stem.weight": torch.ones(8, 3),
@@ -146,6 +154,7 @@ def test_a_mismatch_names_the_tensor():
 
 
 def test_imagenet_labels_stand_at_the_published_indices():
+    """Catches labels sorted by name instead of by index."""
     labels = data_setup.imagenet_labels()
     assert len(labels) == len(set(labels)) == 1000
     published = {0: "tench", 151: "Chihuahua", 268: "Mexican hairless", 281: "tabby", 285: "Egyptian cat"}

@@ -144,17 +144,18 @@ class Bench:
         return folder
 
     def tuning_of(self, row: Row, work: Work) -> dict:
-        """Measured once for an architecture and a size."""
+        """Measured once for an architecture and a size; for the data alone apart from training."""
         if row.kind == "script":
             return {}
         if self.quick:
             return tuning.usual(work)
-        file = self.folder / f"tuning-{work.arch}-{work.size_px}.json"
+        what = "data" if row.task in tuning.DATA_TASKS else work.arch
+        file = self.folder / f"tuning-{what}-{work.size_px}.json"
         if not file.exists():
-            say(f"tuning the peers for {work.arch}, {work.size_px} px")
+            say(f"tuning the peers: {what}, {work.size_px} px")
             self.pool.close()
             self.workers, self.pooled_for = {}, None
-            self.write(file, tuning.tuned(replace(work, presized="")))
+            self.write(file, tuning.tuned(replace(work, presized=""), row.task))
         return json.loads(file.read_text())
 
     def read_all(self, work: Work) -> None:

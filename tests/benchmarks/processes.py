@@ -49,9 +49,13 @@ class Worker:
         """Seconds and counts of one task; raises Failed."""
         self.process.stdin.write(json.dumps({"task": task, "seed": seed}) + "\n")
         self.process.stdin.flush()
+        self.ready()
+        return self._answer()
+
+    def ready(self) -> None:
+        """Wait until it has imported what it needs."""
         if self.import_s is None:
             self.import_s = self._answer()["import_s"]
-        return self._answer()
 
     def _answer(self) -> dict:
         line = self.process.stdout.readline()
@@ -63,6 +67,8 @@ class Worker:
 
 def run_cold(name: str, work: Work, task: str, seed: int) -> dict:
     """One task from the start of the process to its answer: seconds as a person waits for them, and the peak memory."""
+    with Worker(name, work) as worker:
+        worker.ready()  # only to bring its packages into the operating system's cache
     with Worker(name, work) as worker, watched(worker.process.pid) as peak:
         answer = worker.run(task, seed)
         answer["task_s"], answer["seconds"] = answer["seconds"], perf_counter() - worker.spawned

@@ -35,9 +35,9 @@ FULL = (
         kind="script", targets=(4, 0), note="nine files in a figure, as a PNG file"),
     Row("batch", "first augmented batch shown, from the start of Python", "first_batch", ("ours", "fastai default"),
         kind="script", note="ours decodes every picture before it shows the first batch; fastai those of the batch"),
-    Row("R1", "R1 decode and presize everything, 128 px", "decode", WITH_DATA_OF_THEIR_OWN, note=FRESH),
     Row("R2", "R1+R2 data of an epoch, second and later, 224 px", "batches", WITH_DATA_OF_THEIR_OWN,
         work={"size_px": 224}, targets=(15, 5)),
+    Row("R1", "R1 decode and presize everything, 128 px", "decode", WITH_DATA_OF_THEIR_OWN, note=FRESH),
     Row("R6", "R3/R6 five head epochs, lite0, 128 px", "head_epochs", targets=(20, 10),
         note=f"{FRESH}, feature extraction included; no augmentation for anybody; BatchNorm trains only in fastai "
         "default"),
@@ -56,10 +56,10 @@ FULL = (
 
 SMALL = {"limit": 384, "size_px": 96}
 QUICK = (
-    Row("import", "import of what a lesson needs", "import", ("ours", "fastai default"), rounds=3, kind="script",
-        warm_up=False, targets=(4, 0)),
+    Row("import", "import of what a lesson needs", "import", ("ours", "fastai default"), rounds=2, kind="script",
+        targets=(4, 0)),
     Row("first", "first picture shown, from the start of Python", "first_picture", ("ours", "fastai default"),
-        rounds=3, kind="script", warm_up=False, targets=(4, 0)),
+        rounds=2, kind="script", targets=(4, 0)),
     Row("R2", "R1+R2 data of an epoch, second and later, 96 px", "batches", FEW, work=SMALL),
     Row("R6", "R3/R6 five head epochs, lite0, 96 px", "head_epochs", FEW, rounds=2, work=SMALL, note=FRESH),
     Row("R7", "R7 TTA n=4, lite0, 96 px", "tta", FEW, rounds=3, work=SMALL),

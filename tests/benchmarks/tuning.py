@@ -6,6 +6,7 @@ from tests.benchmarks.processes import Worker
 from tests.benchmarks.work import Work
 
 WORKERS = (0, 2, 4)
+DATA_TASKS = ("decode", "batches")
 PROBE_PICTURES = 384
 
 
@@ -28,7 +29,7 @@ def settings_of(plain: dict, fastai_workers: int) -> dict[str, dict]:
     return peers | {"fastai tuned": {"workers": fastai_workers}}
 
 
-def tuned(work: Work) -> dict[str, dict]:
+def tuned(work: Work, task: str) -> dict[str, dict]:
     """Settings by contender, found by measuring short epochs; what was measured stands under "probes"."""
     probes = {}
 
@@ -37,12 +38,12 @@ def tuned(work: Work) -> dict[str, dict]:
         probes[f"{name}, {what}"] = {label: round(value, 3) for label, value in times.items()}
         return candidates[min(times, key=times.get)]
 
-    plain = work
-    if bf16_is_built_in():  # where it is emulated it is up to a hundred times slower: not worth a probe
+    probed, plain = "batches" if task in DATA_TASKS else "epoch", work
+    if probed == "epoch" and bf16_is_built_in():  # where it is emulated it is a hundred times slower
         plain = fastest("plain", "training", "epoch", {"float32": plain, "bfloat16": replace(plain, train_bf16=True)})
         plain = fastest("plain", "predicting", "tta", {"float32": plain, "bfloat16": replace(plain, predict_bf16=True)})
-    plain = fastest("plain", "workers", "epoch", {str(n): replace(plain, workers=n) for n in WORKERS})
-    fastai = fastest("fastai tuned", "workers", "epoch", {str(n): replace(work, workers=n) for n in WORKERS})
+    plain = fastest("plain", "workers", probed, {str(n): replace(plain, workers=n) for n in WORKERS})
+    fastai = fastest("fastai tuned", "workers", probed, {str(n): replace(work, workers=n) for n in WORKERS})
     found = {name: getattr(plain, name) for name in ("train_bf16", "predict_bf16", "workers")}
     return settings_of(found, fastai.workers) | {"probes": probes}
 
@@ -50,6 +51,7 @@ def tuned(work: Work) -> dict[str, dict]:
 def bf16_is_built_in() -> bool:
     import torch
 
-    from helpers.runtime import fast_precision, pick_device
+    from helpers.precision import fast_precision
+    from helpers.runtime import pick_device
 
     return fast_precision(pick_device()) is torch.bfloat16

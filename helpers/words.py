@@ -1,0 +1,51 @@
+"""Numbers and names in words, alike in sentences, figures and widgets."""
+
+import math
+from collections.abc import Sequence
+
+
+def shorten(name: object, width: int) -> str:
+    """The name on one line; a longer one than `width` loses its middle, so that endings stay readable."""
+    name = " ".join(str(name).split())
+    if len(name) <= width:
+        return name
+    tail = (width - 1) // 2
+    return f"{name[: width - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def two_lines(name: object, width: int) -> str:
+    """The name on one line of `width`, or broken into two at "_", "-", "/" or a blank, else shortened."""
+    name = shorten(name, 2 * width)
+    if len(name) <= width:
+        return name
+    cuts = [i + 1 for i, letter in enumerate(name) if letter in " _-/" and i < width and len(name) - i - 1 <= width]
+    if not cuts:
+        return shorten(name, width)
+    cut = min(cuts, key=lambda place: abs(place - len(name) / 2))
+    return f"{name[:cut].rstrip()}\n{name[cut:]}"
+
+
+def number(value: float) -> str:
+    """Two significant digits without padding: 0.00083, 1e-5, 12, 130."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if not 1e-4 <= abs(value) < 1e6:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    decimals = max(0, 1 - math.floor(math.log10(abs(value))))
+    text = f"{value:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text
+
+
+def listed(words: Sequence[object]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    words = [str(word) for word in words]
+    if len(words) < 2:
+        return words[0] if words else "nothing"
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def counted(count: int, noun: str) -> str:
+    """'1 picture', '2 pictures', '1,000 classes'."""
+    plural = noun + ("es" if noun.endswith(("s", "x", "tch")) else "s")
+    return f"{count:,} {noun if count == 1 else plural}"
