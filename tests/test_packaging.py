@@ -71,6 +71,7 @@ def test_the_conda_door_leads_to_the_same_lock():
     assert python.partition("=")[2] in PYTHONS
     assert pip == "pip"
     assert nested == {"pip": ["-r requirements.lock"]}
+    assert f"export OMP_WAIT_POLICY := {environment['variables']['OMP_WAIT_POLICY']}" in MAKEFILE
 
 
 def test_everything_that_is_not_python_is_packaged():

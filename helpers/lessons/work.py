@@ -46,14 +46,16 @@ def _lesson_of(copy: Path) -> str | None:
 
 
 def write_progress_page(paths: list[Path], folder: Path) -> None:
-    """A list of all lessons with boxes to tick; once it exists it is the learner's."""
+    """A list of all lessons with boxes to tick; once it exists it is the learner's, and only gains new lessons."""
     page = folder / "README.md"
-    if page.exists():
+    begun = "# My progress\n\nWrite an x between the brackets of what you have finished.\n\n"
+    text = page.read_text(encoding="utf-8") if page.exists() else begun
+    missing = [path for path in paths if f"({path.name})" not in text]
+    if not missing:
         return
-    boxes = [f"- [ ] [{title(read_notebook(path), path.stem)}]({path.name})" for path in paths]
-    lines = ["# My progress", "", "Write an x between the brackets of what you have finished.", "", *boxes]
+    boxes = [f"- [ ] [{title(read_notebook(path), path.stem)}]({path.name})\n" for path in missing]
     with write_atomically(page) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        temporary.write_text(text.rstrip("\n") + "\n" * (1 + (text == begun)) + "".join(boxes), encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:

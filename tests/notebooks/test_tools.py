@@ -414,11 +414,11 @@ def test_work_is_never_overwritten(make_work, lessons, tmp_path):
     make_work()
     mine = tmp_path / "work/01_lesson.ipynb"
     mine.write_text("whatever I did, even if it is no notebook")
-    (tmp_path / "work/README.md").write_text("- [x] done")
+    (tmp_path / "work/README.md").write_text("- [x] (01_lesson.ipynb), (02_more.ipynb) done")
     (tmp_path / "work/02_more.ipynb").unlink()
     assert make_work() == "01_lesson: kept as it is\n02_more: written\n"
     assert mine.read_text() == "whatever I did, even if it is no notebook"
-    assert (tmp_path / "work/README.md").read_text() == "- [x] done"
+    assert (tmp_path / "work/README.md").read_text() == "- [x] (01_lesson.ipynb), (02_more.ipynb) done"
 
 
 def test_reset_keeps_every_old_version(make_work, tmp_path):
@@ -460,7 +460,16 @@ def test_clean_copies_lie_apart(make_work, tmp_path):
 def test_the_progress_page_lists_all_lessons(make_work, tmp_path):
     make_work()
     page = (tmp_path / "work/README.md").read_text()
-    assert "- [ ] [01 A lesson](01_lesson.ipynb)\n- [ ] [02 More](02_more.ipynb)\n" in page
+    assert page.endswith("finished.\n\n- [ ] [01 A lesson](01_lesson.ipynb)\n- [ ] [02 More](02_more.ipynb)\n")
+
+
+def test_the_progress_page_gains_a_lesson_that_is_new_and_loses_no_word(make_work, tmp_path):
+    """Catches a list that stays as it was made, and ticks that an update takes away."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/README.md").write_text("mine\n- [x] [01](01_lesson.ipynb)")
+    make_work()
+    page = (tmp_path / "work/README.md").read_text()
+    assert page == "mine\n- [x] [01](01_lesson.ipynb)\n- [ ] [02 More](02_more.ipynb)\n"
 
 
 def test_git_never_sees_what_a_learner_writes():
