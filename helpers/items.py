@@ -148,10 +148,17 @@ def label_by_regex(folder: Path | str, pattern: str, *, on: str = "name") -> tup
     unmatched = [item.name for item in items if item.label is None]
     if unmatched:
         raise ValueError(
-            f"{pattern!r} does not match {len(unmatched)} of {len(items)} names, "
-            f"e.g. {', '.join(map(repr, unmatched[:3]))}; change the pattern or move those files out"
+            f"{pattern!r} does not match {len(unmatched)} of {len(items)} {'paths' if on == 'path' else 'file names'}, "
+            f"e.g. {', '.join(_as_searched(name, on) for name in unmatched[:3])}; "
+            "change the pattern or move those files out"
         )
     return items
+
+
+def _as_searched(name: str, on: str) -> str:
+    """The text that a pattern was searched in, and where the file lies when that is no part of it."""
+    folder, _, own = name.rpartition("/")
+    return repr(name) if on == "path" or not folder else f"{own!r} in {folder}"
 
 
 @did_you_mean

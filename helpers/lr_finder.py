@@ -31,8 +31,8 @@ class RateCurve:
     smooth: tuple[float, ...]  # debiased exponential moving average
     minimum: float | None  # a tenth of the rate with the lowest loss
     steep: float | None  # where the loss falls fastest per factor of the rate
-    valley: float | None  # in the middle of the longest fall
-    slide: float | None  # the last rate before the loss slides upwards
+    valley: float | None  # half way through the longest series of ever lower points
+    slide: float | None  # well over one power of ten before the loss bends upwards
     advice: str  # one sentence
 
     def __repr__(self) -> str:

@@ -248,9 +248,23 @@ def test_a_regex_labels_by_name_or_by_path(tmp_path):
 def test_names_that_do_not_match_are_counted_and_shown(tmp_path, pattern, count):
     """Catches pictures that are skipped, or unlabelled and moved to the test part, because a pattern misses them."""
     tree(tmp_path, "cat_1.png", "cat_2.png", "x/dog.png")
-    message = rf"does not match {count} of 3 names, e.g. .*'x/dog.png'; change the pattern or move"
+    message = rf"does not match {count} of 3 file names, e.g. .*'dog.png' in x; change the pattern or move"
     with pytest.raises(ValueError, match=message):
         label_by_regex(tmp_path, pattern)
+
+
+@pytest.mark.parametrize(
+    ("on", "said"),
+    [
+        ("name", "file names, e.g. 'dog.png' in x/y; change"),
+        ("path", "1 of 1 paths, e.g. 'x/y/dog.png'; change"),
+    ],
+)
+def test_what_does_not_match_is_shown_as_it_was_searched(tmp_path, on, said):
+    """Catches a pattern with a slash that "does not match" a text in which everybody sees the slash."""
+    tree(tmp_path, "x/y/dog.png")
+    with pytest.raises(ValueError, match=said):
+        label_by_regex(tmp_path, r"/(cat)", on=on)
 
 
 @pytest.mark.parametrize(

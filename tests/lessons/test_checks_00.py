@@ -55,7 +55,9 @@ def test_other_counts_are_told_apart(path, answer, said):
 
 def test_the_pattern_is_right(path):
     assert check_00_2(r"^([a-z]+)_", path).state == RIGHT
+    assert "first underscore" in check_00_2(r"([a-z]+)_", path).message
     assert check_00_2(r"(mono|poly)_[a-z]+_\d+\.png$", path).state == RIGHT
+    assert "one of the two words" in check_00_2(r"(mono|poly)_", path).message
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,7 @@ def test_the_pattern_is_right(path):
         (r"^(mono)_", "does not match"),
         (r"([a-z]+", "no regular expression"),
         (r"[a-z]+_", "Read the pattern aloud"),
+        (r"/([a-z]+)_", "20 of 20 file names, e.g. 'mono_defective_0000.png' in train/defective"),
         (7, "the number 7 came, and a pattern is a text"),
     ],
 )
@@ -119,4 +122,10 @@ def test_other_prices_are_told_apart(price, said):
 
 
 def test_half_an_answer_is_no_answer_yet():
-    assert check_00_3(cost, None, PRICES).state == UNFINISHED
+    verdict = check_00_3(cost, None, PRICES)
+    assert verdict.state == UNFINISHED and verdict.message.startswith("cost is right; now break_even")
+
+
+def test_a_wrong_cost_is_told_before_there_is_a_price():
+    verdict = check_00_3(lambda missed, alarms, miss=100, alarm=2: missed * miss, None, PRICES)
+    assert verdict.state == NOT_YET and "false alarms cost something, too" in verdict.message

@@ -49,6 +49,8 @@ def test_a_prediction_without_a_run_is_no_answer_yet():
         lambda start, end, n: [start * (end / start) ** (i / (n - 1)) for i in range(n)],
         lambda start, end, n: np.geomspace(start, end, n),
         lambda start, end, n: torch.logspace(np.log10(start), np.log10(end), n, dtype=torch.float64),
+        lambda start, end, n: torch.logspace(np.log10(start), np.log10(end), n),  # 32 bits
+        lambda start, end, n: torch.logspace(np.log10(start), np.log10(end), n).tolist(),
     ],
 )
 def test_rates_evenly_spaced_in_log_are_right(spread):
@@ -62,6 +64,11 @@ def test_rates_evenly_spaced_in_log_are_right(spread):
         (lambda start, end, n: [start * (end / start) ** (i / n) for i in range(n)], "n - 1 steps between them"),
         (lambda start, end, n: [start * (end / start) ** (i / (n - 1)) for i in range(1, n + 1)], "at i = 0"),
         (lambda start, end, n: np.linspace(start, end, n), "but not in log"),
+        (lambda start, end, n: torch.linspace(start, end, n), "but not in log"),
+        (
+            lambda start, end, n: [1.0001 * rate for rate in np.geomspace(start, end, n)],
+            "and it is 0.00010001:",
+        ),
         (lambda start, end, n: [1e-4, 1e-3, 1e-2, 0.5, 1.0], "the steps between differ: 0.0001, 0.001, 0.01, 0.5, 1"),
         (lambda start, end, n: [end * (start / end) ** (i / (n - 1)) for i in range(n)], "must be start, 0.0001"),
         (lambda start, end, n: [10.0**i for i in range(-4, 1)], "use start, end and n"),

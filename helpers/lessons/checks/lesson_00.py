@@ -57,6 +57,8 @@ def check_00_2(pattern, path: Path) -> Verdict:
         kinds = sorted({item.label for item in label_by_regex(path, pattern)})
     except ValueError as error:
         return not_yet(f"{str(error)[:120]} ... Read the pattern aloud beside one of the names.")
+    if kinds == ["mono", "poly"] and "|" in pattern:
+        return right("one of the two words, and every one of the names has it; a third kind would be an error.")
     if kinds == ["mono", "poly"]:
         return right("the group stops at the first underscore, and every one of the names still matches.")
     if {kind.rstrip("_") for kind in kinds} == {"mono", "poly"}:
@@ -67,11 +69,15 @@ def check_00_2(pattern, path: Path) -> Verdict:
 
 
 @exercise(
-    3, todo="write cost(missed, alarms, miss, alarm), and the price at which both rules cost the same: break_even"
+    3,
+    todo="write cost(missed, alarms, miss, alarm), and the price at which both rules cost the same: break_even",
+    in_steps=True,
 )
 def check_00_3(cost, break_even, counts) -> Verdict:
     """The price of mistakes, and the price of a second look; `counts` says how many cells each class has."""
     judge_cost(cost)
+    if break_even is None or break_even is ...:
+        return unfinished("cost is right; now break_even, the price of a look at which both rules cost the same.")
     price, wanted = number(break_even, name="break_even"), counts["defective"] * 100 / counts["functional"]
     if abs(price - wanted) < 0.1:
         return right(f"at {wanted:.1f} for a second look, checking every cell and checking none cost the same.")

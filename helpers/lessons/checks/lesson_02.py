@@ -1,13 +1,16 @@
 """Checks of lesson 02, the learning-rate finder: a suggestion, a scatter, rates evenly spaced in log."""
 
+import functools
 import math
 
 from helpers.lessons.checks.verdict import Settled, Verdict, choose, exercise, not_yet, number, outcome, right, what
 
+same = functools.partial(math.isclose, rel_tol=1e-5)  # rates in 32 bits are no closer
+
 SUGGESTIONS = {
-    "valley": right("the middle of the longest fall, seldom too high."),
+    "valley": right("half way through the longest series of ever lower points, seldom too high."),
     "minimum": right("a tenth of the bottom's rate lies on the slope; it moves when the bottom is flat."),
-    "slide": right("possible, and bold: the longest step that is still safe. Go down at the first sign of trouble."),
+    "slide": right("possible, and bold: a long step, still clear of the wall. Go down at the first sign of trouble."),
     "steep": not_yet(
         "the largest drop between two neighbours is often noise on the flat part. What do the others say?"
     ),
@@ -51,23 +54,23 @@ def check_02_3(spread) -> Verdict:
     rates = _rates(outcome(spread, 1e-4, 1.0, 5))
     if len(rates) != 5:
         return not_yet(f"spread(0.0001, 1.0, 5) must give five rates, and {len(rates)} came; count from 0 to n - 1.")
-    if not math.isclose(rates[0], 1e-4):
-        return not_yet(f"the first rate must be start, 0.0001, and it is {rates[0]:.4g}: at i = 0 the factor is 1.")
-    if not math.isclose(rates[-1], 1.0):
+    if not same(rates[0], 1e-4):
+        return not_yet(f"the first rate must be start, 0.0001, and it is {rates[0]:.6g}: at i = 0 the factor is 1.")
+    if not same(rates[-1], 1.0):
         return not_yet(
-            f"the last rate must be end, 1, and it is {rates[-1]:.4g}: n rates have n - 1 steps between them."
+            f"the last rate must be end, 1, and it is {rates[-1]:.6g}: n rates have n - 1 steps between them."
         )
-    if math.isclose(rates[2], (1 + 1e-4) / 2):
+    if same(rates[2], (1 + 1e-4) / 2):
         return not_yet("those are evenly spaced, but not in log: the middle of 0.0001 and 1 is 0.01 here.")
-    if not all(math.isclose(later / rate, 10) for rate, later in zip(rates, rates[1:], strict=False)):
-        return not_yet(f"start and end fit, but the steps between differ: {', '.join(f'{r:.4g}' for r in rates)}.")
+    if not all(same(later / rate, 10) for rate, later in zip(rates, rates[1:], strict=False)):
+        return not_yet(f"start and end fit, but the steps between differ: {', '.join(f'{r:.6g}' for r in rates)}.")
     return _on_others(spread)
 
 
 def _on_others(spread) -> Verdict:
     """Right for the first numbers; for others, too?"""
     rates = _rates(outcome(spread, 1e-7, 10.0, 100))
-    if len(rates) != 100 or not math.isclose(rates[0], 1e-7) or not math.isclose(rates[-1], 10.0):
+    if len(rates) != 100 or not same(rates[0], 1e-7) or not same(rates[-1], 10.0):
         return not_yet("right for spread(0.0001, 1.0, 5), but not for (1e-7, 10.0, 100): use start, end and n.")
     return right("what matters about a rate is its order of magnitude; the same formula spreads rates over layers.")
 

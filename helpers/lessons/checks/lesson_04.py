@@ -17,7 +17,7 @@ from helpers.lessons.checks.verdict import (
 
 CYCLES = {"cycles": 4, "cycle_len": 1, "cycle_mult": 3}
 EPOCHS = {
-    12: "that is 4 x 1 x 3, the shortcut of the notes; the cycles are not equally long.",
+    12: "that is 4 x 1 x 3; the cycles are not equally long.",
     4: "that would be four cycles of one epoch; with cycle_mult=3 they grow.",
     27: "that is the last cycle alone; the three before it count, too.",
     13: "those are the first three cycles; there are four.",

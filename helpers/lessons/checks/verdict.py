@@ -58,15 +58,21 @@ class Settled(Exception):
         self.verdict = verdict
 
 
-def exercise(number: int, *, todo: str) -> Callable[[Callable[..., Verdict]], Callable[..., Verdict]]:
-    """Make a check of exercise `number` from a function of the answers. `todo` says what is to be written."""
+def exercise(
+    number: int, *, todo: str, in_steps: bool = False
+) -> Callable[[Callable[..., Verdict]], Callable[..., Verdict]]:
+    """Make a check of exercise `number` from a function of the answers. `todo` says what is to be written.
+
+    The check waits until every answer is there; `in_steps` it only waits for the first, and judges the rest itself.
+    """
 
     def decorate(judge: Callable[..., Verdict]) -> Callable[..., Verdict]:
         @functools.wraps(judge)
         def check(*answers, **named) -> Verdict:
             try:
-                open_ones = [answer for answer in (*answers, *named.values()) if answer is None or answer is ...]
-                verdict = unfinished("") if open_ones else judge(*answers, **named)
+                given = (*answers, *named.values())[: 1 if in_steps else None]
+                is_open = any(answer is None or answer is ... for answer in given)
+                verdict = unfinished("") if is_open else judge(*answers, **named)
             except Settled as early:
                 verdict = early.verdict
             except Exception as error:  # whatever came, the lesson goes on
