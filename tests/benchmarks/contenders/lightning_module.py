@@ -58,7 +58,7 @@ class Lightning(Plain):
 
     def run_fit(self, model, epochs: int, lr, loaders, shape: dict | None = None) -> None:
         module = Module(self, model, lr, None if shape is None else {"epochs": epochs, **shape})
-        self.trainer(epochs, bf16=self.work.train_bf16).fit(module.train(), *loaders)
+        self.trainer(epochs, bf16=self.trains_in_bf16(model)).fit(module.train(), *loaders)
 
     def head_epochs(self) -> Timed:
         def timed():

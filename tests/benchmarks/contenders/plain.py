@@ -37,6 +37,11 @@ class Plain(TorchContender):
     def autocast(self, bf16: bool):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
 
+    def trains_in_bf16(self, model) -> bool:
+        """A frozen body only predicts: it computes in what is faster for that."""
+        frozen = not any(parameter.requires_grad for parameter in model.body.parameters())
+        return self.work.predict_bf16 if frozen else self.work.train_bf16
+
     # Loops ---------------------------------------------------------------------------------------------------
 
     def train_epoch(self, model, optimizer, batches, schedule=None) -> None:
@@ -49,7 +54,7 @@ class Plain(TorchContender):
                 schedule.step()
 
     def train_step(self, model, optimizer, loss_fn, images, targets) -> float:
-        with self.autocast(self.work.train_bf16):
+        with self.autocast(self.trains_in_bf16(model)):
             loss = loss_fn(model(images), targets)
         optimizer.zero_grad()
         loss.backward()
