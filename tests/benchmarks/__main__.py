@@ -25,6 +25,8 @@ R8_ACCURACY = 0.80
 
 def main() -> int:
     asked = arguments()
+    if asked.check and not asked.check.is_file():
+        sys.exit(f"there is no {asked.check} to compare with; make it: make bench QUICK=1 ARGS='--store {asked.check}'")
     os.environ.update(ENVIRONMENT)
     quick = asked.quick or asked.check is not None
     folder = Path(asked.out or data_setup.home() / "bench" / ("quick" if quick else "full"))
