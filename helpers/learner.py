@@ -19,7 +19,7 @@ from helpers.metrics import Metric, metrics_named
 from helpers.models import Classifier, build_classifier
 from helpers.precision import fast_precision
 from helpers.predict import Predictions, predict, predict_files, predict_views
-from helpers.runtime import did_you_mean, pick_device
+from helpers.runtime import did_you_mean, keep_freed_memory, pick_device
 from helpers.saving import describe, read_fitting
 from helpers.training import BatchTransform, History, Hook, Run, fit, resume_run
 
@@ -45,6 +45,8 @@ class Learner:
     def __init__(self, data: ImageData, model: Classifier, arch: str, options: dict):
         self.data, self.arch, self.options = data, arch, options
         self.device = pick_device()
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()
         self.groups = models.layer_groups(model, options["layer_groups"])
         self.loss = deepcopy(options["loss"]).to(self.device)

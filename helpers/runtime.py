@@ -1,11 +1,13 @@
 """Where and how things run: device, precision, seeds, and small safety nets every module shares."""
 
+import ctypes
 import difflib
 import functools
 import glob
 import hashlib
 import inspect
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # as malloc.h has them
 
 
 def pick_device() -> torch.device:
@@ -27,6 +31,19 @@ def pick_device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def keep_freed_memory() -> None:
+    """From here on memory that tensors leave stays with this process, for the tensors of the next step.
+
+    glibc gives every large block back to the system when it is freed and asks for it anew a moment later; the system
+    then fills the new pages with zeros, which takes a sixth of a training step on a CPU and two fifths of a prediction
+    (lite0, 128 px, two cores). Nothing happens where the C library is another. Source: mallopt(3).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def seed_for(*parts: object) -> int:

@@ -174,6 +174,17 @@ def test_the_device_can_be_chosen(data, monkeypatch):
     assert make(data).device == runtime.pick_device() == torch.device("cpu")
 
 
+@pytest.mark.parametrize(("device", "times"), [("cpu", 1), ("meta", 0)])
+def test_memory_stays_with_the_process_where_the_cpu_computes(data, monkeypatch, device, times):
+    """Catches a learner that leaves every step of a CPU to page faults, or a GPU's process that hoards memory."""
+    asked = []
+    monkeypatch.setattr(learner, "keep_freed_memory", lambda: asked.append(device))
+    monkeypatch.setattr(learner, "pick_device", lambda: torch.device(device))
+    monkeypatch.setattr(learner.Learner, "freeze", lambda self: None)
+    make(data)
+    assert len(asked) == times
+
+
 # Other data ----------------------------------------------------------------------------------------------------
 
 
