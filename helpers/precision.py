@@ -47,7 +47,7 @@ class DepthwiseInFloat32(TorchFunctionMode):
     """Inside the block a `conv2d` of one filter a channel that will need gradients computes in float32.
 
     torch computes these gradients slowly in bfloat16. With the exception efficientnet_lite0 trains 1.6 times as fast as
-    in float32 or in bfloat16 alone (128 px, two cores, `python -m tests.benchmarks floors`).
+    in float32 or in bfloat16 alone (128 px, two cores; `make bench WHAT=floors` measures it).
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):

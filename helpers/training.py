@@ -128,7 +128,7 @@ class Run:
 
 def fit(run: Run) -> History:
     """Train until `run.epochs` are done or a hook says stop; print a row per epoch; return the history."""
-    print("epoch  train_loss  valid_loss" + "".join(f"  {name:>6}" for name in run.metrics) + "    time")
+    print_head(run)
     saved_at = perf_counter()
     try:
         call_hooks(run, "on_fit_begin")
@@ -230,6 +230,14 @@ def evaluate(run: Run) -> tuple[float, dict[str, float]]:
 
 
 # What the loop calls -------------------------------------------------------------------------------------------
+
+
+def print_head(run: Run) -> None:
+    """The head of the epoch table; before it the rates, where layer groups have different ones."""
+    first, last = run.optimizer.param_groups[0]["base_lr"], run.optimizer.param_groups[-1]["base_lr"]
+    if first != last:
+        print(f"highest rate: {last:.3g} in the last layer group, {first:.3g} in the first that trains")
+    print("epoch  train_loss  valid_loss" + "".join(f"  {name:>6}" for name in run.metrics) + "    time")
 
 
 def set_rates(optimizer: torch.optim.Optimizer, schedule: Schedule, momentum: Schedule | None, progress: float) -> None:

@@ -318,6 +318,19 @@ def test_the_table_has_a_row_per_epoch_with_the_recorded_numbers(make_run, capsy
         assert row.split()[:-1] == numbers
 
 
+def test_different_rates_are_printed_before_the_table(make_run, capsys):
+    """Catches the first group's rate printed as the last one's, and a line where there is only one rate."""
+    run = make_run(epochs=1)
+    fit(run)
+    assert "rate" not in capsys.readouterr().out
+    run = make_run(epochs=1)
+    groups = [(run.model.body, 1e-4), (run.model.head, 2e-3)]
+    run.optimizer = torch.optim.SGD([{"params": part.parameters(), "lr": lr, "base_lr": lr} for part, lr in groups])
+    fit(run)
+    told = capsys.readouterr().out.splitlines()[0]
+    assert told == "highest rate: 0.002 in the last layer group, 0.0001 in the first that trains"
+
+
 # Small sets ----------------------------------------------------------------------------------------------------
 
 

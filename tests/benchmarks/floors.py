@@ -11,10 +11,12 @@ kept, and writes the gradient of its input. That is five tensors a layer, counte
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -32,6 +34,7 @@ KINDS = {  # of the profile: what an operator's name contains
     "normalisation": ("batch_norm",),
     "activation": ("relu", "hardtanh", "silu", "clamp", "threshold"),
     "optimizer": ("adam", "zero_"),
+    "copies and conversions": ("aten::copy_", "_to_copy", "ToCopyBackward"),
     "augmentation": ("grid_sampler", "logit", "sigmoid", "upsample", "index_select", "where"),
     "head and products": ("addmm", "aten::mm", "linear", "dropout"),
 }
@@ -98,6 +101,7 @@ def report(arch: str, ceilings: dict[str, float]) -> dict:
         "arithmetic_ms": 1e3 * arithmetic_s, "traffic_ms": 1e3 * traffic_s,
         "floor_ms": 1e3 * max(arithmetic_s, traffic_s), "model_ms": 1e3 * (arithmetic_s + traffic_s),
         "R9_ms": 1e3 * step_s, "R4_ms": 1e3 * epoch_s, "profile": profile(ours), "work": asdict(work),
+        "step_s": step_seconds(ours) if bf16 and ours.device.type == "cpu" else {},
     }  # fmt: skip
 
 
@@ -109,6 +113,24 @@ def seconds_of(ours: Ours, task: str, repeats: int) -> float:
         timed()
         times.append(perf_counter() - started)
     return median(times[1:])
+
+
+def step_seconds(ours: Ours, rounds: int = 3) -> dict[str, float]:
+    """Seconds of a training step in each arithmetic a CPU with bfloat16 has, in turns, medians."""
+    run = ours.kept["step"][0]
+    alone = patch("helpers.precision.DepthwiseInFloat32", nullcontext)
+    ways = {
+        "float32": (torch.float32, nullcontext()),
+        "bfloat16 alone": (torch.bfloat16, alone),
+        "mixed": (torch.bfloat16, nullcontext()),
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, (precision, exception) in ways.items():
+            run.precision = precision
+            with exception:
+                times[name].append(seconds_of(ours, "step", repeats=1) / STEPS)
+    return {name: median(values) for name, values in times.items()}
 
 
 def flops_per_picture(work: Work) -> float:
@@ -181,9 +203,15 @@ def markdown(reports: list[dict], ceilings: dict[str, float]) -> str:
         + ", ".join(f"{kind} {percent(share)}" for kind, share in r["profile"].items() if share >= 0.005)
         for r in reports
     ]
+    steps = [
+        f"{r['arch']}, a step of {r['work']['batch_size']} pictures: "
+        + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in r["step_s"].items())
+        for r in reports
+        if r["step_s"]
+    ]
     measured = "Ceilings: " + ", ".join(f"{name} {value:.0f}" for name, value in ceilings.items())
     words = "Per picture; the epoch includes validation of a third as many pictures."
-    return "\n".join([*table, "", f"{measured}. {words}", "", *profiles])
+    return "\n\n".join(["\n".join(table), f"{measured}. {words}", *profiles, *steps])
 
 
 def percent(share: float) -> str:

@@ -68,7 +68,9 @@ def main(folder: Path, *, counts: Sequence[int]) -> int:
         ("size", sorted(by_size, key=lambda point: point["size_px"]), "size_px"),
     ):
         say(f"written: {draw(series, what).save(folder / f'growth-{name}.png')}")
-    say(markdown(points))
+    text = markdown(points)
+    (folder / "growth.md").write_text(text + "\n")
+    say(f"\n{text}\n\nwritten to {folder / 'growth.md'} and growth.json")
     return 0
 
 
