@@ -22,13 +22,11 @@ class Bench:
 
     def __init__(self, folder: Path, base: Work, *, quick: bool = False):
         self.folder, self.base, self.quick = folder, base, quick
-        self.pool, self.pooled_for = ExitStack(), None
-        self.workers: dict[tuple[str, str], Worker] = {}  # by name and folder of presized pictures
+        self.pool, self.workers = ExitStack(), {}  # of the row in progress
 
     def run(self, rows: Sequence[Row]) -> list[dict]:
         """The records of all rows; what is on disk already is not measured again."""
-        with self.pool:
-            return [self.record(row) for row in rows]
+        return [self.record(row) for row in rows]
 
     # One row -------------------------------------------------------------------------------------------------
 
@@ -39,13 +37,15 @@ class Bench:
         self.read_all(work)
         names = [OURS, AGAIN, *row.contenders[1:]]
         rounds_before = len(record["rounds"])
-        if row.warm_up and rounds_before < row.rounds:
-            say(f"{row.key}: {row.title} · warming up")
-            self.round(row, work, names, 0, record)
-        for number in range(rounds_before, row.rounds):
-            say(f"{row.key}: {row.title} · round {number + 1} of {row.rounds}")
-            record["rounds"].append(self.round(row, work, names, number, record))
-            self.write(file, record)
+        self.workers = {}
+        with self.pool:  # its processes end with the row: the next row's may be tuned otherwise
+            if row.warm_up and rounds_before < row.rounds:
+                say(f"{row.key}: {row.title} · warming up")
+                self.round(row, work, names, 0, record)
+            for number in range(rounds_before, row.rounds):
+                say(f"{row.key}: {row.title} · round {number + 1} of {row.rounds}")
+                record["rounds"].append(self.round(row, work, names, number, record))
+                self.write(file, record)
         return record
 
     def begun(self, row: Row, work: Work, file: Path) -> dict:
@@ -75,7 +75,7 @@ class Bench:
             except Failed as error:
                 record["failed"][name] = str(error)[-600:]
                 say(f"  {name} failed: {str(error).strip().splitlines()[-1]}")
-                self.workers.pop((name, work.presized), None)
+                self.workers.pop(name, None)
                 continue
             say(f"  {name:<15} {done[name]['seconds']:8.2f} s")
         counted = {name: answer["counts"] for name, answer in done.items() if "counts" in answer}
@@ -107,15 +107,11 @@ class Bench:
     # Processes -----------------------------------------------------------------------------------------------
 
     def worker(self, name: str, work: Work) -> Worker:
-        """The process of a contender for this work; those of another work are ended first."""
-        key = replace(work, workers=0, train_bf16=False, predict_bf16=False, presized="")
-        if key != self.pooled_for:
-            self.pool.close()
-            self.workers, self.pooled_for = {}, key
-        if (name, work.presized) not in self.workers:
+        """The contender's process in this row."""
+        if name not in self.workers:
             contender = OURS if name == AGAIN else name
-            self.workers[name, work.presized] = self.pool.enter_context(Worker(contender, work))
-        return self.workers[name, work.presized]
+            self.workers[name] = self.pool.enter_context(Worker(contender, work))
+        return self.workers[name]
 
     # Work ----------------------------------------------------------------------------------------------------
 
@@ -153,8 +149,6 @@ class Bench:
         file = self.folder / f"tuning-{what}-{work.size_px}.json"
         if not file.exists():
             say(f"tuning the peers: {what}, {work.size_px} px")
-            self.pool.close()
-            self.workers, self.pooled_for = {}, None
             self.write(file, tuning.tuned(replace(work, presized=""), row.task))
         return json.loads(file.read_text())
 

@@ -9,6 +9,7 @@ import pytest
 
 from helpers.items import Item, label_by_folder
 from helpers.splits import Split, split_stratified
+from tests.benchmarks import bench as bench_module
 from tests.benchmarks import memory, rows
 from tests.benchmarks.bench import Bench, allowed_for
 from tests.benchmarks.contenders import CONTENDERS, load
@@ -197,6 +198,47 @@ def test_a_contender_that_fails_is_left_out_and_told(work, tmp_path, capsys):
     (record,) = bench.run([ROW])
     assert sum(name == "lightning" for name, _ in bench.asked) == 1
     assert "ValueError: no" in record["failed"]["lightning"]
+
+
+class FakeWorker:
+    """A process that answers at once; `started` and `ended` collect all of them."""
+
+    started: list = []
+    ended: list = []
+
+    def __init__(self, name, work):
+        self.name, self.work = name, work
+        self.started.append(self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.ended.append(self)
+
+    def run(self, task, seed):
+        return {"seconds": 1.0, "counts": {"started_from": "ab"}}
+
+
+class TunedByRow(FakeBench):
+    """Row A tunes the plain loop otherwise than row B."""
+
+    measure = Bench.measure
+
+    def tuning_of(self, row, work):
+        return {"plain": {"predict_bf16": row.key == "B"}}
+
+    def expected(self, task, work):
+        return {}
+
+
+def test_a_peer_computes_in_the_precision_of_its_row(work, tmp_path, capsys, monkeypatch):
+    """Catches a process that is kept from another row, and computes as it was told there."""
+    monkeypatch.setattr(bench_module, "Worker", FakeWorker)
+    monkeypatch.setattr(bench_module, "assert_equal_work", lambda *_: None)
+    TunedByRow(tmp_path, work).run([replace(ROW, key=key, contenders=("ours", "plain")) for key in "AB"])
+    assert [process.work.predict_bf16 for process in FakeWorker.started if process.name == "plain"] == [False, True]
+    assert len(FakeWorker.started) == 6 and {*FakeWorker.ended} == {*FakeWorker.started}
 
 
 # Memory --------------------------------------------------------------------------------------------------------
