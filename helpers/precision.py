@@ -46,8 +46,8 @@ def autocast(device: torch.device, precision: torch.dtype) -> Iterator[None]:
 class DepthwiseInFloat32(TorchFunctionMode):
     """Inside the block a `conv2d` of one filter a channel that will need gradients computes in float32.
 
-    torch computes these gradients slowly in bfloat16. With the exception efficientnet_lite0 trains 1.6 times as fast as
-    in float32 or in bfloat16 alone (128 px, two cores; `make bench WHAT=floors` measures it).
+    torch computes these gradients slowly in bfloat16. With the exception efficientnet_lite0 trains 1.3 times as fast as
+    in float32 and 2.2 times as fast as in bfloat16 alone (128 px, two cores; `make bench WHAT=floors` measures it).
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):

@@ -37,8 +37,8 @@ def keep_freed_memory() -> None:
     """From here on memory that tensors leave stays with this process, for the tensors of the next step.
 
     glibc gives every large block back to the system when it is freed and asks for it anew a moment later; the system
-    then fills the new pages with zeros, which takes a sixth of a training step on a CPU and two fifths of a prediction
-    (lite0, 128 px, two cores). Nothing happens where the C library is another. Source: mallopt(3).
+    then fills the new pages with zeros. That took a sixth of a training step and two fifths of a prediction (lite0,
+    128 px, a virtual machine of two cores). Nothing happens where the C library is another. Source: mallopt(3).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:

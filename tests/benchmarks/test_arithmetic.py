@@ -5,8 +5,12 @@ from dataclasses import asdict
 from statistics import median
 
 import pytest
+import torch
+from torch import nn
 
+from helpers.models import build_classifier
 from tests.benchmarks import check, rounds, table
+from tests.benchmarks.floors import flops_per_picture
 from tests.benchmarks.work import Work
 
 
@@ -165,3 +169,25 @@ def test_a_noisy_run_is_no_regression():
 
 def test_a_peer_that_is_not_there_any_more_is_told():
     assert check.regressions(measured([2.0]), {"R": {}}) == ["R: nothing was measured against plain"]
+
+
+# Floors --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arch", ["efficientnet_lite0", "resnet34"])
+def test_operations_of_a_step_are_three_passes_of_its_products(arch, monkeypatch):
+    """Catches a count that takes a depthwise convolution for a full one: lite0's floor was ten times too high."""
+    monkeypatch.setattr(Work, "vocab", ["a", "b"])
+    work = Work(arch=arch, pretrained=False, size_px=64)
+    model = build_classifier(arch, 2, size=64, pretrained=False).eval()
+    products = 0
+
+    def count(layer, inputs, output) -> None:
+        nonlocal products
+        products += output[0].numel() * layer.weight[0].numel()  # every number of the output sums so many products
+
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count)
+    model(torch.rand(1, 3, 64, 64))
+    assert flops_per_picture(work) == 3 * 2 * products
