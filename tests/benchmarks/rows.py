@@ -61,10 +61,10 @@ QUICK = (
     Row("first", "first picture shown, from the start of Python", "first_picture", ("ours", "fastai default"),
         rounds=2, kind="script", targets=(4, 0)),
     Row("R2", "R1+R2 data of an epoch, second and later, 96 px", "batches", FEW, work=SMALL),
-    Row("R6", "R3/R6 five head epochs, lite0, 96 px", "head_epochs", FEW, rounds=2, work=SMALL, note=FRESH),
+    Row("R6", "R3/R6 five head epochs, lite0, 96 px", "head_epochs", FEW, rounds=2, warm_up=False, work=SMALL,
+        note=FRESH),
     Row("R7", "R7 TTA n=4, lite0, 96 px", "tta", FEW, rounds=3, work=SMALL),
     Row("R4", "R4 unfrozen epoch, lite0, 96 px", "epoch", FEW, rounds=3, work=SMALL, note=STEADY),
-    Row("R9", "R9 ten training steps on a resident batch, lite0, 96 px", "step", FEW, rounds=3, work=SMALL),
     Row("R5", "R5 fine_tune(1+3), lite0, 96 px", "fine_tune", ("ours", "fastai default", "plain"), rounds=1,
         kind="cold", warm_up=False, work={"limit": 192, "size_px": 96}, memory_targets=(0.6, 0.8), note=FRESH),
 )  # fmt: skip
