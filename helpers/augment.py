@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from helpers.runtime import did_you_mean
 
+EDITION = 2  # of the arithmetic below: raise it when the pixels change, and no activations kept of older ones are used
+
 
 @dataclass(frozen=True)
 class Augment:

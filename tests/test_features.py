@@ -236,13 +236,15 @@ def test_a_stale_key_is_never_served(learn, data, body_runs, tmp_path, change):
     assert same == (change == "copies"), "the change was meant to matter"
 
 
-@pytest.mark.parametrize("change", ["augmentation", "split", "number"])
-def test_a_stale_copy_is_never_served(learn, augmented, body_runs, change):
-    """Catches copies made with another augmentation, for other training pictures, or another number of them."""
+@pytest.mark.parametrize("change", ["augmentation", "edition", "split", "number"])
+def test_a_stale_copy_is_never_served(learn, augmented, body_runs, monkeypatch, change):
+    """Catches copies of another augmentation or an older kit, for other training pictures, or another number of them."""
     precompute(learn.model, augmented, cut=8, copies=2, **HOW)
     other, copies = augmented, 2
     if change == "augmentation":
         other = augmented.with_augment(augment.top_down())
+    elif change == "edition":
+        monkeypatch.setattr(augment, "EDITION", 0)
     elif change == "split":
         other = ImageData.from_items(augmented.items, size=32, augment=augmented.augment, seed=5)
     else:
