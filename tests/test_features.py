@@ -238,7 +238,7 @@ def test_a_stale_key_is_never_served(learn, data, body_runs, tmp_path, change):
 
 @pytest.mark.parametrize("change", ["augmentation", "edition", "split", "number"])
 def test_a_stale_copy_is_never_served(learn, augmented, body_runs, monkeypatch, change):
-    """Catches copies of another augmentation or an older kit, for other training pictures, or another number of them."""
+    """Catches copies of another augmentation, of an older kit, of other training pictures, or another number."""
     precompute(learn.model, augmented, cut=8, copies=2, **HOW)
     other, copies = augmented, 2
     if change == "augmentation":
