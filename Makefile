@@ -22,17 +22,17 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 course: data ## run every notebook in order (copies; your files stay as they are)
-	@$(PY) -m helpers.lessons.run
+	@$(PY) -m tools.run
 
 lab: data ## open the notebooks in JupyterLab (your own copies, once `make work` has made them)
 	@$(VENV)/bin/jupyter-lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/$(OPEN) \
 	  $$(test "$$(id -u)" != 0 || echo --allow-root)
 
 work: $(READY) ## write your own copies into work/ (STYLE=clean: without prose; RESET=03: that one anew)
-	@$(PY) -m helpers.lessons.work $(if $(STYLE),--style $(STYLE)) $(if $(RESET),--reset $(RESET))
+	@$(PY) -m tools.work $(if $(STYLE),--style $(STYLE)) $(if $(RESET),--reset $(RESET))
 
 check: $(READY) ## look over this machine: Python, device, memory, data, weights
-	@$(PY) -m helpers.doctor
+	@$(PY) -m helpers.lessons.doctor
 
 # --- tests ------------------------------------------------------------------------------------------------------------
 
@@ -63,25 +63,25 @@ spelling: $(READY) ## common misspellings in texts, code and notebooks
 	@$(PY) -m codespell_lib --skip "*.ipynb" && $(PY) -m codespell_lib --ignore-regex "[A-Za-z0-9+/=]{40,}" notebooks
 
 links: $(READY) ## links of notebooks and texts that lead nowhere (ONLINE=1 tries those on the web, too)
-	@$(PY) -m helpers.lessons.links $(if $(ONLINE),--online)
+	@$(PY) -m tools.links $(if $(ONLINE),--online)
 
 # --- for authors ------------------------------------------------------------------------------------------------------
 
 notebooks: data ## run the notebooks and store their outputs (NAMES="03 04": only these)
-	@$(PY) -m helpers.lessons.store $(NAMES)
+	@$(PY) -m tools.store $(NAMES)
 
 timings: data ## run every notebook and write time and memory into README.md (NAMES="03 04": only these)
-	@$(PY) -m helpers.lessons.run $(NAMES) --table README.md
+	@$(PY) -m tools.run $(NAMES) --table README.md
 
 bench: data $(PEERS)/ready ## speed and memory beside fastai, timm, Lightning (QUICK=1, CHECK=1, WHAT=floors or growth)
 	@$(PEERS)/bin/python -m tests.benchmarks $(WHAT) $(if $(QUICK),--quick) \
 	  $(if $(CHECK),--check tests/benchmarks/ratios.json) $(ARGS)
 
 site: $(READY) ## all notebooks as web pages, in site/
-	@$(PY) -m helpers.lessons.site
+	@$(PY) -m tools.site
 
 slides: $(READY) ## the slides among the cells, in site/slides/
-	@$(PY) -m helpers.lessons.slides
+	@$(PY) -m tools.slides
 
 lock: $(READY) ## compile requirements.lock from pyproject.toml (UPGRADE=1: newest versions)
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

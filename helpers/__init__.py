@@ -1,22 +1,62 @@
-"""One file per stage of a picture's journey. Read them in this order:
+"""Image classification, one room a stage of a photograph's journey. Each room may use those above it, never those below.
 
-words        numbers and names in sentences         runtime      device, seeds, whole files
-precision    float32 or bfloat16                    items        find and label pictures
-splits       who trains, who judges                 presize      decode once, uint8 store
-augment      draw, then apply, one interpolation    data         `ImageData`: all above, in batches
-bodies       any network's stages, its weights      models       body + head, layer groups, freezing
-features     activations of a frozen body, kept     schedules    progress -> rate
-metrics      functions of the confusion counts      training     the loop, checkpoints
-hooks        keep the best, stop early, average     lr_finder    the range test
-predict      predictions as a record, TTA           saving       what a saved model says of itself
-learner      `Learner`: the lectures' verbs         interpret    numbers about predictions
-plots        every figure                           review       what was marked, undone, exported
-browsers     the widgets                            export       a model others can run
-recipe       all steps, end to end                  lessons      what only the notebooks need
+runtime    where and how things run: device, precision, seeds, files, progress
+data       files -> labelled items -> split -> decoded once -> augmented batch
+models     batch -> body -> head -> logits; layer groups, freezing, cached features
+training   loss, schedule, the loop, metrics, hooks, learning-rate finder, checkpoints
+analysis   predictions -> what is right and wrong, how sure, where the model looked
+learner    `Learner`: the verbs of a lecture, each a few lines over the rooms above
+figures    records drawn
+review     pictures looked at and marked in the browser
+export     a classifier that others can run
+recipe     all steps, end to end: `python -m helpers.recipe`
+lessons    what only the notebooks need
+
+The names below are loaded when they are first used: `from helpers import ImageData, Learner`.
 """
 
+import importlib
 import os
 
 # Threads that wait should sleep, not spin: with other programs on the same cores, spinning makes a training step
-# several times as slow. OpenMP reads this when torch is loaded; `make` sets it, too.
+# several times as slow. OpenMP reads this when torch is loaded; `make`, the kernel and conda set it, too.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+ROOM_OF = {
+    "ImageData": "data.dataset",
+    "find_images": "data.items",
+    "split_stratified": "data.splits",
+    "side_on": "data.augment",
+    "top_down": "data.augment",
+    "no_augment": "data.augment",
+    "Learner": "learner",
+    "Predictions": "analysis.predictions",
+    "Interpretation": "analysis.interpret",
+    "accuracy_text": "analysis.intervals",
+    "compare": "analysis.intervals",
+    "find_duplicates": "analysis.duplicates",
+    "find_label_errors": "analysis.label_errors",
+    "plot_accuracies": "figures.results",
+    "plot_confusion": "figures.results",
+    "plot_loss": "figures.curves",
+    "plot_lr": "figures.curves",
+    "plot_lr_find": "figures.curves",
+    "plot_top_losses": "figures.pictures",
+    "show_batch": "figures.pictures",
+    "show_pictures": "figures.pictures",
+    "show_results": "figures.pictures",
+    "LabelBrowser": "review.browsers",
+    "MistakeBrowser": "review.browsers",
+    "export": "export.bundle",
+}
+__all__ = list(ROOM_OF)
+
+
+def __getattr__(name: str):
+    if name not in ROOM_OF:
+        raise AttributeError(f"helpers has no {name!r}; choose from {', '.join(ROOM_OF)}, or import from a room")
+    return getattr(importlib.import_module(f"helpers.{ROOM_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *ROOM_OF])

@@ -9,19 +9,22 @@ import torch
 from torch import Tensor, nn
 
 import data_setup
-from helpers import models, schedules
-from helpers.checkpoints import save_tensors
-from helpers.data import ImageData
-from helpers.features import FeatureData, precompute, weights_digest
-from helpers.items import Item
-from helpers.lr_finder import RateCurve, find_rate
-from helpers.metrics import Metric, metrics_named
-from helpers.models import Classifier, build_classifier
-from helpers.precision import fast_precision
-from helpers.predict import Predictions, predict, predict_files, predict_views
-from helpers.runtime import did_you_mean, keep_freed_memory, pick_device
-from helpers.saving import describe, read_fitting
-from helpers.training import BatchTransform, History, Hook, Run, fit, resume_run
+from helpers.analysis.predictions import Predictions, predict, predict_files, predict_views
+from helpers.data.dataset import ImageData
+from helpers.data.items import Item
+from helpers.models import groups as models
+from helpers.models.classifier import Classifier, build_classifier
+from helpers.models.features import FeatureData, precompute, weights_digest
+from helpers.runtime.arguments import did_you_mean
+from helpers.runtime.device import keep_freed_memory, pick_device
+from helpers.runtime.files import save_tensors
+from helpers.runtime.precision import fast_precision
+from helpers.training import schedules
+from helpers.training.checkpoints import describe, read_fitting, resume_run
+from helpers.training.loop import fit
+from helpers.training.lr_finder import LRFinderResult, lr_find
+from helpers.training.metrics import Metric, metrics_named
+from helpers.training.run import BatchTransform, History, Hook, Run
 
 Rates = float | Sequence[float] | slice
 
@@ -105,7 +108,7 @@ class Learner:
             "path": path,
         }  # fmt: skip
         model = build_classifier(
-            arch, len(data.vocab), size=data.size, pretrained=pretrained, dropout=dropout, seed=seed
+            arch, len(data.classes), size=data.size, pretrained=pretrained, dropout=dropout, seed=seed
         )
         return cls(data, model, arch, options)
 
@@ -131,14 +134,18 @@ class Learner:
         self.freeze_to(self.trained_from)
 
     @property
-    def cut(self) -> int:
+    def split_point(self) -> int:
         """Up to here nothing changes while training (see `Classifier`)."""
-        return models.cut_before(self.model, self.groups, self.trained_from) if self.options["bn"] == "frozen" else 0
+        return (
+            models.split_point_before(self.model, self.groups, self.trained_from)
+            if self.options["bn"] == "frozen"
+            else 0
+        )
 
     @property
     def precompute(self) -> bool:
         """True while training uses kept activations. Set it to False to see augmented pictures again."""
-        return self.wants_precompute and self.cut > 0
+        return self.wants_precompute and self.split_point > 0
 
     @precompute.setter
     def precompute(self, wanted: bool) -> None:
@@ -164,8 +171,8 @@ class Learner:
 
     def _asked(self) -> tuple[ImageData, dict, str]:
         """Everything the kept activations depend on."""
-        how = {"cut": self.cut, "precision": self.precision, "copies": self.copies}
-        return self.data, how, weights_digest(self.model, self.cut)
+        how = {"split_point": self.split_point, "precision": self.precision, "copies": self.copies}
+        return self.data, how, weights_digest(self.model, self.split_point)
 
     def _source_at_hand(self) -> ImageData | FeatureData:
         """What predictions are made from: augmented copies are for training only, none is computed to predict."""
@@ -200,13 +207,13 @@ class Learner:
     # Training ------------------------------------------------------------------------------------------------
 
     @did_you_mean
-    def lr_find(self, lr: Rates = 1e-3, *, start: float = 1e-7, end: float = 10.0, steps: int = 100) -> RateCurve:
+    def lr_find(self, lr: Rates = 1e-3, *, start: float = 1e-7, end: float = 10.0, steps: int = 100) -> LRFinderResult:
         """The learning-rate finder: loss against the last group's rate. Leaves no trace.
 
         `lr` only says how the groups' rates relate, e.g. slice(1e-5, 1e-3); for its size `start` and `end` stand.
         """
         run = self._run(lr, epochs=1, schedule=schedules.constant, hooks=())
-        return find_rate(run, start=start, end=end, steps=steps)
+        return lr_find(run, start=start, end=end, steps=steps)
 
     @did_you_mean
     def fit(
@@ -307,9 +314,9 @@ class Learner:
             epochs=epochs,
             device=self.device,
             momentum=momentum,
-            cut=source.cut if isinstance(source, FeatureData) else 0,
+            split_point=source.split_point if isinstance(source, FeatureData) else 0,
             batch_size=self.data.batch_size * self.options["accumulate"],
-            chunks=self.options["accumulate"],
+            micro_batches=self.options["accumulate"],
             precision=self.precision,
             max_norm=self.options["max_norm"],
             metrics=self.metrics,
@@ -321,9 +328,9 @@ class Learner:
 
     def set_data(self, data: ImageData) -> None:
         """Go on with other pictures, or the same at another size. Refuses to train on pictures it was judged by."""
-        if data.vocab != self.data.vocab:
+        if data.classes != self.data.classes:
             raise ValueError(
-                f"the model knows the classes {', '.join(self.data.vocab)}; the new data has {', '.join(data.vocab)}"
+                f"the model knows the classes {', '.join(self.data.classes)}; the new data has {', '.join(data.classes)}"
             )
         seen = self.judged & set(data.split.train)
         if seen:
@@ -345,13 +352,15 @@ class Learner:
         if not isinstance(part, str):
             items = tuple(part)
             targets = torch.tensor(
-                [self.data.vocab.index(i.label) if i.label in self.data.vocab else -1 for i in items]
+                [self.data.classes.index(i.label) if i.label in self.data.classes else -1 for i in items]
             )
             log_probs = predict_files(self.model, self.data, [item.path for item in items], **self._arithmetic())
-            return Predictions(items, log_probs, targets, self.data.vocab)
+            return Predictions(items, log_probs, targets, self.data.classes)
         rows, source = self._rows(part), self._source_at_hand()
-        cut = source.cut if isinstance(source, FeatureData) else 0
-        return self._predictions(rows, predict(self.model, source, rows, cut=cut, **self._arithmetic()), part)
+        split_point = source.split_point if isinstance(source, FeatureData) else 0
+        return self._predictions(
+            rows, predict(self.model, source, rows, split_point=split_point, **self._arithmetic()), part
+        )
 
     def tta(self, n: int = 4, beta: float = 0.25, use_max: bool = False, *, part: str = "valid") -> Predictions:
         """Test-time augmentation: the mean over `n` augmented views, and `beta` of the plain one (fastai v2)."""
@@ -370,20 +379,20 @@ class Learner:
 
     def _predictions(self, rows: Tensor, log_probs: Tensor, part: str) -> Predictions:
         items = tuple(self.data.items[row] for row in rows.tolist())
-        return Predictions(items, log_probs, self.data.targets[rows], self.data.vocab, part)
+        return Predictions(items, log_probs, self.data.targets[rows], self.data.classes, part)
 
     def predict_one(self, path: Path | str) -> Prediction:
         """What the model says about one picture file."""
         probs = self.get_preds([Item(str(path), Path(path), None)]).probs[0].tolist()
         best = probs.index(max(probs))
-        return Prediction(self.data.vocab[best], probs[best], dict(zip(self.data.vocab, probs, strict=True)))
+        return Prediction(self.data.classes[best], probs[best], dict(zip(self.data.classes, probs, strict=True)))
 
     def features(self, part: str = "train") -> Tensor:
         """Pooled activations of the body for a part's pictures: (N, D) float32, rows in item order."""
         whole = precompute(
             self.model,
             self.data,
-            cut=len(self.model.body),
+            split_point=len(self.model.body),
             device=self.device,
             precision=self.precision,
         )
@@ -406,35 +415,11 @@ class Learner:
         self.model.load_state_dict(read_fitting(self.path / f"{name}.safetensors", self.arch, self.data))
         return self
 
-    def export(self, folder: Path | str) -> Path:
-        """A folder others can run without this kit: weights, description, ONNX, a model card and a predictor."""
-        from helpers.export import export
-
-        return export(self, folder)
-
     # Looking -------------------------------------------------------------------------------------------------
-
-    def plot_loss(self):
-        """Training loss of every step, validation loss of every epoch."""
-        from helpers.plots import plot_loss
-
-        return plot_loss(self.history)
-
-    def plot_lr(self):
-        """Learning rate (last group) and momentum of every step."""
-        from helpers.plots import plot_lr
-
-        return plot_lr(self.history)
-
-    def show_results(self, n: int = 9):
-        """Pictures with truth and prediction."""
-        from helpers.plots import show_results
-
-        return show_results(self.get_preds("valid"), self.data, n=n)
 
     def summary(self) -> None:
         """Print the layer groups: how many numbers each holds, how many train, and what BatchNorm does there."""
         seen = "kept activations" if self.precompute else "pictures"
-        print(f"{self.arch}, {len(self.data.vocab)} classes, {self.data.size} px, {seen}")
+        print(f"{self.arch}, {len(self.data.classes)} classes, {self.data.size} px, {seen}")
         rows = models.group_rows(self.model, self.groups, self.trained_from, self.options["bn"], self._bn_freeze)
         print("\n".join(["group  stages   parameters    trainable  normalisation", *rows]))

@@ -54,7 +54,7 @@ def pictures(tmp_path):
 @pytest.fixture
 def data(pictures, course_data):
     """The same as `ImageData`: 32 px, 18 train, 6 valid, batches of 8."""
-    from helpers.data import ImageData
+    from helpers.data.dataset import ImageData
 
     return ImageData.from_folders(pictures, size=32, batch_size=8)
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.interpret import Interpretation
-from helpers.items import Item
+from helpers.analysis.interpret import Interpretation
+from helpers.analysis.predictions import Predictions
+from helpers.data.items import Item
 from helpers.learner import Learner
-from helpers.metrics import accuracy, balanced_accuracy, count_confusions, empty_counts, error_rate, f1
-from helpers.models import spread_rates
-from helpers.predict import Predictions
-from helpers.schedules import cosine, cycle_epochs, one_cycle, sgdr
+from helpers.models.groups import spread_rates
+from helpers.training.metrics import accuracy, balanced_accuracy, count_confusions, empty_counts, error_rate, f1
+from helpers.training.schedules import cosine, cycle_epochs, one_cycle, sgdr
 
 
 def softmax(logits):

@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import learner, runtime
-from helpers.augment import side_on
-from helpers.data import ImageData
-from helpers.features import FeatureData
-from helpers.items import Item, relabel
+from helpers import learner
+from helpers.data.augment import side_on
+from helpers.data.dataset import ImageData
+from helpers.data.items import Item, relabel
+from helpers.data.splits import Split
 from helpers.learner import Learner
-from helpers.splits import Split
-from helpers.training import Hook
+from helpers.models.features import FeatureData
+from helpers.runtime import device as runtime
+from helpers.training.run import Hook
 
 
 def make(data, arch="test_resnet", **options):
@@ -70,7 +71,7 @@ def test_a_group_that_is_not_there_changes_nothing(learn, n):
     learn.freeze_to(1)
     with pytest.raises(ValueError, match=r"freeze_to\(n\) takes 0"):
         learn.freeze_to(n)
-    assert learn.trained_from == 1 and learn.cut == 6
+    assert learn.trained_from == 1 and learn.split_point == 6
 
 
 def test_bn_freeze_holds_through_unfreeze(learn, capsys):
@@ -101,17 +102,17 @@ def test_rates_count_the_groups_that_were_asked_for(data, how):
 
 def test_options_reach_the_training(data):
     """Catches weight decay, clipping, accumulation, seed or hooks that are accepted and not used."""
-    told = []
+    run_cli = []
 
     class Tell(Hook):
         def on_fit_begin(self, run):
-            told.append(run)
+            run_cli.append(run)
 
     learn = make(data, weight_decay=0.2, max_norm=0.5, accumulate=2, seed=7, hooks=[Tell()])
     learn.fit(1e-3, 1)
-    (run,) = told
+    (run,) = run_cli
     assert {group["weight_decay"] for group in run.optimizer.param_groups} == {0.2, 0.0}
-    assert (run.max_norm, run.chunks, run.batch_size, run.seed) == (0.5, 2, 16, 7)
+    assert (run.max_norm, run.micro_batches, run.batch_size, run.seed) == (0.5, 2, 16, 7)
     assert run.optimizer.defaults["betas"] == (0.9, 0.99) and run.optimizer.defaults["eps"] == 1e-5
     assert learn.history.steps_per_epoch == (2,), "18 pictures, 16 at a time"
 
@@ -296,7 +297,7 @@ def test_a_file_that_does_not_fit_is_refused_naming_both_sides(learn, data, othe
 def test_the_order_of_the_classes_counts(learn, data):
     """Catches the same names in another order: every label would be another one."""
     file = learn.save("swapped")
-    from helpers.checkpoints import load_tensors, save_tensors
+    from helpers.runtime.files import load_tensors, save_tensors
 
     tensors, about = load_tensors(file)
     save_tensors(file, tensors, {**about, "classes": ["light", "dark"]})
@@ -397,8 +398,16 @@ def test_augmentation_needs_pictures(data):
     assert seen == [6, 6, 6]
 
 
+from helpers.figures.curves import plot_loss, plot_lr
+from helpers.figures.pictures import show_results
+
+
 def test_the_verbs_that_draw_answer(learn):
     """Catches a verb that calls a figure that is not there, or with a record it does not take."""
     learn.fit_one_cycle(1, 1e-3)
-    for drawing in (learn.plot_loss(), learn.plot_lr(), learn.show_results(n=4)):
+    for drawing in (
+        plot_loss(learn.history),
+        plot_lr(learn.history),
+        show_results(learn.get_preds("valid"), learn.data, n=4),
+    ):
         assert drawing.text

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from helpers.data import ImageData
-from helpers.interpret import Interpretation
+from helpers.analysis.interpret import Interpretation
+from helpers.data.dataset import ImageData
 from helpers.learner import Learner
 
 TABLE = Path(__file__).resolve().parents[1] / "notebooks" / "NAMES.md"
@@ -39,7 +39,7 @@ def is_claim(code: str) -> bool:
 
 
 def problem(code: str) -> str | None:
-    """What is wrong with one claim: learn.fit(lr, cycles, cycle_mult=1), python -m helpers.recipe, data.vocab."""
+    """What is wrong with one claim: learn.fit(lr, cycles, cycle_mult=1), python -m helpers.recipe, data.classes."""
     if code.startswith("python -m "):
         return None if importlib.util.find_spec(code.split()[2]) else "no such module"
     node = ast.parse(code, mode="eval").body
@@ -161,7 +161,7 @@ def test_a_wrong_claim_is_seen(code, says):
     assert says in problem(code)
 
 
-@pytest.mark.parametrize("code", ["learn.history", "learn.precompute", "data.vocab", "learn.fit(lr, cycles)"])
+@pytest.mark.parametrize("code", ["learn.history", "learn.precompute", "data.classes", "learn.fit(lr, cycles)"])
 def test_a_right_claim_is_accepted(code):
     """Catches a test of the table that accepts nothing."""
     assert problem(code) is None

@@ -11,7 +11,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from helpers.lessons.files import ROOT
+from tools.files import ROOT
 
 MAX_ROOT_ENTRIES = 12
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -104,8 +104,8 @@ def test_every_make_line_of_the_readme_works():
 
 
 def test_help_lists_every_target_meant_for_people():
-    told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
-    assert set(re.findall(r"^  make (\w+)", told, flags=re.MULTILINE)) == targets() - {"browser", "data"}
+    run_cli = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert set(re.findall(r"^  make (\w+)", run_cli, flags=re.MULTILINE)) == targets() - {"browser", "data"}
 
 
 def test_modules_run_by_make_exist():

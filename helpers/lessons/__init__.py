@@ -1,6 +1,6 @@
 """What only the lessons need: their cells' own helpers, and the tools that run, store, copy and publish them.
 
-Each tool is a module to run, `python -m helpers.lessons.NAME --help` says how:
+Each tool is a module to run, `python -m tools.NAME --help` says how:
 
 | module | make target | what it does |
 |---|---|---|

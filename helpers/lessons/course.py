@@ -1,8 +1,8 @@
 """The course's own data and the models that one lesson hands to the next."""
 
 import data_setup
-from helpers.augment import top_down
-from helpers.data import ImageData
+from helpers.data.augment import top_down
+from helpers.data.dataset import ImageData
 from helpers.learner import Learner
 
 BATCH_SIZE = 32

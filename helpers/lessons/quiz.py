@@ -10,11 +10,10 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from helpers.lessons.files import NOTEBOOKS
-from helpers.safe_html import Html, fill, join
-from helpers.widget_parts import FULL_NAME, Face, SafeText, button
+from helpers.review.html import Html, fill, join
+from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button
 
-QUIZZES = NOTEBOOKS / "quizzes"
+QUIZZES = Path(__file__).resolve().parents[2] / "notebooks" / "quizzes"
 LETTERS = "abcdef"
 # ipywidgets gives each option one line of fixed height; ours may need two.
 STYLE = fill(
@@ -98,7 +97,7 @@ class Asked(widgets.VBox):
         self._on_check()
 
 
-class Quiz(Face):
+class Quiz(StaticWidget):
     """The quiz of a lesson, `Quiz("02")`."""
 
     def __init__(self, lesson: str, *, folder: Path = QUIZZES):

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from time import strftime
 
-from helpers.runtime import write_atomically
+from helpers.runtime.files import write_atomically
 from tests.benchmarks import tuning
 from tests.benchmarks.processes import Failed, Worker, run_cold, run_script
 from tests.benchmarks.rounds import AGAIN, OURS, order
@@ -98,9 +98,9 @@ class Bench:
 
     def expected(self, task: str, work: Work) -> dict[str, int]:
         """Counts from the network itself, not from a contender."""
-        from helpers.models import build_classifier
+        from helpers.models.classifier import build_classifier
 
-        model = build_classifier(work.arch, len(work.vocab), size=work.size_px, pretrained=False)
+        model = build_classifier(work.arch, len(work.classes), size=work.size_px, pretrained=False)
         head, everything = (sum(p.numel() for p in part.parameters()) for part in (model.head, model))
         return expected_counts(task, work, head=head, everything=everything)
 
@@ -128,7 +128,7 @@ class Bench:
         """Every picture as our cache holds it, in files that need no decoding (BMP)."""
         from PIL import Image
 
-        from helpers.presize import presize, read_image
+        from helpers.data.decode import presize, read_image
 
         folder = self.folder / f"presized-{work.presize_px}"
         for item in replace(work, presized="").split[0]:

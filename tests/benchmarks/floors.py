@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from helpers.models import build_classifier
+from helpers.models.classifier import build_classifier
 from tests.benchmarks.bench import has_weights, machine, say
 from tests.benchmarks.contenders.ours import Ours
 from tests.benchmarks.work import STEPS, Work
@@ -118,7 +118,7 @@ def seconds_of(ours: Ours, task: str, repeats: int) -> float:
 def step_seconds(ours: Ours, rounds: int = 3) -> dict[str, float]:
     """Seconds of a training step in each arithmetic a CPU with bfloat16 has, in turns, medians."""
     run = ours.kept["step"][0]
-    alone = patch("helpers.precision.DepthwiseInFloat32", nullcontext)
+    alone = patch("helpers.runtime.precision.DepthwiseInFloat32", nullcontext)
     ways = {
         "float32": (torch.float32, nullcontext()),
         "bfloat16 alone": (torch.bfloat16, alone),
@@ -139,7 +139,7 @@ def flops_per_picture(work: Work) -> float:
     Forward as PyTorch counts them; backward twice as many, for the gradients of inputs and of weights. (PyTorch's own
     count of the backward pass forgets groups.)
     """
-    model = build_classifier(work.arch, len(work.vocab), size=work.size_px, pretrained=False).eval()
+    model = build_classifier(work.arch, len(work.classes), size=work.size_px, pretrained=False).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.rand(1, 3, work.size_px, work.size_px))
     return 3 * counter.get_total_flops()
@@ -147,7 +147,7 @@ def flops_per_picture(work: Work) -> float:
 
 def bytes_per_picture(work: Work, *, bf16: bool) -> float:
     """Bytes that the layers move forward and backward when each runs by itself (see above)."""
-    model = build_classifier(work.arch, len(work.vocab), size=work.size_px, pretrained=False).eval()
+    model = build_classifier(work.arch, len(work.classes), size=work.size_px, pretrained=False).eval()
     moved = 0
 
     def count(layer, inputs, output) -> None:

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from helpers.drawing import BLUE, COLOURS, DASHES, MARKS, Drawing, new_figure
+from helpers.figures.style import BLUE, COLOURS, DASHES, MARKS, Drawing, new_figure
 from tests.benchmarks.bench import machine, say
 from tests.benchmarks.memory import watched
 from tests.benchmarks.processes import ENVIRONMENT, ROOT, Failed
@@ -26,8 +26,8 @@ COUNT_SIZE, SIZE_COUNT = 48, 500  # pictures of the series over counts are this 
 STAGES = ("decode", "batches", "activations", "head")
 MEASURED = """
 import json, sys, time
-from helpers.augment import top_down
-from helpers.data import ImageData
+from helpers.data.augment import top_down
+from helpers.data.dataset import ImageData
 from helpers.learner import Learner
 seconds, started = {}, time.perf_counter()
 def stage(name):
@@ -85,10 +85,10 @@ def measure(pictures: int, size_px: int) -> dict:
             env=os.environ | ENVIRONMENT | {"COURSE_DATA": folder},
         )  # fmt: skip
         with watched(process.pid) as peak:
-            told = process.communicate()[0]
+            run_cli = process.communicate()[0]
     if process.returncode:
         raise Failed(f"{pictures} pictures of {size_px} px: the process ended with {process.returncode}")
-    answer = json.loads(told.strip().rpartition("\n")[2])
+    answer = json.loads(run_cli.strip().rpartition("\n")[2])
     cache_mib = answer["cache_bytes"] / 2**20
     return {"pictures": pictures, "size_px": size_px, "peak_mib": peak.mib, "cache_mib": cache_mib} | answer
 
@@ -112,15 +112,15 @@ def draw(points: list[dict], what: str) -> Drawing:
     """Two panels over the number or the size: seconds of each stage, and memory."""
     figure = new_figure(height_in=3.6, width_in=9)
     seconds, memory = figure.subplots(1, 2)
-    along = [point[what] for point in points]
+    crop_position = [point[what] for point in points]
     for index, stage in enumerate(STAGES):
         style = {"color": COLOURS[index], "linestyle": DASHES[index], "marker": MARKS[index], "label": stage}
-        seconds.plot(along, [point["seconds"][stage] for point in points], **style)
+        seconds.plot(crop_position, [point["seconds"][stage] for point in points], **style)
     memory.plot(
-        along, [point["peak_mib"] for point in points], color=BLUE, marker=MARKS[0], label="peak of the process"
+        crop_position, [point["peak_mib"] for point in points], color=BLUE, marker=MARKS[0], label="peak of the process"
     )
     memory.plot(
-        along, [point["cache_mib"] for point in points], color=COLOURS[1], linestyle=DASHES[1], marker=MARKS[1],
+        crop_position, [point["cache_mib"] for point in points], color=COLOURS[1], linestyle=DASHES[1], marker=MARKS[1],
         label="uint8 cache",
     )  # fmt: skip
     label = "pictures" if what == "pictures" else "side in pixels"

@@ -71,11 +71,11 @@ QUICK = (
 # what a lesson's first cells do; arguments: the folder of the pictures, the figure's file
 OURS_FILES = """
 import sys
-from helpers.data import ImageData
-from helpers.items import find_images
+from helpers.data.dataset import ImageData
+from helpers.data.items import find_images
 from helpers.learner import Learner
-from helpers.picture_plots import show_pictures
-from helpers.presize import read_image
+from helpers.figures.pictures import show_pictures
+from helpers.data.decode import read_image
 show_pictures([read_image(file) for file in find_images(sys.argv[1])[:9]]).save(sys.argv[2])
 """
 FASTAI_FILES = """
@@ -86,9 +86,10 @@ plt.savefig(sys.argv[2])
 """
 OURS_BATCH = """
 import sys
-from helpers.augment import top_down
-from helpers.data import ImageData
-ImageData.from_folders(sys.argv[1], size=128, augment=top_down()).show_batch(n=9).save(sys.argv[2])
+from helpers.data.augment import top_down
+from helpers.data.dataset import ImageData
+from helpers.figures.pictures import show_batch
+show_batch(ImageData.from_folders(sys.argv[1], size=128, augment=top_down()), n=9).save(sys.argv[2])
 """
 FASTAI_BATCH = """
 import sys
@@ -99,8 +100,8 @@ dls.train.show_batch(max_n=9)
 plt.savefig(sys.argv[2])
 """
 SCRIPTS = {
-    ("import", "ours"): "from helpers.data import ImageData; from helpers.learner import Learner; "
-    "from helpers.plots import show_batch",
+    ("import", "ours"): "from helpers.data.dataset import ImageData; from helpers.learner import Learner; "
+    "from helpers.figures.pictures import show_batch",
     ("import", "fastai default"): "from fastai.vision.all import *",
     ("first_picture", "ours"): OURS_FILES,
     ("first_picture", "fastai default"): FASTAI_FILES,

@@ -154,5 +154,5 @@ def r8_markdown(record: dict, wanted: float) -> str:
         value = median(values)
         return "never" if value == float("inf") else f"{value:.0f} s"
 
-    told = ", ".join(f"{name} {words(values)}" for name, values in times.items() if name != AGAIN)
-    return f"R8 time until {100 * wanted:.0f} % of the validation pictures are right (median of seeds): {told}."
+    run_cli = ", ".join(f"{name} {words(values)}" for name, values in times.items() if name != AGAIN)
+    return f"R8 time until {100 * wanted:.0f} % of the validation pictures are right (median of seeds): {run_cli}."

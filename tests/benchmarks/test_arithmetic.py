@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.models import build_classifier
+from helpers.models.classifier import build_classifier
 from tests.benchmarks import check, rounds, table
 from tests.benchmarks.floors import flops_per_picture
 from tests.benchmarks.work import Work
@@ -177,7 +177,7 @@ def test_a_peer_that_is_not_there_any_more_is_told():
 @pytest.mark.parametrize("arch", ["efficientnet_lite0", "resnet34"])
 def test_operations_of_a_step_are_three_passes_of_its_products(arch, monkeypatch):
     """Catches a count that takes a depthwise convolution for a full one: lite0's floor was ten times too high."""
-    monkeypatch.setattr(Work, "vocab", ["a", "b"])
+    monkeypatch.setattr(Work, "classes", ["a", "b"])
     work = Work(arch=arch, pretrained=False, size_px=64)
     model = build_classifier(arch, 2, size=64, pretrained=False).eval()
     products = 0

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from helpers.items import Item, label_by_folder
-from helpers.splits import Split, split_stratified
+from helpers.data.items import Item, label_by_folder
+from helpers.data.splits import Split, split_stratified
 from tests.benchmarks import bench as bench_module
 from tests.benchmarks import memory, rows
 from tests.benchmarks.bench import Bench, allowed_for

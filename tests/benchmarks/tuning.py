@@ -51,7 +51,7 @@ def tuned(work: Work, task: str) -> dict[str, dict]:
 def bf16_is_built_in() -> bool:
     import torch
 
-    from helpers.precision import fast_precision
-    from helpers.runtime import pick_device
+    from helpers.runtime.device import pick_device
+    from helpers.runtime.precision import fast_precision
 
     return fast_precision(pick_device()) is torch.bfloat16

@@ -41,8 +41,8 @@ class Work:
     def split(self):
         """(items, Split) of the kit: files, labels, and who trains."""
         import data_setup
-        from helpers.items import label_by_folder, label_by_regex
-        from helpers.splits import split_by_folder, split_stratified
+        from helpers.data.items import label_by_folder, label_by_regex
+        from helpers.data.splits import split_by_folder, split_stratified
 
         folder = data_setup.prepare(self.data)
         items = label_by_regex(folder, self.pattern) if self.pattern else label_by_folder(folder)
@@ -65,7 +65,7 @@ class Work:
         }
 
     @cached_property
-    def vocab(self) -> list[str]:
+    def classes(self) -> list[str]:
         return sorted({label for _, label in self.parts["train"]})
 
     def count(self, part: str) -> int:
@@ -84,7 +84,7 @@ class Work:
 
 def limited(items, split, limit: int):
     """`limit` pictures spread over all, a quarter of them to judge, classes in their proportion; 0: all."""
-    from helpers.splits import Split
+    from helpers.data.splits import Split
 
     if not limit:
         return items, split

@@ -6,7 +6,6 @@ import shutil
 
 import pytest
 
-from helpers.lessons.files import NOTEBOOKS, read_notebook
 from tests.browser.driving import (
     SLOW_MS,
     alternative_texts,
@@ -23,6 +22,7 @@ from tests.browser.driving import (
     selected_name,
     watched_page,
 )
+from tools.files import NOTEBOOKS, read_notebook
 
 NOTEBOOK = NOTEBOOKS / "07_analysis.ipynb"
 ALTERNATIVE = re.compile(

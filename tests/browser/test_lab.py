@@ -38,12 +38,12 @@ os.environ["COURSE_DATA"] = "data"  # decoded pictures are kept here
 
 import torch
 
-from helpers.browsers import LabelBrowser, MistakeBrowser
-from helpers.data import ImageData
-from helpers.items import label_by_regex
-from helpers.labs import AugmentBrowser, RatePicker, ScheduleLab
-from helpers.lr_finder import read_curve
-from helpers.predict import Predictions
+from helpers.review.browsers import LabelBrowser, MistakeBrowser
+from helpers.data.dataset import ImageData
+from helpers.data.items import label_by_regex
+from helpers.lessons.labs import AugmentBrowser, RatePicker, ScheduleLab
+from helpers.training.lr_finder import read_curve
+from helpers.analysis.predictions import Predictions
 
 items = label_by_regex("pictures", r"^(mono|poly)_")
 targets = torch.tensor([0 if item.label == "mono" else 1 for item in items])
@@ -59,7 +59,7 @@ picker = RatePicker(read_curve(rates, [0.7 - 0.4 / (1 + math.exp(-2 * math.log10
 picker""",
     "ScheduleLab()",
     """
-from helpers.items import label_by_folder
+from helpers.data.items import label_by_folder
 LabelBrowser(label_by_folder("hostile"), save_to=None)""",
     "AugmentBrowser(ImageData.from_items(items, size=64, batch_size=8), n=3)",
 )

@@ -6,8 +6,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from playwright.sync_api import sync_playwright
 
-from helpers.lessons import site, slides
-from helpers.lessons.files import NOTEBOOKS, normalise, write_notebook
+from tools import site, slides
+from tools.files import NOTEBOOKS, normalise, write_notebook
 
 pytestmark = pytest.mark.browser
 MIN_LETTERS_PX = 18  # of 750: on a screen two metres high, letters of five centimetres

@@ -3,7 +3,6 @@
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from helpers.lessons.files import write_notebook
 from helpers.lessons.quiz import QUIZZES, read_quiz
 from tests.browser.driving import (
     SLOW_MS,
@@ -15,6 +14,7 @@ from tests.browser.driving import (
     run_all_cells,
     watched_page,
 )
+from tools.files import write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), needs_chromium]
 

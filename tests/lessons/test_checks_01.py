@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers.items import Item
+from helpers.data.items import Item
+from helpers.data.splits import split_stratified
 from helpers.lessons.checks.lesson_01 import FIVE, SQUARES, check_01_1, check_01_2, check_01_3
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
-from helpers.splits import split_stratified
 
 ITEMS = tuple(Item(f"{label}/{n}.png", Path(f"{n}.png"), label) for label in ("dark", "light") for n in range(200))
 ZERO, ONE = (split_stratified(ITEMS, seed=seed) for seed in (0, 1))

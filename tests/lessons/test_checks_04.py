@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from helpers import schedules
 from helpers.lessons.checks.lesson_04 import EPOCHS, check_04_1, check_04_2, check_04_3
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
+from helpers.training import schedules
 
 
 @pytest.mark.parametrize("answer", [40, 40.0, 1 + 3 + 9 + 27])

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers.items import Item
+from helpers.analysis.predictions import Predictions
+from helpers.data.items import Item
 from helpers.lessons.checks.lesson_06 import check_06_1, check_06_2, check_06_3
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
-from helpers.predict import Predictions
 
 
 def test_the_best_of_twelve():

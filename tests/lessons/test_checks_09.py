@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from helpers.items import Item, relabel
+from helpers.data.items import Item, relabel
 from helpers.lessons.checks.lesson_09 import check_09_1, check_09_2, check_09_3
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
 
@@ -18,7 +18,7 @@ def data():
     """20 judge, 11 of them of one class; 40 train, 30 of them of one."""
     train = tuple(Item(f"t{n}.png", Path(f"t{n}.png"), "poly_sound" if n < 30 else "mono_sound") for n in range(40))
     parts = {"train": train, "valid": ITEMS}
-    return SimpleNamespace(items=train + ITEMS, items_of=parts.get, vocab=sorted(set(LABELS)))
+    return SimpleNamespace(items=train + ITEMS, items_of=parts.get, classes=sorted(set(LABELS)))
 
 
 def test_the_laziest_answer(data):

@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 from PIL import Image
 
-from helpers.items import label_by_folder
+from helpers.data.decode import UnreadableImage, read_image
+from helpers.data.items import label_by_folder
+from helpers.data.splits import content_hashes
 from helpers.lessons.messy_folder import CLASSES, TYPO, messy_folder, misfiled
-from helpers.presize import UnreadableImage, read_image
-from helpers.splits import content_hashes
 
 
 @pytest.fixture

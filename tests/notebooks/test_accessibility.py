@@ -11,12 +11,12 @@ from matplotlib.colors import to_rgb
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from pygments.styles import get_style_by_name
 
-from helpers import drawing
-from helpers.drawing import COLOURS, DASHES, GREY, MARKS, ink
-from helpers.lessons import pages, site, slides
-from helpers.lessons.files import NOTEBOOKS, code_cells, read_notebook
-from helpers.lessons.links import EMPTY_WORDS
+from helpers.figures import style as drawing
+from helpers.figures.style import COLOURS, DASHES, GREY, MARKS, ink
 from tests.notebooks.test_stored import SENTENCE_WORDS, label
+from tools import pages, site, slides
+from tools.files import NOTEBOOKS, code_cells, read_notebook
+from tools.links import EMPTY_WORDS
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 

@@ -10,9 +10,9 @@ import shlex
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers.lessons.copies import is_solution
-from helpers.lessons.files import NOTEBOOKS, ROOT, code_cells, headings, minutes, normalise, read_notebook, tags
 from tests.notebooks.test_stored import MAX_CELL_LINES, label
+from tools.copies import is_solution
+from tools.files import NOTEBOOKS, ROOT, code_cells, headings, minutes, normalise, read_notebook, tags
 
 BEFORE = ["What you will be able to do", "Before you start"]
 AFTER = ["Check yourself", "Key points", "If something went wrong", "Next"]

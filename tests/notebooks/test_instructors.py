@@ -6,8 +6,8 @@ import re
 import pytest
 from bs4 import BeautifulSoup
 
-from helpers.lessons import links, pages
-from helpers.lessons.files import NOTEBOOKS, ROOT, find_notebooks, headings, minutes, read_notebook, title
+from tools import links, pages
+from tools.files import NOTEBOOKS, ROOT, find_notebooks, headings, minutes, read_notebook, title
 
 PAGE = NOTEBOOKS / "INSTRUCTORS.md"
 TEXT = PAGE.read_text(encoding="utf-8")

@@ -12,9 +12,9 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers.lessons.execution import kernel_environment
-from helpers.lessons.files import NOTEBOOKS, ROOT, normalise, read_notebook, write_notebook
 from tests.notebooks.test_stored import is_compared
+from tools.execution import kernel_environment
+from tools.files import NOTEBOOKS, ROOT, normalise, read_notebook, write_notebook
 
 TEXTS = ("text/plain", "text/html")
 FIRST_NUMBER = re.compile(r"\d")

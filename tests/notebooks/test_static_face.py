@@ -4,18 +4,18 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
-from helpers.lessons.execution import execute
-from helpers.lessons.files import normalise, read_notebook, write_notebook
 from tests.notebooks.test_mutation import compare
+from tools.execution import execute
+from tools.files import normalise, read_notebook, write_notebook
 
 pytestmark = pytest.mark.notebooks
 
 CELLS = """
 import torch
-from helpers.browsers import LabelBrowser, MistakeBrowser
-from helpers.items import label_by_folder
-from helpers.labs import ScheduleLab
-from helpers.predict import Predictions
+from helpers.review.browsers import LabelBrowser, MistakeBrowser
+from helpers.data.items import label_by_folder
+from helpers.lessons.labs import ScheduleLab
+from helpers.analysis.predictions import Predictions
 
 items = label_by_folder("pictures")
 probs = torch.tensor([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.6, 0.4]])

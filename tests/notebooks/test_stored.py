@@ -12,9 +12,9 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from nbval.plugin import comment_markers, find_comment_markers, find_metadata_tags
 
-from helpers.lessons import links
-from helpers.lessons.copies import clean_copy, learner_copy
-from helpers.lessons.files import NOTEBOOKS, ROOT, code_cells, headings, normalise, read_notebook, tags
+from tools import links
+from tools.copies import clean_copy, learner_copy
+from tools.files import NOTEBOOKS, ROOT, code_cells, headings, normalise, read_notebook, tags
 
 MAX_BYTES = 1_500_000
 MIN_COMPARED_OUTPUTS = 10

@@ -15,10 +15,10 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from helpers.lessons import links, run, site, slides, store, timings, work
-from helpers.lessons.copies import STUB, clean_copy, cut_solution, learner_copy
-from helpers.lessons.execution import Failure, Outcome, execute
-from helpers.lessons.files import ROOT, WIDGET, find_notebooks, headings, normalise, read_notebook, write_notebook
+from tools import links, run, site, slides, store, timings, work
+from tools.copies import STUB, clean_copy, cut_solution, learner_copy
+from tools.execution import Failure, Outcome, execute
+from tools.files import ROOT, WIDGET, find_notebooks, headings, normalise, read_notebook, write_notebook
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -138,9 +138,9 @@ def test_text_and_back_keeps_cells_tags_and_slides():
 def test_a_run_measures_and_leaves_the_sources_alone(lessons, course_data, capsys):
     before = snapshot(lessons)
     assert run.main(["--folder", str(lessons)]) == 0
-    told = capsys.readouterr().out
-    assert re.search(r"^01_lesson +\d+ s +0\.\d GiB  accuracy 0\.84 of 656$", told, flags=re.MULTILINE), told
-    assert "2 of 2 notebooks ran to their end" in told
+    run_cli = capsys.readouterr().out
+    assert re.search(r"^01_lesson +\d+ s +0\.\d GiB  accuracy 0\.84 of 656$", run_cli, flags=re.MULTILINE), run_cli
+    assert "2 of 2 notebooks ran to their end" in run_cli
     assert snapshot(lessons) == before
     assert list((course_data / "runs").iterdir()) == [], "a run that went well leaves nothing"
 
@@ -152,12 +152,12 @@ def test_a_failing_cell_is_named_and_the_next_notebook_still_runs(tmp_path, cour
     write_notebook(folder / "02_good.ipynb", notebook_of("open('left.txt', 'w').close()", "print('headline: fine')"))
     before = snapshot(folder)
     assert run.main(["--folder", str(folder)]) == 1
-    told = capsys.readouterr().out
-    assert "01_bad.ipynb failed in code cell [2]:\n    | y = 2\n    | raise ValueError('no luck')" in told
-    assert "ValueError: no luck" in told
-    assert re.search(r"^01_bad .* FAILED in code cell \[2\]$", told, flags=re.MULTILINE)
-    assert re.search(r"^02_good .* fine$", told, flags=re.MULTILINE)
-    assert told.endswith("1 of 2 notebooks ran to their end\nfailed: 01_bad\n")
+    run_cli = capsys.readouterr().out
+    assert "01_bad.ipynb failed in code cell [2]:\n    | y = 2\n    | raise ValueError('no luck')" in run_cli
+    assert "ValueError: no luck" in run_cli
+    assert re.search(r"^01_bad .* FAILED in code cell \[2\]$", run_cli, flags=re.MULTILINE)
+    assert re.search(r"^02_good .* fine$", run_cli, flags=re.MULTILINE)
+    assert run_cli.endswith("1 of 2 notebooks ran to their end\nfailed: 01_bad\n")
     assert snapshot(folder) == before, "what a notebook writes beside itself lands with the copies"
     [copy] = (course_data / "runs").rglob("01_bad.ipynb")
     assert read_notebook(copy).cells[1].outputs[0].ename == "ValueError"
@@ -169,9 +169,9 @@ def test_a_dead_kernel_is_named_with_its_memory(tmp_path, course_data, capsys):
     big = "import os, time\nblock = bytearray(os.urandom(1) * 300_000_000)\ntime.sleep(1.5)"
     write_notebook(folder / "01_dead.ipynb", notebook_of(big, "os._exit(9)"))
     assert run.main(["--folder", str(folder)]) == 1
-    told = capsys.readouterr().out
-    assert "01_dead.ipynb failed in code cell [2]:\n    | os._exit(9)\n    the kernel died" in told
-    assert float(re.search(r"memory then: at most ([\d.]+) GiB", told)[1]) >= 0.3
+    run_cli = capsys.readouterr().out
+    assert "01_dead.ipynb failed in code cell [2]:\n    | os._exit(9)\n    the kernel died" in run_cli
+    assert float(re.search(r"memory then: at most ([\d.]+) GiB", run_cli)[1]) >= 0.3
 
 
 @pytest.mark.notebooks
@@ -338,7 +338,7 @@ def test_a_page_without_the_marks_is_told_before_anything_runs(timed, course_dat
 def test_the_table_of_the_readme_has_the_lessons_titles_and_minutes():
     _, block, _ = timings.split_page(ROOT / "README.md")
     expected = timings.table(find_notebooks(), timings.measured_in(block))
-    assert block == expected, "type: python -m helpers.lessons.timings"
+    assert block == expected, "type: python -m tools.timings"
 
 
 def test_the_printed_table_has_a_total():

@@ -2,18 +2,8 @@
 
 from pathlib import Path
 
-from helpers.items import label_by_regex
-from helpers.lessons.checks.verdict import (
-    Settled,
-    Verdict,
-    exercise,
-    not_yet,
-    number,
-    outcome,
-    right,
-    unfinished,
-    what,
-)
+from helpers.data.items import label_by_regex
+from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, number, outcome, right, unfinished, what
 
 FIRST_PATTERN = r"([^/]+)_\d+\.png$"
 

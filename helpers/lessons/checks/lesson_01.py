@@ -4,19 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from helpers.items import Item
-from helpers.lessons.checks.verdict import (
-    Settled,
-    Verdict,
-    choose,
-    exercise,
-    not_yet,
-    number,
-    outcome,
-    right,
-    what,
-)
-from helpers.splits import split_stratified
+from helpers.data.items import Item
+from helpers.data.splits import split_stratified
+from helpers.lessons.checks.verdict import Settled, Verdict, choose, exercise, not_yet, number, outcome, right, what
 
 SQUARES = {
     "pad": right("every flaw and every angle is kept; the price is a small picture with much mirrored edge."),

@@ -4,17 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from helpers.augment import Augment, basic, identity, matrices, side_on, top_down
-from helpers.lessons.checks.verdict import (
-    Settled,
-    Verdict,
-    exercise,
-    not_yet,
-    outcome,
-    right,
-    unfinished,
-    what,
-)
+from helpers.data.augment import Augment, basic, identity, matrices, side_on, top_down
+from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, outcome, right, unfinished, what
 
 SETS = {"side_on": side_on, "top_down": top_down, "basic": basic}
 WRONG_SETS = {

@@ -2,18 +2,8 @@
 
 import math
 
-from helpers import schedules
-from helpers.lessons.checks.verdict import (
-    Verdict,
-    exercise,
-    not_yet,
-    number,
-    outcome,
-    right,
-    short,
-    unfinished,
-    what,
-)
+from helpers.lessons.checks.verdict import Verdict, exercise, not_yet, number, outcome, right, short, unfinished, what
+from helpers.training import schedules
 
 CYCLES = {"cycles": 4, "cycle_len": 1, "cycle_mult": 3}
 EPOCHS = {

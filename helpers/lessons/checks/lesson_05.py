@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from helpers.data.decode import presize, read_image
 from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, number, outcome, right, short, what
-from helpers.presize import presize, read_image
 
 TIMES = {
     3.5: "that is how much longer one side is; a square has two.",

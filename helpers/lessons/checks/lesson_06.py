@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
+from helpers.analysis.predictions import Predictions
 from helpers.lessons.checks.verdict import Settled, Verdict, choose, exercise, not_yet, number, outcome, right, what
-from helpers.predict import Predictions
 
 BEST_OF_TWELVE = {
     "a": not_yet("two things are wrong: who chose the epoch, and what the rate was in it."),

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from helpers.data import ImageData
-from helpers.items import Item
+from helpers.data.dataset import ImageData
+from helpers.data.items import Item
 from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, number, outcome, right, short, what
 
 
@@ -21,7 +21,7 @@ def check_09_1(answer, data: ImageData) -> Verdict:
         shares["train"]: "that is the share among the training pictures; the judging ones are in the part valid.",
         100 * shares["valid"]: "that is in percent; between 0 and 1 it would be right.",
         largest["valid"]: "that is how many they are; divide by the number of all that judge.",
-        1 / len(data.vocab): "that would be so if all classes were equally large; count them.",
+        1 / len(data.classes): "that would be so if all classes were equally large; count them.",
         largest["valid"] / len(data.items): "divided by all pictures; only those that judge count here.",
         min(counts["valid"].values()) / counts["valid"].total(): "that is the rarest class.",
     }

@@ -5,8 +5,9 @@ from time import perf_counter
 
 import torch
 
-from helpers.models import Classifier, build_classifier, freeze_to, layer_groups, optimizer_groups, spread_rates
-from helpers.runtime import pick_device
+from helpers.models.classifier import Classifier, build_classifier
+from helpers.models.groups import freeze_to, layer_groups, optimizer_groups, spread_rates
+from helpers.runtime.device import pick_device
 from tests.benchmarks.work import FREEZE_EPOCHS, TUNE_EPOCHS, Counts, Work
 
 Timed = Callable[[], None]
@@ -35,7 +36,7 @@ class Contender:
         """The network with the head everybody begins with; the body stands on our device, in evaluation mode."""
         torch.manual_seed(self.seed)
         model = build_classifier(
-            self.work.arch, len(self.work.vocab), size=self.work.size_px, pretrained=self.work.pretrained,
+            self.work.arch, len(self.work.classes), size=self.work.size_px, pretrained=self.work.pretrained,
             seed=self.seed,
         )  # fmt: skip
         self.watch(model)
@@ -94,5 +95,5 @@ def random_batch(work, device) -> tuple[torch.Tensor, torch.Tensor]:
     """A batch of noise that stays where it is: the arithmetic without the data."""
     rng = torch.Generator().manual_seed(0)
     images = torch.rand(work.batch_size, 3, work.size_px, work.size_px, generator=rng)
-    targets = torch.randint(len(work.vocab), (work.batch_size,), generator=rng)
+    targets = torch.randint(len(work.classes), (work.batch_size,), generator=rng)
     return images.to(device), targets.to(device)

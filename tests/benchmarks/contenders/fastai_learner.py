@@ -25,7 +25,7 @@ with warnings.catch_warnings():
     )
     from fastai.vision.all import Learner as FastaiLearner
 
-from helpers.models import layer_groups
+from helpers.models.groups import layer_groups
 from tests.benchmarks.contenders.contender import Contender, Timed, random_batch
 from tests.benchmarks.work import FREEZE_EPOCHS, HEAD_EPOCHS, STEPS, TTA_VIEWS, TUNE_EPOCHS
 
@@ -62,7 +62,7 @@ class FastaiDefault(Contender):
             "p_affine": work.p_affine, "p_lighting": work.p_lighting, "max_warp": 0.0, "flip_vert": True,
         }  # fmt: skip
         block = DataBlock(
-            blocks=(ImageBlock, CategoryBlock(vocab=work.vocab)),
+            blocks=(ImageBlock, CategoryBlock(classes=work.classes)),
             get_y=label_of.get,
             splitter=lambda _: (list(range(n_train)), list(range(n_train, len(files)))),
             item_tfms=Resize(work.presize_px if augmented else work.size_px),

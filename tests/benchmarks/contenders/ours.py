@@ -2,10 +2,11 @@
 
 import torch
 
-from helpers.augment import no_augment, top_down
-from helpers.data import Batch, ImageData
+from helpers.data.augment import no_augment, top_down
+from helpers.data.dataset import Batch, ImageData
 from helpers.learner import Learner
-from helpers.training import Hook, train_step
+from helpers.training.loop import train_step
+from helpers.training.run import Hook
 from tests.benchmarks.contenders.contender import Contender, Timed, random_batch
 from tests.benchmarks.work import FREEZE_EPOCHS, HEAD_EPOCHS, STEPS, TTA_VIEWS, TUNE_EPOCHS
 

@@ -42,7 +42,7 @@ class Pictures(torch.utils.data.Dataset):
     """(uint8 (3, H, W), class) of every file; decoded anew each time, as all these loops do."""
 
     def __init__(self, work: Work, part: str, transform):
-        self.files = [(path, work.vocab.index(label)) for path, label in work.parts[part]]
+        self.files = [(path, work.classes.index(label)) for path, label in work.parts[part]]
         self.transform = transform
 
     def __len__(self) -> int:

@@ -4,7 +4,7 @@ fused optimizer, workers that stay, no gradients below a frozen body."""
 import torch
 from torch import nn
 
-from helpers.models import Classifier
+from helpers.models.classifier import Classifier
 from tests.benchmarks.contenders.contender import Timed, TorchContender, random_batch
 from tests.benchmarks.contenders.pictures import loader
 from tests.benchmarks.work import HEAD_EPOCHS, STEPS, TTA_VIEWS
@@ -147,7 +147,7 @@ class Plain(TorchContender):
         return torch.cat([model(self.prepared(batch)[0]).float().softmax(1).cpu() for batch in batches])
 
     def share_right(self, probabilities: torch.Tensor) -> float:
-        targets = torch.tensor([self.work.vocab.index(label) for _, label in self.work.parts["valid"]])
+        targets = torch.tensor([self.work.classes.index(label) for _, label in self.work.parts["valid"]])
         return (probabilities.argmax(1) == targets).float().mean().item()
 
     def step(self) -> Timed:

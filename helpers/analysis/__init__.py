@@ -1,0 +1,1 @@
+"""Numbers about predictions and data: predictions · interpret · report · intervals · calibration · heatmaps · audit."""

@@ -1,0 +1,236 @@
+"""Pictures and their labels, as data: nothing here moves, renames or changes a file."""
+
+import csv
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from unicodedata import normalize
+
+from helpers.runtime.arguments import closest, did_you_mean
+
+# A picture is what its first bytes say it is, not what its name says (JPEG, PNG, GIF; BMP and WEBP need a second look).
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
+FOREIGN = {".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".svg", ".psd", ".dng"}  # pictures nobody reads here
+VALID_FOLDERS = ("valid", "val", "validation")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture. `name` is its key everywhere: in splits, caches and marks."""
+
+    name: str  # path below the data set's folder, with "/" on every system
+    path: Path  # where the file is now
+    label: str | None  # None: not labelled (a test set)
+    weight: float = 1.0  # how much this picture counts in the training loss
+
+
+def find_images(folder: Path | str) -> list[Path]:
+    """Every picture below `folder`, sorted by name; links to folders are not followed, so no loop can trap it.
+
+    Raises FileNotFoundError when the folder is not there or holds no picture, and says what it holds instead.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {folder.absolute()}; check the path, or run `python -m data_setup`"
+        )
+    files = [path for path in _walk(folder) if not path.name.startswith(".")]
+    pictures = [path for path in files if is_picture(path)]
+    if not pictures:
+        raise FileNotFoundError(
+            f"no picture (JPEG, PNG, GIF, BMP, WEBP) below {folder.absolute()}; it holds {_kinds(files)}"
+        )
+    foreign = {path for path in files if path.suffix.lower() in FOREIGN}.difference(pictures)
+    if foreign:
+        print(f"note: {len(foreign)} files are left out ({_kinds(foreign)}); only JPEG, PNG, GIF, BMP, WEBP are read")
+    return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            if not entry.is_symlink() and not entry.name.startswith("."):
+                yield from _walk(entry)
+        elif entry.is_file():
+            yield entry
+
+
+def _kinds(files: Iterable[Path]) -> str:
+    return ", ".join(sorted({path.suffix or path.name for path in files})[:8]) or "nothing"
+
+
+def is_picture(path: Path) -> bool:
+    """True when the first bytes are those of a picture, or the name claims one (then reading it will complain)."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    bmp, webp = head[:2] == b"BM" and head[6:10] == bytes(4), head[:4] == b"RIFF" and head[8:] == b"WEBP"
+    return head.startswith(SIGNATURES) or bmp or webp or path.suffix.lower() in SUFFIXES
+
+
+def items_in(folder: Path | str, label_of: Callable[[str], str | None]) -> tuple[Item, ...]:
+    """One item per picture below `folder`; `label_of` gets the picture's name ("train/cat/1.jpg").
+
+    Labels are brought into one Unicode form, so that a name typed on a Mac is the same as one typed elsewhere.
+    """
+    folder = Path(folder)
+    names = [(path.relative_to(folder).as_posix(), path) for path in find_images(folder)]
+    items = [Item(name, path, label_of(name)) for name, path in names]
+    items = [replace(item, label=normalize("NFC", item.label)) if item.label else item for item in items]
+    _tell_look_alikes("classes", class_names(items))
+    _tell_look_alikes("pictures", [name for name, _ in names])
+    return tuple(items)
+
+
+def _tell_look_alikes(what: str, words: Iterable[str]) -> None:
+    first: dict[str, str] = {}
+    pairs = [f"{a!r} and {b!r}" for b in words if (a := first.setdefault(normalize("NFC", b).casefold(), b)) != b]
+    if pairs:
+        print(f"note: {len(pairs)} {what} look like another, e.g. {pairs[0]}: are they meant to differ?")
+
+
+def label_by_folder(folder: Path | str) -> tuple[Item, ...]:
+    """Label = the name of the picture's own folder; pictures that lie directly in a top folder `test` stay unlabelled.
+
+    Raises ValueError for a picture outside a class folder, and for a class folder without a picture.
+    """
+    folder = Path(folder)
+    items = items_in(folder, lambda name: name.split("/")[-2] if name.count("/") else None)
+    deep = {item.name.split("/")[0] for item in items if item.name.count("/") > 1}
+    flat = {item.name.split("/")[0] for item in items if item.name.count("/") == 1}
+    has_parts = "train" in deep or ("train" in flat and flat & {*VALID_FOLDERS})
+    parts = {"train", *VALID_FOLDERS} if has_parts else set()  # else these names are classes like any other
+    for item in items:
+        above = item.name.split("/")[:-1]
+        if not above or (len(above) == 1 and above[0] in parts):
+            raise ValueError(
+                f"{item.name} lies directly in {folder.joinpath(*above)}: put pictures into one folder per class, "
+                "or label them by name"
+            )
+    _refuse_empty_classes(folder, items)
+    unlabelled = {item.name: None for item in items if item.name.startswith("test/") and item.name.count("/") == 1}
+    return relabel(items, unlabelled)
+
+
+def _refuse_empty_classes(folder: Path, items: Iterable[Item]) -> None:
+    full = {above for item in items for above in item.path.parents}
+    for beside in sorted({item.path.parent.parent for item in items}):
+        for entry in sorted(beside.iterdir()):
+            if entry.is_dir() and entry not in full and not entry.name.startswith((".", "__")):
+                held = "is a link, which is not followed" if entry.is_symlink() else _kinds(_walk(entry))
+                raise ValueError(
+                    f"the class folder {entry} holds no picture ({held}): put pictures there, or delete the folder"
+                )
+
+
+@did_you_mean
+def label_by_regex(folder: Path | str, pattern: str, *, on: str = "name") -> tuple[Item, ...]:
+    """Label = group 1 of `pattern`, searched in the file's own name or, `on="path"`, in its path below `folder`.
+
+    Raises ValueError when any picture does not match, with the count, examples and the pattern.
+    """
+    if on not in ("name", "path"):
+        raise ValueError(f'on is "name" or "path"; got {on!r}')
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+    if compiled.groups < 1:
+        raise ValueError(f"the pattern {pattern!r} has no group: put ( ) around the part that is the label")
+
+    def label_of(name: str) -> str | None:
+        match = compiled.search(name if on == "path" else name.rsplit("/", 1)[-1])
+        return (match.group(1) or None) if match else None
+
+    items = items_in(folder, label_of)
+    unmatched = [item.name for item in items if item.label is None]
+    if unmatched:
+        raise ValueError(
+            f"{pattern!r} does not match {len(unmatched)} of {len(items)} {'paths' if on == 'path' else 'file names'}, "
+            f"e.g. {', '.join(_as_searched(name, on) for name in unmatched[:3])}; "
+            "change the pattern or move those files out"
+        )
+    return items
+
+
+def _as_searched(name: str, on: str) -> str:
+    """The text that a pattern was searched in, and where the file lies when that is no part of it."""
+    folder, _, own = name.rpartition("/")
+    return repr(name) if on == "path" or not folder else f"{own!r} in {folder}"
+
+
+@did_you_mean
+def label_by_table(
+    table: Path | str,
+    *,
+    folder: Path | str,
+    name_column: str = "name",
+    label_column: str = "label",
+    weight_column: str | None = None,
+) -> tuple[Item, ...]:
+    """Labels (and weights) from a CSV file with a header; `name_column` holds paths below `folder`. Sorted by name.
+
+    An empty label means not labelled. Raises ValueError for a missing column, a file the table names but the folder
+    lacks, a weight that is no number, or a name that stands twice.
+    """
+    folder = Path(folder)
+    try:
+        with Path(table).open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark before UTF-8
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), list(reader.fieldnames or ())
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{table} is not a table in UTF-8 ({error}): save it as CSV, UTF-8") from None
+    for column in filter(None, (name_column, label_column, weight_column)):
+        if column not in columns:
+            raise ValueError(f"{table} has no column {column!r}; {closest(column, columns)}")
+    if not rows:
+        raise ValueError(f"{table} has a header but no rows")
+    missing = [row[name_column] for row in rows if not (row[name_column] and (folder / row[name_column]).is_file())]
+    if missing:
+        raise ValueError(
+            f"{table} names {len(missing)} files that are not below {folder}, e.g. {', '.join(map(repr, missing[:3]))}"
+        )
+    items = []
+    for row in rows:
+        weight = row[weight_column] if weight_column else 1.0
+        try:
+            items.append(Item(row[name_column], folder / row[name_column], row[label_column] or None, float(weight)))
+        except (TypeError, ValueError):
+            raise ValueError(f"{table}: the weight of {row[name_column]} is {weight!r}, which is no number") from None
+    return check_items(items)
+
+
+def check_items(items: Iterable[Item]) -> tuple[Item, ...]:
+    """The items sorted by name. Raises ValueError for none, a name that stands twice, an impossible label or weight."""
+    items = tuple(sorted(items, key=lambda item: item.name))
+    if not items:
+        raise ValueError("no items: a data set needs at least one picture")
+    for before, after in zip(items, items[1:], strict=False):
+        if before.name == after.name:
+            raise ValueError(f"the name {after.name!r} stands twice; every picture needs a name of its own")
+    for item in items:
+        if not isinstance(item.label, str | None):
+            raise ValueError(f"{item.name} is labelled {item.label!r}; a label is text, or None: label=str(...)")
+        if not 0 <= item.weight < math.inf:
+            raise ValueError(f"{item.name} has weight {item.weight}; a weight is a number of at least 0")
+    return items
+
+
+def class_names(items: Iterable[Item]) -> tuple[str, ...]:
+    """The class names, sorted. The number a class has in the model is its position here."""
+    return tuple(sorted({item.label for item in items if item.label is not None}))
+
+
+def relabel(items: Iterable[Item], labels: Mapping[str, str | None]) -> tuple[Item, ...]:
+    """New items with `labels[item.name]` where there is one; the files stay as they are.
+
+    Raises KeyError when a name in `labels` is not among the items.
+    """
+    items = tuple(items)
+    unknown = set(labels) - {item.name for item in items}
+    if unknown:
+        word = min(unknown)
+        raise KeyError(f"no item is called {word!r}; {closest(word, [item.name for item in items][:2000])}")
+    return tuple(replace(item, label=labels[item.name]) if item.name in labels else item for item in items)

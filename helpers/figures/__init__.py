@@ -1,0 +1,1 @@
+"""Records drawn: style · curves · pictures · results."""

@@ -1,0 +1,333 @@
+"""Grids of pictures: batches, augmentation, answers, heat maps. Each says in words what it shows."""
+
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+
+from helpers.analysis.interpret import Interpretation, Picks
+from helpers.analysis.predictions import Predictions
+from helpers.data.augment import Augment, apply_draws, draw, identity
+from helpers.figures.style import (
+    BLACK,
+    MIDDLE_PT,
+    RED,
+    SMALL_PT,
+    WIDTH_IN,
+    Drawing,
+    empty_drawing,
+    figure_of,
+    new_figure,
+)
+from helpers.runtime.seeds import generator
+from helpers.runtime.text import counted, listed, shorten
+
+# Any pictures ----------------------------------------------------------------------------------------------
+
+
+def show_pictures(
+    images,
+    titles: Sequence[str] | None = None,
+    *,
+    columns: int | None = None,
+    wrong: Sequence[bool] | None = None,
+    header: str = "",
+    text: str = "",
+    detail: str = "",
+    axes: Sequence[Axes] | None = None,
+) -> Drawing:
+    """Pictures in a grid, a title of one or more lines over each.
+
+    images   (N, 3, H, W) uint8 or float 0..1, or a list of any pictures: tensors, arrays, PIL
+    wrong    these get a thick dashed frame; say "wrong" in their titles, too
+    header   stands above all
+    """
+    shown = [as_pixels(image) for image in images]
+    n = len(shown)
+    for name, row in (("titles", titles), ("wrong", wrong)):
+        if row is not None and len(row) != n:
+            raise ValueError(f"{name} has {len(row)} entries for {counted(n, 'picture')}; give one for each")
+    if not n:
+        return empty_drawing(None, text or "No pictures to show.")
+    columns = columns or (n if n <= 4 else 4 if n > 9 else 3)
+    cell_in = WIDTH_IN / max(columns, 2)
+    fits = int(cell_in / (0.62 * SMALL_PT / 72))  # letters
+    lines = [[shorten(line, fits) for line in str(title).split("\n")] for title in titles or [""] * n]
+    if axes is None:
+        axes = _grid(shown, columns, cell_in, max(map(len, lines)) if titles else 0, textwrap.fill(header, 56))
+    if len(axes) < n:
+        raise ValueError(f"{counted(n, 'picture')} need as many axes; got {len(axes)}")
+    for ax, pixels, title, is_wrong in zip(axes, shown, lines, wrong or [False] * n, strict=False):
+        _place_picture(ax, pixels, "\n".join(title), is_wrong)
+    return Drawing(figure_of(axes[0]), text or f"{counted(n, 'picture')}.", detail)
+
+
+def as_pixels(image) -> np.ndarray:
+    """One picture as (H, W, 3) or (H, W), uint8 or float32 in 0..1; from a tensor, an array or PIL."""
+    if hasattr(image, "convert"):  # PIL
+        return np.asarray(image.convert("RGB"))
+    pixels = image.detach().cpu().numpy() if hasattr(image, "detach") else np.asarray(image)
+    shape = tuple(pixels.shape)
+    if pixels.ndim == 3 and shape[0] in (1, 3):
+        pixels = pixels.transpose(1, 2, 0)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3):
+        raise ValueError(f"a picture is (3, H, W), (1, H, W), (H, W, 3) or (H, W), or a PIL picture; got shape {shape}")
+    if pixels.dtype == np.uint8:
+        return pixels
+    low, high = float(pixels.min()), float(pixels.max())
+    if not -1e-3 <= low <= high <= 1 + 1e-3:
+        raise ValueError(
+            f"a picture of decimals lies in 0..1; this one goes from {low:.2g} to {high:.2g}: "
+            "show it before it is normalised, or as uint8"
+        )
+    return pixels.astype(np.float32).clip(0, 1)
+
+
+def _grid(shown: Sequence[np.ndarray], columns: int, cell_in: float, title_lines: int, header: str) -> list[Axes]:
+    rows = math.ceil(len(shown) / columns)
+    tallest = min(2.0, max(pixels.shape[0] / pixels.shape[1] for pixels in shown))
+    line_in = 1.3 * SMALL_PT / 72
+    row_in = tallest * (cell_in - 0.15) + title_lines * line_in + 0.2
+    header_in = (1 + header.count("\n")) * 1.3 * MIDDLE_PT / 72 + 0.15 if header else 0
+    figure = new_figure(rows * row_in + header_in, cell_in * columns)
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
+    if header:
+        figure.suptitle(header, fontsize=MIDDLE_PT, parse_math=False)
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for ax in axes[len(shown) :]:
+        ax.set_axis_off()
+    return list(axes[: len(shown)])
+
+
+def _place_picture(ax: Axes, pixels: np.ndarray, title: str, is_wrong: bool) -> None:
+    ax.imshow(pixels, cmap="gray", vmin=0, vmax=255 if pixels.dtype == np.uint8 else 1)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_title(title, fontsize=SMALL_PT, parse_math=False, linespacing=1.15)
+    line = (4, (0, (3, 1.5)), RED) if is_wrong else (0.8, "-", BLACK)
+    for spine in ax.spines.values():
+        spine.set(linewidth=line[0], linestyle=line[1], color=line[2])
+
+
+def show_batch(
+    data, part: str = "train", n: int = 9, *, columns: int | None = None, axes: Sequence[Axes] | None = None
+) -> Drawing:
+    """The first `n` pictures of a batch as the model sees them (for "train" augmented) and their classes."""
+    images, targets = data.one_batch(part)
+    names = [data.classes[target] if target >= 0 else "no label" for target in targets[:n].tolist()]
+    counts = listed([f"{count} {name}" for name, count in sorted(Counter(names).items())])
+    seen = "augmented" if part == "train" else "without augmentation"
+    text = f"{counted(len(names), 'picture')} of the {part} part, {seen}, {data.size} px: {counts}."
+    return show_pictures(images[:n], names, columns=columns, text=text, axes=axes)
+
+
+# Augmentation ----------------------------------------------------------------------------------------------
+
+
+def show_augmented(
+    data,
+    item,
+    n: int = 8,
+    *,
+    augment: Augment | None = None,
+    seed: int = 0,
+    columns: int | None = None,
+    axes: Sequence[Axes] | None = None,
+) -> Drawing:
+    """One picture as it is, and `n` draws of its augmentation. `item`: an Item, its name or row in `data`."""
+    row = _row_of(data, item)
+    draws = draw(n, data.augment if augment is None else augment, generator("show_augmented", seed))
+    squares = data.store.squares(torch.full((n,), row), draws.crop_position)
+    images = torch.cat([data.eval_images([row]), apply_draws(squares, draws, data.size).cpu()])
+    titles = ["as it is", *(f"draw {i}" for i in range(1, n + 1))]
+    text = f"{data.items[row].name} as it is, and {counted(n, 'random draw')} of its augmentation."
+    return show_pictures(images, titles, columns=columns, text=text, axes=axes)
+
+
+def show_each_operation(
+    data, item, *, augment: Augment | None = None, columns: int = 4, axes: Sequence[Axes] | None = None
+) -> Drawing:
+    """One picture as it is, then every operation of the augmentation alone at the ends of its range."""
+    row = _row_of(data, item)
+    operations = each_operation(data.augment if augment is None else augment)
+    draws = identity(len(operations))
+    for i, changes in enumerate(operations.values()):
+        for name, value in changes.items():
+            changed = getattr(draws, name).clone()
+            changed[i] = value
+            draws = replace(draws, **{name: changed})
+    squares = data.store.squares(torch.full((len(operations),), row))
+    images = data.eval_images([row])
+    if operations:
+        images = torch.cat([images, apply_draws(squares, draws, data.size).cpu()])
+    run_cli = (
+        f", then each operation alone: {listed(list(operations))}"
+        if operations
+        else "; this augmentation changes nothing"
+    )
+    text = f"{data.items[row].name} as it is{run_cli}."
+    return show_pictures(images, ["as it is", *operations], columns=min(columns, len(images)), text=text, axes=axes)
+
+
+def each_operation(ranges: Augment) -> dict[str, dict[str, float]]:
+    """Title -> the fields of `Draws` that differ from "nothing", for both ends of every range."""
+    zoom, area, warp, light = ranges.max_zoom, ranges.min_scale, ranges.max_warp, ranges.max_lighting
+    found: dict[str, dict[str, float]] = {}
+    if ranges.flip or ranges.dihedral:
+        found["mirrored"] = {"mirror": -1.0}
+    if ranges.dihedral:
+        found |= {f"turned {90 * quarter}°": {"quarter_turns": float(quarter)} for quarter in (1, 2, 3)}
+    if ranges.max_rotate_deg:
+        ends = (-ranges.max_rotate_deg, ranges.max_rotate_deg)
+        found |= {f"rotated {angle:+g}°": {"angle_rad": math.radians(angle)} for angle in ends}
+    if zoom > 1:
+        found[f"zoomed {zoom:g} x"] = {"scale": 1 / zoom}
+    if area < 1:
+        side = math.sqrt(area)
+        found[f"{100 * area:g} % top left"] = {"scale": side, "shift_x": -1.0, "shift_y": -1.0}
+        found[f"{100 * area:g} % low right"] = {"scale": side, "shift_x": 1.0, "shift_y": 1.0}
+    if warp:
+        found |= {f"warped {axis} {end:+g}": {f"warp_{axis}": end} for axis in "xy" for end in (-warp, warp)}
+    if light:
+        shift = math.log((1 + light) / (1 - light))
+        found |= {"darkest": {"brightness": -shift}, "brightest": {"brightness": shift}}
+        found |= {"least contrast": {"contrast": 1 - light}, "most contrast": {"contrast": 1 / (1 - light)}}
+    return found
+
+
+def _row_of(data, item) -> int:
+    if isinstance(item, int):
+        return range(len(data.items))[item]
+    return data.index_of(getattr(item, "name", item))
+
+
+# Answers ---------------------------------------------------------------------------------------------------
+
+
+ANSWERS = "each with the model's answer, its probability, and the truth where the answer is wrong"
+PICKED = {  # as PICKS of helpers.interpret, in words that are the same on every machine
+    "random_correct": "{pictures}{of} answered right, drawn at random",
+    "random_incorrect": "{pictures}{of} answered wrong, drawn at random",
+    "most_correct": "{pictures}{of} answered right, the surest first",
+    "most_incorrect": "{pictures}{of} answered wrong, the worst first",
+    "most_uncertain": "{pictures}{of} of which the model is least certain, in that order",
+}
+
+
+def show_picks(picks: Picks, data, *, columns: int | None = None, axes: Sequence[Axes] | None = None) -> Drawing:
+    """What `Interpretation.pick` gave: pictures, the answers, how sure they are, and the truth if wrong."""
+    of = "" if picks.of_class is None else f" of class {picks.of_class}"
+    picked = PICKED[picks.which].format(pictures=counted(len(picks.indices), "picture"), of=of)
+    text = f"{picked}, {ANSWERS}."
+    return _show_answers(picks.preds, data, header=picks.caption, text=text, columns=columns, axes=axes)
+
+
+def show_results(
+    preds: Predictions,
+    data,
+    n: int = 9,
+    *,
+    seed: int = 0,
+    columns: int | None = None,
+    axes: Sequence[Axes] | None = None,
+) -> Drawing:
+    """`n` pictures drawn at random from the predictions, right and wrong as they come."""
+    rows = torch.randperm(len(preds.items), generator=generator("show_results", seed))[:n].tolist()
+    text = (
+        f"{counted(len(rows), 'picture')} drawn at random from {len(preds.items):,} "
+        f"of the {preds.part} part, {ANSWERS}."
+    )
+    return _show_answers(preds.subset(rows), data, text=text, columns=columns, axes=axes)
+
+
+def _show_answers(preds: Predictions, data, *, text: str, columns, axes, header: str = "") -> Drawing:
+    if not preds.items:
+        return empty_drawing(axes[0] if axes is not None else None, f"No pictures to show. {header}".strip())
+    titles, wrong, said = [], [], []
+    rows = zip(preds.predicted.tolist(), preds.targets.tolist(), preds.probs.amax(1).tolist(), strict=True)
+    for answer, target, p in rows:
+        is_wrong = target >= 0 and answer != target
+        verdict = f", wrong\nis {preds.classes[target]}" if is_wrong else ", right" if target >= 0 else "\nno label"
+        titles.append(f"{preds.classes[answer]}\np = {p:.2f}{verdict}")
+        wrong.append(is_wrong)
+        said.append(titles[-1].replace("\n", ", "))
+    images = data.eval_images([data.index_of(item.name) for item in preds.items])
+    detail = f"{header} {'; '.join(f'{item.name}: {what}' for item, what in zip(preds.items, said, strict=True))}."
+    look = {"columns": columns, "wrong": wrong, "header": header, "axes": axes}
+    return show_pictures(images, titles, text=text, detail=detail.strip(), **look)
+
+
+def plot_top_losses(
+    interp: Interpretation, data=None, k: int = 9, *, columns: int = 3, axes: Sequence[Axes] | None = None
+) -> Drawing:
+    """The `k` pictures with the largest loss, worst first: prediction / actual / loss / p of actual.
+
+    `data` is only needed when the interpretation has no learner.
+    """
+    data = getattr(interp.learn, "data", None) if data is None else data
+    if data is None:
+        raise ValueError("the pictures are missing: pass data=, or use Interpretation.from_learner(learn)")
+    top = interp.top_losses(k)
+    wrong = [row.predicted != row.truth for row in top]
+    titles = [
+        f"{row.predicted} /\n{row.truth}\n{row.loss:.2f} / {_share(row.p_truth)}{', wrong' * is_wrong}"
+        for row, is_wrong in zip(top, wrong, strict=True)
+    ]
+    said = [
+        f"{row.name}: predicted {row.predicted}, actual {row.truth}, loss {row.loss:.2f}, "
+        f"probability of actual {_share(row.p_truth)}"
+        for row in top
+    ]
+    return show_pictures(
+        data.eval_images([data.index_of(row.name) for row in top]),
+        titles,
+        columns=min(columns, len(top)),
+        wrong=wrong,
+        header="prediction / actual / loss / probability of actual",
+        text=f"The {counted(len(top), 'picture')} with the largest loss, worst first, of {len(interp.preds.items):,}.",
+        detail=f"{'; '.join(said)}.",
+        axes=axes,
+    )
+
+
+def _share(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.0005 else "<0.001"
+
+
+def show_heat_map(image, heat, *, title: str = "", axes: Sequence[Axes] | None = None) -> Drawing:
+    """A picture beside itself under its heat map: yellow where the model found most, dark where nothing.
+
+    `image` is any picture; `heat` (H, W) float 0..1, from `Interpretation.heat_maps` or `heatmaps.heat_map`.
+    """
+    pixels, heat = as_pixels(image), np.asarray(heat, dtype=np.float32)
+    if heat.shape != pixels.shape[:2]:
+        raise ValueError(f"the heat map is {heat.shape}, the picture {pixels.shape[:2]}; make it from this picture")
+    if axes is None:
+        figure = new_figure(3.4)
+        axes = figure.subplots(1, 2)
+        figure.suptitle(shorten(title, 56), fontsize=MIDDLE_PT, parse_math=False)
+    left, right = axes
+    _place_picture(left, pixels, "picture", False)
+    _place_picture(right, pixels, "where the model looked", False)
+    layer = right.imshow(heat, cmap="viridis", vmin=0, vmax=1, alpha=0.55)
+    bar = figure_of(right).colorbar(layer, ax=right, ticks=[0, 1], fraction=0.05)
+    bar.ax.set_yticklabels(["nothing", "most"], fontsize=SMALL_PT)
+    text = f"A picture and where the model looked in it{f' ({title})' if title else ''}."
+    detail = f"The strongest place is {_place(heat)}." if heat.max() > 0 else "The map is empty."
+    return Drawing(figure_of(left), text, detail)
+
+
+def _place(heat: np.ndarray) -> str:
+    """'at the top left', 'in the middle' ...: which ninth of the picture holds the peak."""
+    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
+    vertical = ("top", "", "bottom")[3 * int(row) // heat.shape[0]]
+    horizontal = ("left", "", "right")[3 * int(column) // heat.shape[1]]
+    words = " ".join(filter(None, (vertical, horizontal)))
+    return f"at the {words}" if words else "in the middle"

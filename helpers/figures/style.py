@@ -1,0 +1,187 @@
+"""What every figure of the course shares: the `Drawing` that shows itself, colours, sizes, axes and words.
+
+Figures are made without pyplot: nothing is left open, no window system is asked for, no global state is
+touched. Colours have Okabe and Ito's hues, darkened until each stands out on white (contrast 3) and both
+colour-blind people and a grey print keep them apart; lines also differ in dashes and marks. Names that come from
+the data (classes, files) are drawn as they are: a "$" is a "$".
+"""
+
+import io
+import math
+import sys
+import textwrap
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from helpers.runtime.files import write_atomically
+from helpers.runtime.text import number, shorten
+
+BLACK, GREY, BLUE, RED, GREEN = "#000000", "#8A8A8A", "#025A96", "#BD4B00", "#008C62"
+PINK, SKY, ORANGE = "#974775", "#678AB3", "#C88600"
+COLOURS = (BLUE, RED, GREEN, PINK, BLACK, SKY, ORANGE)
+DASHES = ("-", "--", "-.", ":", (0, (8, 2)), (0, (1, 1)), (0, (6, 2, 1, 2, 1, 2)))
+MARKS = ("o", "s", "^", "D", "v", "P", "X")
+BIG_PT, MIDDLE_PT, SMALL_PT = 14, 13, 12  # axis labels; ticks and names; titles of small pictures
+WORDS = {"fontsize": MIDDLE_PT, "parse_math": False}
+WIDTH_IN = 6.5  # 585 pixels in a notebook
+DPI = 90
+
+
+@dataclass(frozen=True, repr=False)
+class Drawing:
+    """A figure and one sentence that says what it shows. In a notebook it shows itself.
+
+    `text` is the same on every machine (the rule stands in `helpers.plots`), `detail` adds the exact numbers
+    of this run. The alternative text is both.
+    """
+
+    figure: Figure
+    text: str
+    detail: str = ""
+
+    def __post_init__(self):
+        for name in ("text", "detail"):  # a class name may hold a line break; a sentence is one line
+            object.__setattr__(self, name, " ".join(getattr(self, name).split()))
+
+    @property
+    def alt(self) -> str:
+        return f"{self.text} {self.detail}".strip()
+
+    def png(self, dpi: int = DPI) -> bytes:
+        """The figure as a PNG file, with the alternative text as its description."""
+        return self._file("png", dpi=dpi, metadata={"Software": None, "Description": self.alt})
+
+    def save(self, path: Path | str) -> Path:
+        """Write the figure; the ending says how: .png (200 dots per inch), .svg or .pdf. Returns the path."""
+        path = Path(path)
+        ending = path.suffix.lower()
+        if ending not in (".png", ".svg", ".pdf"):
+            raise ValueError(f"a figure is saved as .png, .svg or .pdf; got {path.name!r}")
+        content = self.png(dpi=200) if ending == ".png" else self._file(ending[1:], metadata={"Title": self.alt})
+        with write_atomically(path) as temporary:
+            temporary.write_bytes(content)
+        return path
+
+    def with_caption(self, text: str) -> "Drawing":
+        """The same figure with another sentence."""
+        return replace(self, text=text)
+
+    def _file(self, kind: str, **options) -> bytes:
+        buffer = io.BytesIO()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")  # drawn as a box; the text has the name
+            self.figure.savefig(buffer, format=kind, bbox_inches="tight", pad_inches=0.08, facecolor="white", **options)
+        return buffer.getvalue()
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        data = {"image/png": self.png(), "text/plain": self.text}
+        if pyplot := sys.modules.get("matplotlib.pyplot"):
+            pyplot.close(self.figure)  # drawn on someone's own pyplot axes: do not show it a second time
+        return data, {"image/png": {"alt": self.alt}}
+
+
+# Axes -------------------------------------------------------------------------------------------------------
+
+
+def new_figure(height_in: float = 4.0, width_in: float = WIDTH_IN) -> Figure:
+    return Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
+
+
+def figure_of(ax: Axes) -> Figure:
+    """The whole figure that `ax` stands in, also when that is a part of another figure."""
+    figure = ax.figure
+    while figure is not (parent := getattr(figure, "figure", figure)):
+        figure = parent
+    return figure
+
+
+def style_axes(
+    ax: Axes | None, *, x: str, y: str, title: str = "", height_in: float = 4.0, log_x: bool = False
+) -> Axes:
+    """`ax`, or the only axes of a new figure, with labels and sizes for a projector."""
+    ax = new_figure(height_in).add_subplot() if ax is None else ax
+    ax.set_xlabel(x, fontsize=BIG_PT, parse_math=False)
+    ax.set_ylabel(y, fontsize=BIG_PT, parse_math=False)
+    if title:
+        ax.set_title(title, fontsize=BIG_PT, loc="left", parse_math=False)
+    ax.tick_params(labelsize=MIDDLE_PT)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.yaxis.set_major_locator(round_ticks(6))
+    if log_x:
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(numticks=6))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    else:
+        ax.xaxis.set_major_locator(round_ticks(6))
+    return ax
+
+
+def round_ticks(at_most: int, *, integer: bool = False) -> MaxNLocator:
+    return MaxNLocator(at_most, steps=[1, 2, 2.5, 5, 10], integer=integer)
+
+
+def ink(colour: str) -> str:
+    """The colour, darkened so that words in it are easy to read on white (contrast above 4.5)."""
+    return to_hex([0.7 * part for part in to_rgb(colour)])
+
+
+def say_inside(ax: Axes, text: str, *, at: tuple[float, float] = (0.5, 0.5)) -> None:
+    """A sentence in a box inside the axes, wrapped to fit."""
+    box = {"boxstyle": "round", "facecolor": "white", "edgecolor": BLACK}
+    ax.text(
+        *at,
+        textwrap.fill(text, 42),
+        transform=ax.transAxes,
+        ha="center",
+        va="center",
+        bbox=box,
+        zorder=9,
+        **WORDS,
+    )
+
+
+def empty_drawing(ax: Axes | None, text: str) -> Drawing:
+    """For a record with nothing in it: the figure says so, too."""
+    ax = new_figure(2.0).add_subplot() if ax is None else ax
+    ax.set_axis_off()
+    say_inside(ax, text)
+    return Drawing(figure_of(ax), text)
+
+
+def name_ends(ax: Axes, lines: Mapping[str, Line2D]) -> None:
+    """Write each line's name at the right of the axes, at the height of its end, pushed apart where names would touch.
+
+    Before each name stands a piece of its line, for those who see no colours. Call it when the limits are final.
+    """
+    low, high = ax.get_ylim()
+    height_in = figure_of(ax).get_size_inches()[1] * ax.get_position().height
+    gap = (high - low) * 1.25 * MIDDLE_PT / 72 / height_in
+    finite = {name: [y for y in line.get_ydata() if math.isfinite(y)] for name, line in lines.items()}
+    ends = sorted((float(values[-1]), name) for name, values in finite.items() if values)
+    places = [min(max(y, low), high) for y, _ in ends]
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + gap)
+    if places and places[-1] > high:
+        places[-1] = high
+        for i in reversed(range(len(places) - 1)):
+            places[i] = min(places[i], places[i + 1] - gap)
+    beside = ax.get_yaxis_transform()
+    for (_, name), y in zip(ends, places, strict=True):
+        piece = Line2D([1.06, 1.11, 1.16], [y] * 3)  # apart from the line itself, which ends at 1
+        piece.update_from(lines[name])
+        piece.set(transform=beside, clip_on=False, markevery=[1], label="_piece")
+        ax.add_artist(piece)
+        ax.text(1.18, y, shorten(name, 20), transform=beside, color=ink(piece.get_color()), va="center", **WORDS)
+    ax.set_ylim(low, high)

@@ -1,0 +1,1 @@
+"""From batches to logits: bodies · classifier (body and head) · groups (rates, freezing, BatchNorm) · features."""

@@ -1,0 +1,126 @@
+"""A pretrained body, a pooling step and a new head: `Classifier`."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from helpers.models.bodies import load_body
+from helpers.runtime.arguments import did_you_mean
+from helpers.runtime.precision import autocast
+from helpers.runtime.seeds import seeded
+
+
+class Normalize(nn.Module):
+    """Pictures in 0..1 to the statistics the body's weights were trained with. (N, 3, H, W) in and out."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+
+class ConcatPool(nn.Module):
+    """The largest and the mean activation of each filter: (N, F, h, w) -> (N, 2F) (fastai's AdaptiveConcatPool2d)."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return torch.cat([maps.amax(dim=(2, 3)), maps.mean(dim=(2, 3))], dim=1)
+
+
+def make_head(n_features: int, n_classes: int, *, dropout: float = 0.5) -> nn.Sequential:
+    """(N, D) activations -> (N, K) logits. fastai's head: BN, dropout/2, 512, ReLU, BN, dropout, K; Kaiming-normal."""
+    head = nn.Sequential(
+        nn.BatchNorm1d(n_features),
+        nn.Dropout(dropout / 2),
+        nn.Linear(n_features, 512, bias=False),
+        nn.ReLU(inplace=True),
+        nn.BatchNorm1d(512),
+        nn.Dropout(dropout),
+        nn.Linear(512, n_classes, bias=False),
+    )
+    for layer in head:
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+    return head
+
+
+class Classifier(nn.Module):
+    """normalize -> body -> pool -> head. Pictures (N, 3, H, W) in 0..1 in, logits (N, K) out.
+
+    A `cut` is a place to stop: 0 is the pictures, k the output of the first k stages of the body, `len(body)` the
+    pooled activations. `after(before(x, cut), cut)` is the whole model for every cut; activations of a frozen part can
+    therefore be kept and re-used.
+    """
+
+    def __init__(self, normalize: Normalize, body: nn.Sequential, head: nn.Sequential, *, maps: bool):
+        super().__init__()
+        self.normalize, self.body, self.head = normalize, body, head
+        self.pool = ConcatPool() if maps else nn.Identity()
+        self.n_classes = head[-1].out_features
+        self.frozen_modules: list[nn.Module] = []  # kept in evaluation mode; set by `freeze_to`
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.after(images, 0)
+
+    def before(self, images: Tensor, split_point: int) -> Tensor:
+        """What the first `cut` stages make of the pictures."""
+        if split_point == 0:
+            return images
+        activations = self.body[:split_point](self.normalize(images))
+        return self.pool(activations) if split_point == len(self.body) else activations
+
+    def after(self, activations: Tensor, split_point: int) -> Tensor:
+        """Logits (N, K) from the activations at `cut`."""
+        if split_point == len(self.body):
+            return self.head(activations)
+        rest = self.body[split_point:](self.normalize(activations) if split_point == 0 else activations)
+        return self.head(self.pool(rest))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled activations of the whole body: (N, D)."""
+        return self.before(images, len(self.body))
+
+    def train(self, mode: bool = True) -> "Classifier":
+        super().train(mode)
+        for module in self.frozen_modules:
+            module.training = False
+        return self
+
+
+@contextmanager
+def evaluating(model: nn.Module, device: torch.device, precision: torch.dtype) -> Iterator[None]:
+    """Inside the block the model predicts: evaluation mode, no gradients, `precision`; after it, its old mode again."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), autocast(device, precision):
+            yield
+    finally:
+        model.train(training)
+
+
+@did_you_mean
+def build_classifier(
+    arch: str, n_classes: int, *, size: int = 128, pretrained: bool = True, dropout: float = 0.5, seed: int = 0
+) -> Classifier:
+    """A `Classifier` for any torchvision or timm classification architecture, or a packaged efficientnet_lite0/1/2.
+
+    `size` is the pictures' side in pixels, `seed` fixes the random weights. Raises ValueError for an unknown name or a
+    size the network cannot take, RuntimeError when weights cannot be fetched.
+    """
+    with seeded("body", seed):
+        body, mean, std = load_body(arch, pretrained)
+    body.eval()
+    try:
+        with torch.no_grad():
+            probe = body(torch.zeros(1, 3, size, size))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ValueError(f"{arch} cannot take pictures of {size} px ({error}); try data.resized(224)") from error
+    maps = probe.ndim == 4
+    with seeded("head", seed):
+        head = make_head(probe.shape[1] * (2 if maps else 1), n_classes, dropout=dropout)
+    return Classifier(Normalize(mean, std), body, head, maps=maps)

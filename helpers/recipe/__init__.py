@@ -1,0 +1,1 @@
+"""All steps of the lectures, end to end: `python -m helpers.recipe`."""

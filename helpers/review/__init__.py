@@ -1,0 +1,1 @@
+"""Pictures looked at and marked: marks · session · html · pages · widgets · browser · browsers · labs."""

@@ -1,0 +1,84 @@
+"""What all widgets of the course share: text that comes from a template, a static face, and small makers."""
+
+import io
+
+import ipywidgets as widgets
+from PIL import Image
+from traitlets import validate
+
+from helpers.review.html import Html, data_uri, fill, printable, shortened
+from helpers.review.keyboard import listen
+from helpers.review.thumbnails import jpeg_uri
+
+FULL_NAME = {"description_width": "initial"}  # never cut the name of a control
+
+
+class SafeText(widgets.HTML):
+    """A piece of the page. Takes only what `fill` made, so that no data is ever read as HTML."""
+
+    @validate("value")
+    def _only_html(self, proposal):
+        if proposal["value"] and not isinstance(proposal["value"], Html):
+            raise TypeError("text on a page comes from helpers.safe_html.fill, which escapes it")
+        return proposal["value"]
+
+
+class StaticWidget(widgets.VBox):
+    """A widget that can also be read where no kernel runs: on a web page, in a viewer, in a comparison.
+
+    Subclasses give `face()`: one sentence, and HTML that depends on nothing but the data.
+    """
+
+    def __init__(self, children, *, keys=(), help="", on_message=lambda message: None):
+        self.keyboard = listen(keys, help=help, on_message=on_message)
+        super().__init__([*children, *([self.keyboard] if self.keyboard else [])])
+        self.add_class("course-widget")
+
+    def face(self) -> tuple[str, Html]:
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, **options):
+        bundle = super()._repr_mimebundle_(**options)
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        text, page = self.face()
+        return {**(data or {}), "text/plain": text, "text/html": str(page)}, metadata
+
+    def __repr__(self) -> str:
+        return self.face()[0]
+
+
+def button(name: str, on_click, *, hint: str = "", width: str = "auto") -> widgets.Button:
+    """A button that says what it does; `on_click` takes no argument."""
+    made = widgets.Button(
+        description=printable(name), tooltip=printable(hint or name), layout={"width": width, "padding": "0 8px"}
+    )
+    made.on_click(lambda _: on_click())
+    return made
+
+
+def choice(name: str, options, on_change, *, value=None, width: str = "auto") -> widgets.Dropdown:
+    """A list to choose from, at `value`; `options` are (words, value) pairs; `on_change` takes no argument."""
+    options = [(shortened(words, 40), option) for words, option in options]
+    index = [option for _, option in options].index(value)
+    made = widgets.Dropdown(description=name, options=options, index=index, style=FULL_NAME, layout={"width": width})
+    made.observe(lambda _: on_change(), "value")
+    return made
+
+
+def row(*children) -> widgets.HBox:
+    """Controls side by side, on a second line where there is no room."""
+    return widgets.HBox(
+        [child for child in children if child is not None], layout={"flex_flow": "row wrap", "grid_gap": "0 8px"}
+    )
+
+
+def drawn(drawing, *, as_photo: bool = False) -> Html:
+    """A `Drawing` of helpers.plots on a page, its sentence as alternative text; photographs as JPEG."""
+    png = drawing.png()
+    address = jpeg_uri(Image.open(io.BytesIO(png)).convert("RGB")) if as_photo else data_uri(png, "png")
+    return figure_tag(address, drawing.text)
+
+
+def figure_tag(address: Html, alt: str) -> Html:
+    """An <img> at its own size, narrower where the page is."""
+    return fill('<img alt="{alt}" src="{address}" style="max-width:100%">', alt=alt, address=address)

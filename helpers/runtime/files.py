@@ -1,0 +1,89 @@
+"""Files that are written atomically and verified when they are read.
+
+No format notices a flipped bit by itself, so a sha256 of tensors and description travels in the header of a file of
+tensors. Nothing here ever unpickles: opening a stranger's file cannot run code.
+"""
+
+import glob
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Yields a temporary path; when the block ends well its file replaces `path`, else nothing has changed.
+
+    A machine that dies in between leaves either the old file or the new one, never half of one.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for litter in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of programs killed while they wrote
+        with suppress(OSError):
+            if time.time() - litter.stat().st_mtime > 86_400:
+                litter.unlink()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
+    """Write `tensors` and the JSON-able `about` to `path`; only a whole new file replaces an old one.
+
+    Raises OSError, naming the file and the room it needs.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    header = {"about": json.dumps(about)}
+    header["sha256"] = _digest(tensors, header["about"])
+    try:
+        with write_atomically(path) as temporary:  # save_file would leave a second temporary file, of mode 600
+            temporary.write_bytes(save(tensors, metadata=header))
+    except OSError as error:
+        needed = sum(tensor.nbytes for tensor in tensors.values()) / 1e6
+        raise OSError(
+            f"{path} could not be written ({error}); it needs {needed:.0f} MB. An older file there is untouched"
+        ) from error
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """(tensors on the CPU, description) as saved. Raises FileNotFoundError, or ValueError when the file is damaged."""
+    path = Path(path)
+    if not path.is_file():
+        near = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors"))[:8]) or "nothing"
+        raise FileNotFoundError(f"there is no {path}; saved there: {near}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no plain dict)
+        about = json.loads(header["about"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} is damaged or was not written by this kit ({error}); delete it and save again"
+        ) from error
+    if _digest(tensors, header["about"]) != header.get("sha256"):
+        raise ValueError(f"{path} is damaged: it does not hold what was saved; delete it and save again")
+    return tensors, about
+
+
+def _digest(tensors: dict[str, Tensor], about: str) -> str:
+    digest = hashlib.sha256(about.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,26 @@
+"""Random numbers that follow from what they are for, and leave the global generators alone."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def seed_for(*parts: object) -> int:
+    """A seed that depends on nothing but `parts`: the same on every machine, run and Python version."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
+
+
+def generator(*parts: object) -> torch.Generator:
+    """A CPU random generator seeded from `parts`. The global generator is never touched."""
+    return torch.Generator().manual_seed(seed_for(*parts))
+
+
+@contextmanager
+def seeded(*parts: object) -> Iterator[None]:
+    """Inside the block torch's global generators follow `parts` (dropout draws from them); then they are as before."""
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed_for(*parts))
+        yield

@@ -1,0 +1,1 @@
+"""From logits to better weights: run · loop · schedules · metrics · hooks · lr_finder · checkpoints."""

@@ -1,0 +1,124 @@
+"""Hooks for the training loop: keep the best weights, stop early, average weights, stop at over-fitting.
+
+Pass them to any `fit`: learn.fit_one_cycle(10, 1e-3, hooks=[KeepBest()]). `Hook` in `helpers.training` says when each
+of their methods is called.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from helpers.runtime.precision import autocast
+from helpers.runtime.seeds import seeded
+from helpers.training.run import Hook, Run
+
+
+class KeepBest(Hook):
+    """Keeps the weights of the epoch with the best validation loss and puts them back at the end.
+
+    The best of many epochs was chosen on the validation set: its accuracy there is optimistic.
+    """
+
+    def on_fit_begin(self, run: Run) -> None:
+        self.best, self.weights = float("inf"), None
+
+    def on_epoch_end(self, run: Run) -> None:
+        loss = run.history.epochs[-1].valid_loss
+        if loss < self.best:
+            self.best, self.weights = loss, _copy_of(run)
+
+    def on_fit_end(self, run: Run) -> None:
+        if self.weights is not None:
+            run.model.load_state_dict(self.weights)
+
+
+class EarlyStopping(Hook):
+    """Ends the training when the validation loss has not improved for `patience` epochs.
+
+    With a rate that falls towards the end the best weights come last: prefer training again for fewer epochs.
+    """
+
+    def __init__(self, patience: int = 1):
+        self.patience = patience
+
+    def on_epoch_end(self, run: Run) -> None:
+        losses = [epoch.valid_loss for epoch in run.history.epochs]
+        if len(losses) - 1 - losses.index(min(losses)) >= self.patience:
+            print(f"stopping early: no better validation loss for {self.patience} epochs")
+            run.stop = True
+
+
+class StopAtOverfitting(Hook):
+    """Ends the training when one of the epochs `ends` has a higher validation loss than the one before it in `ends`.
+
+    The weights go back to those of the better one. Train "until it over-fits" with SGDR: `ends` are the cycles' last
+    epochs, counted from 1, where the rate is low and the loss tells most.
+    """
+
+    def __init__(self, ends: Sequence[int]):
+        self.ends = set(ends)
+        self.stopped, self.loss, self.weights = False, float("inf"), None
+
+    def on_epoch_end(self, run: Run) -> None:
+        if run.done not in self.ends:
+            return
+        loss = run.history.epochs[-1].valid_loss
+        if loss > self.loss:
+            print(f"over-fitting: this cycle ended at a validation loss of {loss:.4f}, the last at {self.loss:.4f}")
+            run.stop = self.stopped = True
+        else:
+            self.loss, self.weights = loss, _copy_of(run)
+
+    def on_fit_end(self, run: Run) -> None:
+        if self.stopped:
+            run.model.load_state_dict(self.weights)
+
+
+class AverageWeights(Hook):
+    """At the end the weights become the mean of those after the epochs `ends`, counted from 1.
+
+    With the cycles' last epochs: the mean of SGDR's models; with the last few epochs: stochastic weight averaging
+    (Izmailov et al. 2018).
+    """
+
+    def __init__(self, ends: Sequence[int]):
+        self.ends, self.kept = set(ends), []
+
+    def on_epoch_end(self, run: Run) -> None:
+        if run.done in self.ends:
+            self.kept.append(_copy_of(run))
+
+    def on_fit_end(self, run: Run) -> None:
+        if len(self.kept) > 1:
+            average_weights(run, self.kept)
+
+
+def average_weights(run: Run, states: Sequence[dict[str, Tensor]]) -> None:
+    """Put the mean of several weights into the model, and measure its BatchNorm statistics where those train.
+
+    torch.optim.swa_utils.update_bn would also reset the statistics that are frozen.
+    """
+    last = states[-1]
+    mean = {
+        name: torch.stack([state[name] for state in states]).mean(dim=0)
+        if last[name].is_floating_point()
+        else last[name]
+        for name in last
+    }
+    run.model.load_state_dict(mean)
+    run.model.train()
+    norms = [m for m in run.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    momentums = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean of all batches
+    with torch.no_grad(), autocast(run.device, run.precision), seeded("average", run.seed):
+        for batch in run.source.train_batches(run.device, run.batch_size, run.seed, "average"):
+            run.model.after(batch.inputs, run.split_point)
+    for norm, momentum in zip(norms, momentums, strict=True):
+        norm.momentum = momentum
+
+
+def _copy_of(run: Run) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in run.model.state_dict().items()}

@@ -1,0 +1,62 @@
+"""Metrics are functions of the confusion counts: one small matrix is summed on the device and read once an epoch."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from helpers.runtime.arguments import closest
+
+Metric = Callable[[Tensor], float]
+
+
+def count_confusions(counts: Tensor, predicted: Tensor, targets: Tensor) -> None:
+    """Add to `counts` (K, K), rows the truth, columns the prediction. Unlabelled pictures (-1) do not count."""
+    labelled = targets >= 0
+    cells = targets.clamp(min=0) * len(counts) + predicted
+    counts.view(-1).index_add_(0, cells, labelled.to(counts.dtype))  # no sync: bincount would wait for the device
+
+
+def accuracy(counts: Tensor) -> float:
+    """Share of pictures given their own class."""
+    return float(counts.diagonal().sum() / counts.sum())
+
+
+def error_rate(counts: Tensor) -> float:
+    """1 - accuracy."""
+    return 1 - accuracy(counts)
+
+
+def balanced_accuracy(counts: Tensor) -> float:
+    """Mean over the classes that occur of the share found (recall): 1/K for guessing, however unequal the classes."""
+    found = counts.diagonal() / counts.sum(dim=1)
+    return float(found[counts.sum(dim=1) > 0].mean())
+
+
+def f1(counts: Tensor) -> float:
+    """Macro F1: mean over the classes of 2 TP / (2 TP + FP + FN); one that never occurs nor is predicted counts 0."""
+    tp = counts.diagonal()
+    return float((2 * tp / (counts.sum(dim=0) + counts.sum(dim=1)).clamp(min=1)).mean())
+
+
+METRICS: dict[str, Metric] = {function.__name__: function for function in (accuracy, error_rate, balanced_accuracy, f1)}
+
+
+def metrics_named(wanted: Iterable[str | Metric]) -> dict[str, Metric]:
+    """Metrics by name; a function of your own from (K, K) counts to a number goes by its own name."""
+    chosen = {}
+    for metric in wanted:
+        if callable(metric):
+            chosen[metric.__name__] = metric
+        elif metric in METRICS:
+            chosen[metric] = METRICS[metric]
+        else:
+            raise ValueError(f"there is no metric {metric!r}; {closest(metric, METRICS)}")
+    return chosen
+
+
+def empty_counts(n_classes: int, device: torch.device) -> Tensor:
+    """(K, K) zeros; float64 holds every count exactly (MPS has no float64: float32 does up to 16 million)."""
+    return torch.zeros(
+        n_classes, n_classes, device=device, dtype=torch.float32 if device.type == "mps" else torch.float64
+    )

@@ -1,0 +1,167 @@
+"""Intervals against scipy and the binomial sum; two models on the same pictures compared."""
+
+from dataclasses import replace
+from math import comb, isnan
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from helpers.analysis.intervals import Interval, accuracy_interval, accuracy_text, bootstrap, compare, mcnemar, wilson
+from helpers.analysis.predictions import Predictions
+from helpers.data.items import Item
+
+
+def preds_of(correct: list[bool], *, names: list[str] | None = None) -> Predictions:
+    """Two classes, truth always "a"; the model answers "a" where `correct`."""
+    right = torch.tensor(correct)
+    names = names or [f"{i:03}.png" for i in range(len(correct))]
+    probs = torch.where(right[:, None], torch.tensor([0.9, 0.1]), torch.tensor([0.2, 0.8]))
+    items = tuple(Item(name, Path(name), "a") for name in names)
+    return Predictions(items, probs.log(), torch.zeros(len(correct), dtype=torch.int64), ("a", "b"), "valid")
+
+
+@given(
+    st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
+    st.sampled_from([0.8, 0.95, 0.99]),
+)
+def test_wilson_equals_scipy(counts, confidence):
+    correct, n = counts
+    ours = wilson(correct, n, confidence)
+    theirs = stats.binomtest(correct, n).proportion_ci(confidence, method="wilson")
+    assert (ours.estimate, ours.low, ours.high) == pytest.approx((correct / n, theirs.low, theirs.high), abs=1e-12)
+    assert 0 <= ours.low <= ours.estimate <= ours.high <= 1
+
+
+def test_wilson_of_no_pictures_knows_nothing():
+    nothing = wilson(0, 0)
+    assert isnan(nothing.estimate)
+    assert (nothing.low, nothing.high) == (0, 1)
+
+
+@pytest.mark.parametrize(("correct", "n"), [(3, 2), (-1, 2)])
+def test_wilson_refuses_impossible_counts(correct, n):
+    with pytest.raises(ValueError, match=f"got correct={correct}, n={n}"):
+        wilson(correct, n)
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95])
+def test_confidence_is_a_share(confidence):
+    with pytest.raises(ValueError, match=f"such as 0.95; got {confidence}"):
+        wilson(1, 2, confidence)
+
+
+def test_accuracy_in_one_sentence():
+    preds = preds_of([True] * 557 + [False] * 99)
+    theirs = stats.binomtest(557, 656).proportion_ci(method="wilson")
+    assert accuracy_text(preds) == f"84.9 % of 656, 95 % interval {100 * theirs.low:.1f}-{100 * theirs.high:.1f}"
+    assert accuracy_text(preds) == "84.9 % of 656, 95 % interval 82.0-87.4"
+
+
+def test_accuracy_counts_labelled_pictures_only():
+    preds = preds_of([True, True, False, True])
+    preds = replace(preds, targets=torch.tensor([0, 0, 0, -1]))
+    assert accuracy_interval(preds) == wilson(2, 3)
+    with pytest.raises(ValueError, match="none of these 4 pictures has a label"):
+        accuracy_text(replace(preds, targets=torch.full((4,), -1)))
+
+
+def test_bootstrap_of_the_accuracy_is_close_to_scipy_and_repeats():
+    preds = preds_of([True] * 80 + [False] * 20)
+    ours = bootstrap(preds, lambda drawn: drawn.accuracy(), draws=600)
+    theirs = stats.bootstrap(
+        (preds.correct.double().numpy(),),
+        lambda x, axis: x.mean(axis=axis),
+        method="percentile",
+        n_resamples=4000,
+        rng=0,
+    )
+    assert ours.estimate == pytest.approx(0.8)
+    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.02)
+    assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.02)
+    assert ours == bootstrap(preds, lambda drawn: drawn.accuracy(), draws=600)
+    assert ours != bootstrap(preds, lambda drawn: drawn.accuracy(), draws=600, seed=1)
+    assert ours.text == f"0.800, 95 % interval {ours.low:.3f}-{ours.high:.3f}"
+
+
+def test_bootstrap_leaves_the_global_random_state_alone():
+    before = torch.random.get_rng_state()
+    bootstrap(preds_of([True, False]), lambda drawn: drawn.accuracy(), draws=3)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_bootstrap_says_when_the_statistic_breaks():
+    with pytest.raises(ValueError, match="not a finite number on 5 of 5 drawn sets"):
+        bootstrap(preds_of([True, False]), lambda drawn: float("nan"), draws=5)
+
+
+def test_misspelt_keyword_fails_and_says_which_was_meant():
+    with pytest.raises(TypeError, match="did you mean 'draws'"):
+        bootstrap(preds_of([True]), lambda drawn: 0.0, drwas=5)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 5), st.integers(0, 5))
+def test_mcnemar_equals_the_exact_binomial_test(only_first, only_second, both, neither):
+    n = only_first + only_second + both + neither
+    if n == 0:
+        return
+    first = preds_of([True] * only_first + [False] * only_second + [True] * both + [False] * neither)
+    second = preds_of([False] * only_first + [True] * only_second + [True] * both + [False] * neither)
+    result = mcnemar(first, second)
+    discordant = only_first + only_second
+    tail = sum(comb(discordant, i) for i in range(min(only_first, only_second) + 1)) / 2**discordant
+    assert result.p_value == pytest.approx(min(1.0, 2 * tail))
+    assert (result.only_first, result.only_second, result.n) == (only_first, only_second, n)
+    assert result.difference.estimate == pytest.approx(result.second_accuracy - result.first_accuracy)
+    assert result.difference.low - 1e-12 <= result.difference.estimate <= result.difference.high + 1e-12
+    outside = result.difference.low > 0 or result.difference.high < 0
+    assert outside == result.more_than_noise, "interval and test must not contradict each other"
+
+
+@pytest.mark.parametrize(("only_second", "more"), [(7, False), (8, True)])
+def test_the_interval_of_the_difference_agrees_with_the_test_where_it_is_close(only_second, more):
+    """1 against 7: exact p = 0.07; intervals by a normal approximation would already leave 0 out."""
+    first = preds_of([True] + [False] * only_second + [True] * 20)
+    second = preds_of([False] + [True] * only_second + [True] * 20)
+    result = mcnemar(first, second)
+    assert result.p_value == pytest.approx(2 * (only_second + 2) / 2 ** (only_second + 1))
+    assert result.more_than_noise == more == (result.difference.low > 0)
+
+
+def test_compare_says_noise_or_more():
+    first = preds_of([True] * 80 + [False] * 20)
+    slightly = preds_of([True] * 78 + [False] * 2 + [True] * 5 + [False] * 15)
+    much = preds_of([True] * 79 + [False] * 1 + [True] * 12 + [False] * 8)
+    assert compare(first, slightly) == (
+        "80.0 % against 83.0 % of the same 100 pictures (only the first gets 2 right, only the second 5): "
+        "the difference is inside the noise (p = 0.45)"
+    )
+    assert "only the second 12): the difference is more than noise (p = 0.0034)" in compare(first, much)
+    assert compare(preds_of([False] * 40), preds_of([True] * 40)).endswith("more than noise (p < 0.001)")
+    assert mcnemar(first, first).p_value == 1
+
+
+def test_compare_needs_the_same_pictures_in_the_same_order():
+    first = preds_of([True, False, True], names=["a", "b", "c"])
+    with pytest.raises(
+        ValueError,
+        match="only in the first: 1, e.g. c; only in the second: 1, e.g. d",
+    ):
+        compare(first, preds_of([True, False, True], names=["a", "b", "d"]))
+    with pytest.raises(ValueError, match="another order or number from row 1 on"):
+        compare(first, preds_of([True, False, True], names=["a", "c", "b"]))
+    with pytest.raises(ValueError, match="labels differ between the two records for 1, e.g. b"):
+        compare(first, replace(first, targets=torch.tensor([0, 1, 0])))
+    with pytest.raises(ValueError, match="different classes"):
+        compare(first, replace(first, classes=("b", "a")))
+    with pytest.raises(ValueError, match="nothing to compare"):
+        unlabelled = replace(first, targets=torch.full((3,), -1))
+        compare(unlabelled, unlabelled)
+
+
+def test_interval_text():
+    assert Interval(0.5, 0.25, 0.75, 0.9).text == "0.500, 90 % interval 0.250-0.750"

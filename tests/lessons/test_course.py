@@ -1,0 +1,44 @@
+"""What one lesson hands to the next."""
+
+import pytest
+import torch
+
+from helpers.lessons import course
+
+
+@pytest.fixture
+def small_course(data, monkeypatch):
+    """The course on 24 drawn pictures of 32 pixels instead of 2,624 cells."""
+    monkeypatch.setattr(course, "course_data", lambda size=32: data)
+
+
+def test_a_model_handed_on_is_the_model_started_from(small_course, capsys):
+    """Catches a lesson that silently starts from other weights than the one before it ended with."""
+    first = course.start_from("03_head")
+    assert "substitute" in capsys.readouterr().out
+    course.hand_on(first, "03_head")
+    second = course.start_from("03_head")
+    assert "you trained in lesson 03" in capsys.readouterr().out
+    assert torch.equal(first.predict(), second.predict())
+
+
+def test_a_substitute_is_trained_and_the_same_each_time(small_course, capsys):
+    """Catches a substitute that is untrained, or differs from one late student to the next."""
+    first, second = course.start_from("04_tuned"), course.start_from("04_tuned")
+    assert len(first.history.epochs) == 5
+    assert torch.equal(first.predict(), second.predict())
+    assert first.copies == 0, "later lessons decide about copies themselves"
+
+
+def test_an_unknown_stage_names_those_there_are(small_course):
+    with pytest.raises(ValueError, match="03_head, 04_tuned, 05_resized, 06_final; got '99_x'"):
+        course.start_from("99_x")
+
+
+def test_the_course_pictures_are_those_of_the_lessons():
+    """Catches a changed split, which would change every stored number."""
+    data = course.course_data(64)
+    assert [len(data.indices_of(part)) for part in ("train", "valid")] == [1968, 656]
+    assert data.classes == ("defective", "functional")
+    assert data.augment.dihedral
+    assert data.augment.max_rotate_deg == 3

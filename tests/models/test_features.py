@@ -1,0 +1,340 @@
+"""Kept activations: the same as the whole model, the right ones, and never stale ones."""
+
+import os
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from helpers.analysis.predictions import predict
+from helpers.data import augment
+from helpers.data.dataset import ImageData
+from helpers.data.items import relabel
+from helpers.learner import Learner
+from helpers.models import features
+from helpers.models.features import FeatureData, forget_oldest, precompute
+
+CPU = torch.device("cpu")
+HOW = {"device": CPU, "precision": torch.float32}
+
+
+@pytest.fixture
+def body_runs(monkeypatch):
+    """How often a body has really run, one entry each time: the others were served from what was kept."""
+    runs = []
+    compute = features._compute
+    monkeypatch.setattr(features, "_compute", lambda *args: runs.append(args) or compute(*args))
+    return runs
+
+
+def moved(model):
+    """Statistics that no initial value has: a forgotten evaluation mode would show."""
+    rng = torch.Generator().manual_seed(3)
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.running_mean.normal_(generator=rng).mul_(0.1)
+            module.weight.data.add_(torch.rand(len(module.weight), generator=rng))
+    return model
+
+
+def test_every_cut_agrees_with_the_whole_model(learn, data):
+    """Catches a head that sees other numbers on kept activations than in the model: at each cut, to 1e-4."""
+    model = moved(learn.model).eval()
+    rows = torch.arange(len(data.items))
+    with torch.no_grad():
+        expected = model(data.eval_images(rows)).log_softmax(dim=1)
+    for split_point in range(len(model.body) + 1):
+        kept = precompute(model, data, split_point=split_point, **HOW)
+        assert len(kept.plain) == len(rows)
+        found = predict(model, kept, rows, split_point=split_point, batch_size=5, **HOW)
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("trained_from", [1, 2])
+def test_a_training_step_on_kept_activations_is_one_on_pictures(data, trained_from):
+    """Catches partial unfreezing that caches behind, or before, the boundary: the same steps give the same weights."""
+    ends, square = [], replace_method(data)
+    for kept in (True, False):
+        learn = Learner.pretrained(square, "test_resnet", pretrained=False, precompute=kept, dropout=0.0).to_fp32()
+        moved(learn.model)
+        learn.freeze_to(trained_from)
+        learn.fit([0.0, 1e-3, 1e-3], 1)
+        assert isinstance(learn.source(), FeatureData) == kept
+        assert learn.split_point == (6 if trained_from == 1 else 8)
+        ends.append(learn.model.state_dict())
+    for name, tensor in ends[0].items():
+        torch.testing.assert_close(tensor, ends[1][name], atol=2e-4, rtol=1e-3, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def test_kept_activations_of_a_part_train_only_on_its_own_rows(learn, data):
+    """Catches rows of the validation part in a training batch, targets of other rows, and a picture left out."""
+    kept = learn.source()
+    batches = list(kept.train_batches(CPU, 7, "any"))
+    rows = data.indices_of("train")
+    inputs, targets = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("inputs", "targets"))
+    found = [(kept.plain.float() == row).flatten(1).all(dim=1).nonzero().item() for row in inputs]
+    assert sorted(found) == rows.tolist()
+    assert targets.tolist() == data.targets[found].tolist()
+
+
+# Augmented copies ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def augmented(data):
+    return data.with_augment(augment.side_on(p_affine=1.0, p_lighting=1.0))
+
+
+def test_copies_are_the_body_on_augmented_pictures_of_the_right_rows(learn, augmented):
+    """Catches copies in another order than their labels, or copies that are not augmented at all."""
+    model = learn.model.eval()
+    kept = precompute(model, augmented, split_point=8, copies=3, **HOW)
+    rows = augmented.indices_of("train")
+    assert kept.augmented.shape == (3, len(rows), *kept.plain.shape[1:])
+    for number in range(3):
+        draws = augment.draw(len(rows), augmented.augment, features.generator(features.SEEDS, number))
+        squares = augmented.store.squares(rows, draws.crop_position)
+        with torch.no_grad():
+            expected = model.features(augment.apply_draws(squares, draws, augmented.size))
+        torch.testing.assert_close(kept.augmented[number], expected, atol=1e-4, rtol=1e-4)
+    one, two, three = kept.augmented
+    assert not torch.allclose(one, two) and not torch.allclose(two, three)
+
+
+def test_copies_without_augmentation_are_the_plain_pictures(learn, data):
+    """Catches rows of the copies that do not belong to the pictures they stand for."""
+    square = replace_method(data)
+    kept = precompute(learn.model.eval(), square, split_point=8, copies=2, **HOW)
+    for copy in kept.augmented:
+        torch.testing.assert_close(copy, kept.plain[square.indices_of("train")], atol=2e-2, rtol=2e-2)
+
+
+def replace_method(data):
+    """The same pictures as squares of the size the model sees: then even the crop has nothing to choose."""
+    return ImageData(data.items, data.split, size=data.size, presize_px=data.size, method="squish", batch_size=8)
+
+
+def test_each_epoch_draws_among_the_copies(learn, augmented):
+    """Catches one copy for all epochs, one for all pictures, and a draw that is not repeatable."""
+    kept = precompute(learn.model.eval(), augmented, split_point=8, copies=3, **HOW)
+
+    def chosen(epoch):
+        """{row: copy} of one epoch, read off the batches themselves."""
+        result = {}
+        for batch in kept.train_batches(CPU, 8, 0, epoch):
+            for inputs in batch.inputs:
+                copy, row = (kept.augmented == inputs).all(dim=2).nonzero()[0].tolist()
+                result[row] = copy
+        return result
+
+    first, second = chosen(0), chosen(1)
+    assert len(first) == len(second) == 18, "every training picture once an epoch"
+    assert set(first.values()) == {0, 1, 2}
+    assert first != second
+    assert first == chosen(0)
+
+
+def test_the_plain_activations_judge(learn, augmented):
+    """Catches a validation on augmented pictures, whose verdict would be random."""
+    kept = precompute(learn.model.eval(), augmented, split_point=8, copies=3, **HOW)
+    rows = augmented.indices_of("valid")
+    found = torch.cat([batch.inputs for batch in kept.eval_batches(rows, CPU, 4)])
+    assert torch.equal(found, kept.plain[rows])
+    with torch.no_grad():
+        expected = learn.model.features(augmented.eval_images(rows))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_learner_trains_on_copies_and_predicts_on_plain_pictures(learn, augmented):
+    """Catches the verb that leaves the learner on plain activations, or get_preds on augmented ones."""
+    learn.set_data(augmented)
+    learn.precompute = False
+    expected = learn.to_fp32().get_preds("train").log_probs
+    learn.precompute_copies(2)
+    assert learn.precompute and len(learn.source().augmented) == 2
+    torch.testing.assert_close(learn.get_preds("train").log_probs, expected, atol=1e-4, rtol=1e-4)
+    learn.fit(1e-3, 1)
+
+
+def test_a_negative_number_of_copies_is_refused(learn, data):
+    """Catches a foreign error from torch.stack."""
+    with pytest.raises(ValueError, match="0 or more; got -1"):
+        precompute(learn.model, data, split_point=8, copies=-1, **HOW)
+
+
+# The key -------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_question_is_answered_from_disk(learn, data, body_runs):
+    """Catches a key that depends on something random: kept activations would never be found again."""
+    first = precompute(learn.model, data, split_point=8, **HOW)
+    again = precompute(
+        learn.model, data.with_augment(augment.side_on()), split_point=8, **HOW
+    )  # no copies: it does not matter
+    assert torch.equal(first.plain, again.plain)
+    assert len(body_runs) == 1
+
+
+def other_content(learn, data, folder):
+    file = data.items[0].path
+    Image.fromarray(255 - np.asarray(Image.open(file))).save(file)
+    return {"data": ImageData.from_items(data.items, data.split, size=data.size)}
+
+
+def other_order(learn, data, folder):
+    """The same files under names that sort another way round."""
+    items = []
+    for position, item in enumerate(reversed(data.items)):
+        copy = folder / item.label / f"{position:02}.png"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(item.path, copy)
+        items.append(replace(item, name=f"{item.label}/{position:02}.png", path=copy))
+    return {"data": ImageData.from_items(items, size=data.size)}
+
+
+def other_weight(learn, data, folder):
+    with torch.no_grad():
+        learn.model.body[0][0].weight[0, 0, 0, 0] += 1e-3
+
+
+def other_statistics(learn, data, folder):
+    next(m for m in learn.model.body.modules() if isinstance(m, nn.BatchNorm2d)).running_mean[0] += 1e-3
+
+
+def other_normalisation(learn, data, folder):
+    learn.model.normalize.mean += 1e-3
+
+
+def other_layer(learn, data, folder):
+    learn.model.body[0][2] = nn.LeakyReLU(0.3)  # has no weights, as the ReLU before it
+
+
+CHANGES = {
+    "content": other_content,
+    "order": other_order,
+    "weight": other_weight,
+    "statistics": other_statistics,
+    "normalisation": other_normalisation,
+    "layer": other_layer,
+    "size": lambda learn, data, folder: {"data": data.resized(24)},
+    "presizing": lambda learn, data, folder: {"data": replace_method(data)},
+    "precision": lambda learn, data, folder: {"precision": torch.bfloat16},
+    "split_point": lambda learn, data, folder: {"split_point": 6},
+    "copies": lambda learn, data, folder: {"copies": 2},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_stale_key_is_never_served(learn, data, body_runs, tmp_path, change):
+    """Catches activations of other pictures, weights or arithmetic: fastai 0.7 keyed them by arch and size alone."""
+    first = precompute(learn.model, data, split_point=8, **HOW)
+    asked = {"data": data, "split_point": 8, **HOW, **(CHANGES[change](learn, data, tmp_path / "copy") or {})}
+    second = precompute(learn.model, asked.pop("data"), **asked)
+    assert len(body_runs) == 2
+    same = first.plain.shape == second.plain.shape and torch.equal(first.plain, second.plain)
+    assert same == (change == "copies"), "the change was meant to matter"
+
+
+@pytest.mark.parametrize("change", ["augmentation", "edition", "split", "number"])
+def test_a_stale_copy_is_never_served(learn, augmented, body_runs, monkeypatch, change):
+    """Catches copies of another augmentation, of an older kit, of other training pictures, or another number."""
+    precompute(learn.model, augmented, split_point=8, copies=2, **HOW)
+    other, copies = augmented, 2
+    if change == "augmentation":
+        other = augmented.with_augment(augment.top_down())
+    elif change == "edition":
+        monkeypatch.setattr(augment, "CACHE_VERSION", 0)
+    elif change == "split":
+        other = ImageData.from_items(augmented.items, size=32, augment=augmented.augment, seed=5)
+    else:
+        copies = 3
+    precompute(learn.model, other, split_point=8, copies=copies, **HOW)
+    assert len(body_runs) == 2
+
+
+def test_new_labels_need_no_new_activations(learn, data, body_runs):
+    """Catches labels kept with the activations: a corrected label would not reach training."""
+    precompute(learn.model, data, split_point=8, **HOW)
+    name = data.split.train[0]
+    items = relabel(data.items, {name: "light"})
+    kept = precompute(learn.model, ImageData.from_items(items, data.split, size=32), split_point=8, **HOW)
+    batch = next(kept.eval_batches(torch.tensor([data.index_of(name)]), CPU, 1))
+    assert (len(body_runs), batch.targets.tolist()) == (1, [1])
+
+
+def test_a_learner_whose_body_has_trained_computes_anew(learn):
+    """Catches activations kept in memory after the body they came from has changed (unfreeze, fit, freeze)."""
+    before = learn.source().plain
+    learn.unfreeze()
+    learn.fit(1e-2, 1)
+    learn.freeze()
+    assert not torch.equal(learn.source().plain, before)
+    with torch.no_grad():
+        expected = learn.model.features(learn.data.eval_images(range(24)))
+    learn.to_fp32()
+    torch.testing.assert_close(learn.source().plain, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_learner_asks_the_body_once(learn, body_runs):
+    """Catches activations computed again for every verb."""
+    learn.fit(1e-3, 2)
+    learn.get_preds("train")
+    learn.predict()
+    learn.fit(1e-3, 1)
+    assert len(body_runs) == 1
+
+
+def test_damaged_activations_are_computed_again(learn, data, body_runs, course_data):
+    """Catches a flipped bit on disk that would train the head on wrong numbers, or stop the learner for good."""
+    first = precompute(learn.model, data, split_point=8, **HOW)
+    (file,) = (course_data / "cache" / "features").iterdir()
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+    again = precompute(learn.model, data, split_point=8, **HOW)
+    assert torch.equal(first.plain, again.plain) and len(body_runs) == 2
+
+
+@pytest.mark.parametrize("bn", ["affine", "train"])
+def test_activations_of_a_moving_body_are_refused(data, bn):
+    """Catches precompute with BatchNorm that moves: every activation would be stale after the first step."""
+    with pytest.raises(ValueError, match=f'bn="frozen", or precompute=False; got bn={bn!r}'):
+        Learner.pretrained(data, "test_resnet", pretrained=False, bn=bn)
+    learn = Learner.pretrained(data, "test_resnet", pretrained=False, bn=bn, precompute=False)
+    for ask in (lambda: setattr(learn, "precompute", True), lambda: learn.precompute_copies(2)):
+        with pytest.raises(ValueError, match="BatchNorm stands still"):
+            ask()
+    assert learn.source() is data
+
+
+def test_predictions_never_wait_for_augmented_copies(learn, augmented, monkeypatch):
+    """Catches copies computed anew to predict, when only the arithmetic has changed since training."""
+    learn.set_data(augmented)
+    learn.precompute_copies(2)
+    learn.fit(1e-3, 1)
+    before = learn.predict()
+    monkeypatch.setattr(features, "_compute", lambda *_: pytest.fail("activations were computed to predict"))
+    learn.to_fp32()
+    torch.testing.assert_close(learn.predict(), before, rtol=0, atol=0.1)
+
+
+def test_the_activations_used_last_stay_on_the_disk(tmp_path):
+    """Catches a cache that grows for ever, and one that forgets the file just written."""
+    for name, age in (("old", 100), ("new", 1), ("middle", 50)):
+        file = tmp_path / f"{name}.safetensors"
+        file.write_bytes(bytes(10))
+        os.utime(file, (1e9 - age, 1e9 - age))
+
+    def left():
+        return {file.stem for file in tmp_path.iterdir()}
+
+    forget_oldest(tmp_path, most_bytes=30)
+    assert left() == {"old", "new", "middle"}
+    forget_oldest(tmp_path, most_bytes=25)
+    assert left() == {"new", "middle"}
+    forget_oldest(tmp_path, most_bytes=5)
+    assert left() == {"new"}

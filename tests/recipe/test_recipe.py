@@ -1,0 +1,410 @@
+"""The recipe: its steps in order, its report alone in the world, its two protocols, its levers and its table."""
+
+import json
+import re
+from dataclasses import asdict, replace
+from functools import partial
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from helpers import learner
+from helpers.analysis.predictions import Predictions
+from helpers.data.dataset import ImageData
+from helpers.data.items import Item
+from helpers.data.splits import split_by_folder
+from helpers.export.bundle import FILES, load_exported
+from helpers.learner import Learner
+from helpers.recipe import steps as recipe
+from helpers.recipe.report import tabulate
+from helpers.recipe.settings import QUICK, SIMILAR, Settings, parse
+from helpers.recipe.solar_cells import cell_items, cell_split, weighted_accuracy
+from helpers.recipe.steps import group_rates, main
+
+STEPS = [
+    "Enable data augmentation, and precompute=True",
+    "Find the highest learning rate at which the loss still clearly falls",
+    "Train the last layer on kept activations",
+    "Train the last layer with augmentation (precompute=False), cycle_len=1",
+    "Unfreeze all layers",
+    "Give earlier layers lower learning rates",
+    "Find the learning rate again",
+    "Train the full network: cycle_mult=2, 1 + 2 epochs",
+    "Test-time augmentation: 2 augmented views and the plain one",
+    "Analyse, and export the model",
+]
+TINY = ["--arch", "test_resnet", "--quick", "--size", "32", "--batch-size", "8"]
+WHEN = ("lr_find", "fit", "unfreeze", "tta", "export")
+
+
+def draw(folder, *, n=12):
+    """`n` grey pictures each of "dark" and "light"."""
+    rng = np.random.default_rng(0)
+    for label, grey in (("dark", 60), ("light", 190)):
+        (folder / label).mkdir(parents=True)
+        for number in range(n):
+            pixels = rng.normal(grey, 30, (32, 40)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{number:02}.png")
+    return folder
+
+
+def untrained_bodies(patch):
+    patch.setattr(recipe.Learner, "pretrained", partial(Learner.pretrained, pretrained=False))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A whole run on drawn pictures of one oddly named set: (report folder, what it printed, verbs in their order)."""
+    home = tmp_path_factory.mktemp("recipe")
+    pictures = draw(home / "a <b>bold< set")
+    called = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_DATA", str(home / "data"))
+        untrained_bodies(patch)
+        for name in WHEN:
+            patch.setattr(Learner, name, watched(getattr(Learner, name), called))
+        patch.setattr(recipe, "export", watched(recipe.export, called))
+        printed = []
+        patch.setattr("builtins.print", lambda *words, **options: printed.append(" ".join(map(str, words))))
+        status = main(["--data", str(pictures), *TINY, "--report", str(home / "report")])
+    assert status == 0, printed
+    return home / "report", "\n".join(printed), called
+
+
+def watched(function, called):
+    def wrapper(*args, **keywords):
+        learn = args[0]
+        called.append((function.__name__, learn.precompute, learn.trained_from))
+        return function(*args, **keywords)
+
+    return wrapper
+
+
+def test_the_steps_run_in_the_notes_order_and_print_their_results(finished):
+    """Catches a step left out, precompute on where pictures are needed, and results that are not printed."""
+    folder, printed, called = finished
+    steps = json.loads((folder / "result.json").read_text(encoding="utf-8"))["steps"]
+    assert [step["title"] for step in steps] == STEPS
+    assert [int(n) for n in re.findall(r"^\n?(\d+)\. ", printed, flags=re.MULTILINE)] == list(range(1, 11))
+    kept, augmented, all_layers = (True, 2), (False, 2), (False, 0)
+    assert called == [
+        ("lr_find", *kept),
+        ("fit", *kept),
+        ("fit", *augmented),
+        ("unfreeze", *augmented),
+        ("lr_find", *all_layers),
+        ("fit", *all_layers),
+        ("tta", *all_layers),
+        ("export", *all_layers),
+    ]
+    for number in (3, 4, 8, 9):
+        line = next(line for line in printed.splitlines() if line.startswith(f"   step {number}, "))
+        assert re.search(r"; \d+\.\d % of 6, 95 % interval \d+\.\d-\d+\.\d$", line), line
+        assert steps[number - 1]["result"] in line
+
+
+def test_result_json_is_complete(finished):
+    """Catches a result that cannot be repeated: no seed, split, versions, command or interval."""
+    folder, _, _ = finished
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    for score in ("accuracy", "tta_accuracy"):
+        assert 0 <= result[score]["low"] <= result[score]["estimate"] <= result[score]["high"] <= 1
+    assert result["n"] == {"train": 18, "valid": 6}
+    assert result["classes"] == ["dark", "light"]
+    assert result["settings"]["arch"] == "test_resnet"
+    assert result["settings"]["seed"] == 0
+    assert re.fullmatch(r"[0-9a-f]{64}", result["split"])
+    assert result["device"]
+    assert {"python", "torch", "timm"} <= result["versions"].keys()
+    assert len(result["epochs"]) == 1 + 1 + 3
+    assert result["seconds"] == pytest.approx(sum(step["seconds"] for step in result["steps"]))
+    assert result["command"].startswith("python -m helpers.recipe --data ")
+
+
+def test_the_exported_model_is_the_one_that_was_judged(finished):
+    """Catches an export of other weights than those whose accuracy is reported."""
+    folder, _, _ = finished
+    assert sorted(path.name for path in folder.iterdir()) == ["model", "report.html", "result.json"]
+    assert sorted(path.name for path in (folder / "model").iterdir()) == sorted(FILES)
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    _, about = load_exported(folder / "model")
+    assert about["metrics"]["accuracy"]["estimate"] == result["accuracy"]["estimate"]
+    assert about["split"] == result["split"]
+    assert about["epochs"] == 5
+
+
+class Loads(HTMLParser):
+    """Every address in a page, every alternative text, every tag."""
+
+    def __init__(self):
+        super().__init__()
+        self.addresses, self.alts, self.tags = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.append(tag)
+        self.addresses += [attrs[name] for name in ("src", "href", "srcset", "data", "action") if name in attrs]
+        self.alts += [attrs.get("alt")] if tag == "img" else []
+
+
+def test_the_report_is_one_page_that_loads_nothing(finished):
+    """Catches a report that needs the network, runs scripts, or shows pictures without a text."""
+    page = (finished[0] / "report.html").read_text(encoding="utf-8")
+    seen = Loads()
+    seen.feed(page)
+    assert len(seen.addresses) >= 12
+    assert all(address.startswith("data:image/png;base64,") for address in seen.addresses)
+    assert {"script", "link", "iframe", "object"} & set(seen.tags) == set()
+    assert not re.search(r"url\(|@import|http-equiv=.refresh", page)
+    assert "default-src 'none'" in page
+    assert len(seen.alts) == len(seen.addresses)
+    assert all(alt and len(alt) > 20 for alt in seen.alts)
+
+
+def test_the_report_says_the_same_as_the_result_and_escapes_names(finished):
+    """Catches a report that drifts from its numbers, and a folder's name that becomes a tag."""
+    folder, _, _ = finished
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    for step in result["steps"]:
+        assert f"<td>{step['title']}</td>" in page
+        assert step["result"] in page
+    for word in ("Of 6 validation pictures (95 % interval)", "torch</td>", "python -m helpers.recipe", "seconds</th>"):
+        assert word in page
+    assert "a &lt;b&gt;bold&lt; set" in page
+    assert "<b>bold" not in page
+
+
+# Protocols ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cells(tmp_path):
+    """24 drawn cells as the solar set has them: six of each probability, half of them mono."""
+    from data_setup import solar
+
+    source = tmp_path / "source"
+    draw(source / "drawn")
+    (source / "images").mkdir()
+    rows = []
+    for number, picture in enumerate(sorted((source / "drawn").rglob("*.png")), start=1):
+        picture.rename(source / "images" / f"cell{number:04}.png")
+        probability = ("0.0", "0.3333333333333333", "0.6666666666666666", "1.0")[number % 4]
+        rows.append(f"images/cell{number:04}.png  {probability}  {'mono' if number % 3 else 'poly'}")
+    (source / "labels.csv").write_text("\n".join(rows))
+    folder = tmp_path / "cells"
+    folder.mkdir()
+    solar.build(folder, source=source)
+    return folder
+
+
+def test_protocol_solar_takes_the_labels_on_disk(cells):
+    """Catches weights, or labels of the other protocol."""
+    items = cell_items(cells, "solar")
+    assert len(items) == 24
+    assert all(item.name.split("/")[1] == item.label and item.weight == 1 for item in items)
+
+
+def test_protocol_deitsch_calls_every_doubt_a_defect_and_weighs_it(cells):
+    """Catches a doubtful cell called functional, and weights in the wrong order."""
+    probability = dict(line.rsplit(",", 3)[::3] for line in (cells / "labels.csv").read_text().splitlines()[1:])
+    items = {item.name: item for item in cell_items(cells, "deitsch")}
+    expected = {
+        "0.0": ("functional", 1.0),
+        "0.3333333333333333": ("defective", 1 / 3),
+        "0.6666666666666666": ("defective", 2 / 3),
+        "1.0": ("defective", 1.0),
+    }
+    assert {n: (items[n].label, pytest.approx(items[n].weight)) for n in items} == {
+        name: expected[p] for name, p in probability.items()
+    }
+    data = recipe.load_data(Settings(data=str(cells), protocol="deitsch", size=32))
+    assert sorted(set(data.weights.tolist())) == pytest.approx([1 / 3, 2 / 3, 1])
+    assert data.presize_px == 300
+
+
+def test_seed_0_is_the_split_on_disk_and_other_seeds_are_others(cells):
+    """Catches seeds that all judge by the same pictures, and cells that leave the split."""
+    items = cell_items(cells, "solar")
+    on_disk = split_by_folder(items)
+    assert cell_split(cells, 0) == on_disk
+    others = [cell_split(cells, seed) for seed in range(1, 4)]
+    assert len({split.digest() for split in [on_disk, *others]}) == 4
+    for split in others:
+        assert len(split.valid) == len(on_disk.valid)
+        assert set(split.train) | set(split.valid) == {item.name for item in items}
+
+
+def test_weighted_accuracy_weighs():
+    """Catches weights divided by the number of pictures."""
+    items = tuple(Item(str(n), None, "a", weight) for n, weight in enumerate((1.0, 1 / 3, 2 / 3)))
+    preds = Predictions(
+        items, torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.9, 0.1]]).log(), torch.zeros(3).long(), ("a", "b")
+    )
+    assert weighted_accuracy(preds) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_a_deitsch_run_reports_weighted_accuracy_too(cells, course_data, tmp_path, monkeypatch, capsys):
+    """Catches a plain accuracy beside published weighted ones, and a run lost for want of a package."""
+    untrained_bodies(monkeypatch)
+    monkeypatch.setattr(recipe, "need_packages", missing)
+    monkeypatch.setattr(recipe, "export", missing)
+    monkeypatch.setattr(recipe, "draw_figures", lambda *_: [])
+    report = tmp_path / "report"
+    assert main(["--data", str(cells), "--protocol", "deitsch", *TINY, "--epochs", "1", "--report", str(report)]) == 0
+    result = json.loads((report / "result.json").read_text(encoding="utf-8"))
+    for name in ("weighted_accuracy", "weighted_tta_accuracy"):
+        assert result[name]["low"] <= result[name]["estimate"] <= result[name]["high"]
+    assert "(the protocol of Deitsch et al. 2019)" in result["meaning"]
+    assert "weighted accuracy" in (report / "report.html").read_text(encoding="utf-8")
+    # without the packages of an export the weights are kept, and that is said first and last
+    assert (report / "model.safetensors").is_file()
+    said = capsys.readouterr().out
+    assert said.startswith("only the weights will be kept: type: pip install onnx")
+    assert "Not exported: type: pip install onnx. The weights are in" in said
+
+
+def missing(*args, **options):
+    raise ModuleNotFoundError("type: pip install onnx")
+
+
+# Levers ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_step_ends_the_recipe(learn):
+    """Catches Ctrl-C that ends one step, after which the next one trains an unfinished model."""
+    history = learn.fit(1e-3, 1)
+    assert recipe._whole(history, 1) is history
+    with pytest.raises(KeyboardInterrupt):
+        recipe._whole(history, 2)
+
+
+def test_the_finders_rate_scales_all_groups(learn):
+    """Catches the finder's rate given to every group, and a crash where it gives no advice."""
+    curve = learn.lr_find()
+    rates = [1e-3, 1e-3, 2e-3]
+    kept = recipe.Outcome(Settings())
+    assert recipe._take_rate(kept, replace(curve, valley=4e-3), rates) == rates
+    found = recipe.Outcome(Settings(use_finder=True))
+    assert recipe._take_rate(found, replace(curve, valley=4e-3), rates) == pytest.approx([2e-3, 2e-3, 4e-3])
+    assert recipe._take_rate(found, replace(curve, valley=None), rates) == rates
+    assert len(found.curves) == 2
+
+
+def test_rates_by_group_keep_early_late_and_head():
+    """Catches the head's rate on a body's stage."""
+    assert group_rates((1, 2, 3), 3) == [1, 2, 3]
+    assert group_rates((1, 2, 3), 2) == [1, 3]
+    assert group_rates((1, 2, 3), 8) == [1, 1, 1, 1, 2, 2, 2, 3]
+
+
+def test_with_copies_only_the_last_stages_train_on_kept_activations(pictures, course_data, tmp_path, monkeypatch):
+    """Catches a body that trains in its first stages, and training that goes back to the pictures."""
+    untrained_bodies(monkeypatch)
+    outcome = recipe.Outcome(Settings(data=str(pictures), arch="test_resnet", size=32, batch_size=8, head_epochs=1,
+                                      augmented_epochs=1, epochs=1, copies=2, stages=2, tta=2))  # fmt: skip
+    tmp_path.joinpath("report").mkdir()
+    made, compute = [], learner.precompute
+    monkeypatch.setattr(learner, "precompute", lambda *args, **how: made.append((args, how)) or compute(*args, **how))
+    learn, _ = recipe.train(outcome, tmp_path / "report")
+    assert outcome.steps[4].title == "Unfreeze the last 2 stages; keep what the first make of 2 copies"
+    assert 0 < learn.split_point < len(learn.model.body)
+    learn.precompute = True  # judged from the pictures, it had trained on what is kept
+    assert [kept[1]["copies"] for kept in made] == [0, 2]
+    assert len(learn.source().augmented) == 2
+    frozen = [any(p.requires_grad for p in module.parameters()) for module in learn.model.body[: learn.split_point]]
+    assert not any(frozen)
+
+
+def test_more_stages_than_the_body_has_are_refused(pictures, course_data, tmp_path, monkeypatch):
+    """Catches a negative group number, which counts from the end."""
+    untrained_bodies(monkeypatch)
+    settings = Settings(data=str(pictures), arch="test_resnet", size=32, batch_size=8, copies=2, stages=20, epochs=1)
+    with pytest.raises(ValueError, match=r"--stages is at most \d for test_resnet; got 20"):
+        recipe.train(recipe.Outcome(settings), tmp_path)
+
+
+# Command line ---------------------------------------------------------------------------------------------------
+
+
+def test_flags_become_settings_and_beat_presets(course_data):
+    """Catches a flag that a preset overrules."""
+    settings, folder = parse(
+        ["--quick", "--epochs", "7", "--rates", "1e-4,1e-3,1e-2", "--bn-freeze", "--seed", "3"], ""
+    )
+    assert settings == Settings(**QUICK | {"epochs": 7, "rates": (1e-4, 1e-3, 1e-2), "bn_freeze": True, "seed": 3})
+    assert folder == course_data / "runs" / "solar-solar-efficientnet_lite0-96px-seed3"
+    assert parse(["--similar"], "")[0] == Settings(similar=True, **SIMILAR)
+    full = parse(["--data", "solar", "--arch", "efficientnet_lite0", "--size", "224"], "")[0]
+    assert parse([], "")[0] == Settings() == full, "what the README names is the default"
+    assert Settings().cycles == 4
+    assert Settings(epochs=0).cycles == 6
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--epochs", "5"], "cycles of 1, 2, 4 ... make 1, 3, 7, 15, 31, 63 epochs; got 5"),
+        (["--schedule", "one-cycle", "--epochs", "0"], "name --epochs"),
+        (["--rates", "1e-3"], "rates are three"),
+        (["--tta", "0"], "at least 1"),
+        (["--copies", "-1"], "--copies is 0 or more"),
+        (["--epochs", "0", "--average", "2"], "cannot average; name --epochs"),
+        (["--data", "solr"], "did you mean 'solar'"),
+        (["table", "/nowhere/at/all"], "no result.json below"),
+    ],
+)
+def test_a_wrong_command_line_gets_a_sentence(course_data, capsys, argv, says):
+    """Catches tracebacks for typing mistakes, and epochs that fill no whole cycles."""
+    assert main(argv) == 1
+    said = capsys.readouterr().err
+    assert says in said
+    assert "Traceback" not in said
+
+
+def test_labels_from_names_and_from_folders(pictures, course_data):
+    """Catches --pattern, --presize or --batch-size that are accepted and not used."""
+    by_name = recipe.load_data(Settings(data=str(pictures), pattern=r"_(\d)\d\.png$", size=32))
+    assert by_name.classes == ("0", "1")
+    by_folder = recipe.load_data(Settings(data=str(pictures), size=32, presize=50, batch_size=4))
+    assert (by_folder.classes, by_folder.presize_px, by_folder.batch_size) == (("dark", "light"), 50, 4)
+    assert by_folder.augment == Settings().augment
+
+
+def test_the_table_puts_seeds_together(tmp_path):
+    """Catches runs of other settings in one mean, and a name with | that breaks the table."""
+    for seed, accuracy in enumerate((0.86, 0.88, 0.90)):
+        write_result(tmp_path / f"run{seed}", seed=seed, accuracy=accuracy)
+    write_result(tmp_path / "other", seed=0, accuracy=0.5, arch="res|net")
+    lines = tabulate([tmp_path]).splitlines()
+    assert lines[0].startswith(
+        "| data | protocol | arch | px | training | seed | n | accuracy (95 %) | TTA accuracy (95 %) |"
+    )
+    assert len({line.count("|") for line in lines[:6]}) == 1
+    assert "| 0 | 656 | 86.0 (85.0-87.0) | 87.0 (86.0-88.0) | 2.0 | cpu |" in lines[2]
+    assert lines[-1] == (
+        "deitsch, lite0, 224 px, 15 epochs: 3 runs on 3 splits: accuracy 88.00 % on average (standard deviation 2.00, "
+        "86.00 to 90.00); TTA accuracy 89.00 % on average (standard deviation 2.00, 87.00 to 91.00)."
+    )
+    assert sum("runs on" in line for line in lines) == 1
+
+
+def write_result(folder, *, seed, accuracy, arch="lite0"):
+    folder.mkdir()
+    share = {"estimate": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01}
+    better = {name: value + 0.01 for name, value in share.items()}
+    facts = {
+        "settings": asdict(Settings(protocol="deitsch", seed=seed, arch=arch)),
+        "protocol": "deitsch", "training": "15 epochs", "split": str(seed), "n": {"train": 1968, "valid": 656},
+        "accuracy": share, "tta_accuracy": better, "seconds": 120.0, "device": "cpu",
+    }  # fmt: skip
+    (folder / "result.json").write_text(json.dumps(facts))
+
+
+def test_an_image_data_of_the_recipe_can_be_resized(pictures, course_data):
+    """Catches data that only the recipe's own size fits."""
+    data = recipe.load_data(Settings(data=str(pictures), size=32))
+    assert isinstance(data.resized(48), ImageData)

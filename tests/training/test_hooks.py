@@ -1,0 +1,128 @@
+"""Hooks: when they end a training, and whose weights they leave behind."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from helpers.training import loop as training
+from helpers.training.hooks import AverageWeights, EarlyStopping, KeepBest, StopAtOverfitting
+from helpers.training.run import Hook
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """`scripted(losses)`: validation losses that come as told."""
+
+    def script(losses):
+        values = iter(losses)
+        monkeypatch.setattr(training, "evaluate", lambda run: (next(values), {}))
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "epochs"),
+    [([1.0, 0.9, 0.95, 0.97, 0.5], 2, 4), ([1.0, 1.1, 0.9, 1.0], 1, 2), ([4, 3, 2, 1], 1, 4), ([1.0, 1.0, 1.0], 2, 3)],
+)
+def test_early_stopping_waits_for_its_patience(learn, scripted, losses, patience, epochs):
+    """Catches an off-by-one in patience, and a plateau taken for progress."""
+    scripted(losses)
+    assert len(learn.fit(1e-3, len(losses), hooks=[EarlyStopping(patience)]).epochs) == epochs
+
+
+@pytest.mark.parametrize("interrupt", [False, True])
+def test_keep_best_puts_back_the_best_epochs_weights(learn, scripted, interrupt):
+    """Catches weights that are not copied (they would move on), and an interrupt that forgets them."""
+    scripted([1.0, 0.5, 0.7, 0.6])
+    recorder = Recorder(interrupt_after=3 if interrupt else None)
+    learn.fit(1e-3, 4, hooks=[KeepBest(), recorder])
+    assert len(recorder.states) == (3 if interrupt else 4)
+    assert same(recorder.states[1], weights_of(learn))
+    assert not same(recorder.states[2], recorder.states[1])
+
+
+def weights_of(learn):
+    return {name: tensor.clone() for name, tensor in learn.model.state_dict().items()}
+
+
+def same(some, others):
+    return all(torch.equal(some[name], others[name]) for name in some)
+
+
+class Recorder(Hook):
+    """The weights after every epoch."""
+
+    def __init__(self, interrupt_after=None):
+        self.states, self.interrupt_after = [], interrupt_after
+
+    def on_epoch_end(self, run):
+        self.states.append({name: tensor.clone() for name, tensor in run.model.state_dict().items()})
+        if run.done == self.interrupt_after:
+            raise KeyboardInterrupt
+
+
+def test_averaging_takes_the_mean_of_the_chosen_epochs(learn):
+    """Catches epochs counted from 0, the mean of all of them, and statistics that stay those of the last epoch."""
+    learn.precompute = False
+    learn.unfreeze()
+    recorder = Recorder()
+    learn.fit(1e-3, 2, cycle_len=1, cycle_mult=2, hooks=[recorder, AverageWeights([1, 3])])
+    found = weights_of(learn)
+    for name, parameter in learn.model.named_parameters():
+        mean = (recorder.states[0][name] + recorder.states[2][name]) / 2
+        torch.testing.assert_close(parameter.detach(), mean, msg=name)
+    assert not torch.equal(found["head.0.running_mean"], recorder.states[2]["head.0.running_mean"])
+
+
+def test_statistics_after_averaging_are_those_of_the_averaged_weights(learn):
+    """Catches averaged weights judged with one epoch's statistics, and a momentum that is not put back."""
+    learn.to_fp32()
+    learn.precompute = False
+    learn.unfreeze()
+    learn.fit(1e-3, 2, hooks=[AverageWeights([1, 2])])
+    norm = next(m for m in learn.model.modules() if isinstance(m, nn.BatchNorm2d))
+    seen = []
+    norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
+    run = learn._run(1e-3, epochs=1, schedule=lambda progress: 1.0, hooks=())
+    with torch.no_grad():
+        for batch in learn.data.train_batches(learn.device, run.batch_size, run.seed, "average"):
+            learn.model.eval()(batch.inputs)
+    expected = torch.stack([x.mean(dim=(0, 2, 3)) for x in seen]).mean(dim=0)
+    torch.testing.assert_close(norm.running_mean, expected, rtol=1e-4, atol=1e-5)
+    assert norm.momentum == 0.1
+
+
+def test_frozen_statistics_stay_when_averaging(learn):
+    """Catches a reset of statistics that were asked to stand still (as torch's update_bn does)."""
+    learn.precompute = False
+    learn.bn_freeze(True)
+    learn.unfreeze()
+    for buffer in learn.model.body.buffers():
+        buffer.add_(1)  # untrained statistics are those that a reset would give
+    before = {n: b.clone() for n, b in learn.model.body.named_buffers()}
+    learn.fit(1e-3, 2, hooks=[AverageWeights([1, 2])])
+    for name, buffer in learn.model.body.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+
+
+def test_over_fitting_stops_and_goes_back_to_the_cycle_before(learn, capsys):
+    """Catches a stop in the middle of a cycle, where the rate is high, and the worse of the two weights kept."""
+    recorder = Recorder()
+    hook = StopAtOverfitting([1, 3, 7])
+    losses = iter([0.5, 0.9, 0.4, 0.3, 0.3, 0.3, 0.45])  # ends: 0.5, 0.4, 0.45
+
+    class Faked(Hook):
+        def on_epoch_end(self, run):
+            last = replace(run.history.epochs[-1], valid_loss=next(losses))
+            run.history = replace(run.history, epochs=(*run.history.epochs[:-1], last))
+
+    history = learn.fit(1e-3, 4, cycle_len=1, cycle_mult=2, hooks=[Faked(), recorder, hook])
+    assert hook.stopped
+    assert len(history.epochs) == 7
+    found = weights_of(learn)
+    assert all(torch.equal(found[name], recorder.states[2][name]) for name in found)
+    assert (
+        "over-fitting: this cycle ended at a validation loss of 0.4500, the last at 0.4000" in capsys.readouterr().out
+    )

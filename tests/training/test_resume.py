@@ -1,0 +1,359 @@
+"""A training that was killed goes on as if nothing had happened: the same weights, bit for bit.
+
+Run as a script this file is a server that has imported everything once: each line it reads is a training, which a
+forked child does, is killed in, or finishes.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KINDS = {  # what is trained: everything in training mode, the head on kept activations, several cycles with momentum
+    "unfrozen": {"trained_from": 0, "precompute": False},
+    "precompute": {"trained_from": 2, "precompute": True},
+}
+STEPS, EPOCHS = 3, 3  # 12 training pictures in batches of 4
+
+
+def train(folder, *, kind, resume=False, kill_at_step=None, kill_at_write=None):
+    """One training as a user would start it; prints nothing; the digest of all weights at its end."""
+    import torch
+
+    from helpers.data.augment import side_on
+    from helpers.data.dataset import ImageData
+    from helpers.learner import Learner
+    from helpers.training import loop as training
+    from helpers.training.run import Hook
+
+    training.CHECKPOINT_SECONDS = 0
+    how = KINDS[kind]
+    data = ImageData.from_folders(folder / "pictures", size=32, batch_size=4, augment=side_on())
+    learn = Learner.pretrained(
+        data, "test_resnet", pretrained=False, precompute=how["precompute"], path=folder / kind, seed=3
+    )
+    learn.freeze_to(how["trained_from"])
+
+    class Kill(Hook):
+        def on_step_end(self, run):
+            if run.step == kill_at_step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    if kill_at_write is not None:  # in the middle of a checkpoint, before it replaces the one before
+        writes, fsync = iter(range(100)), os.fsync
+
+        def dying(descriptor):
+            if next(writes) == kill_at_write:
+                os.kill(os.getpid(), signal.SIGKILL)
+            fsync(descriptor)
+
+        os.fsync = dying
+    learn.fit_one_cycle(EPOCHS, slice(1e-3, 1e-2), hooks=[Kill()], resume=resume)
+    assert learn.history.steps_per_epoch == (STEPS,) * EPOCHS
+    if not how["precompute"]:
+        optimizer = learn._run(1e-3, epochs=1, schedule=lambda progress: 1.0, hooks=()).optimizer
+        assert optimizer.defaults["fused"], "the fast optimizer is the one that is tested"
+        assert learn.model.body[0][0].weight.is_contiguous(memory_format=torch.channels_last)
+    digest = hashlib.sha256()
+    for tensor in learn.model.state_dict().values():
+        digest.update(tensor.contiguous().numpy().tobytes())
+    digest.update(repr([(e.number, e.train_loss, e.valid_loss) for e in learn.history.epochs]).encode())
+    return digest.hexdigest() + repr(learn.history.losses)
+
+
+def serve(folder):
+    """Read a request per line, fork, answer with the signal that ended the child and what it had to say."""
+    import timm
+    import torch
+
+    import helpers.learner
+
+    assert timm and helpers.learner
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        answer = folder / "answer"
+        answer.unlink(missing_ok=True)
+        child = os.fork()
+        if child == 0:
+            sys.stdout = open(folder / "child.txt", "a")  # noqa: SIM115, PTH123
+            try:
+                answer.write_text(train(folder, **json.loads(line)))
+            except BaseException as error:
+                answer.write_text(f"{type(error).__name__}: {error}")
+            sys.stdout.flush()
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        killed = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        print(json.dumps([killed, answer.read_text() if answer.exists() else ""]), flush=True)
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory):
+    """`trainer(**request)`: (signal, answer) of one training in a process of its own."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork()")
+    from tests.conftest import draw_pictures
+
+    folder = tmp_path_factory.mktemp("resume")
+    draw_pictures(folder / "pictures", n=8)
+    environment = {**os.environ, "COURSE_DATA": str(folder / "data"), "OMP_NUM_THREADS": "1", "COURSE_DEVICE": "cpu"}
+    root = Path(__file__).parents[2]
+    server = subprocess.Popen(
+        [sys.executable, __file__, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=root, env={**environment, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+
+    def ask(**request):
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        return json.loads(server.stdout.readline())
+
+    ask.folder = folder
+    yield ask
+    server.stdin.close()
+    server.stdout.close()
+    server.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def whole(trainer):
+    """What each kind of training gives when nothing happens to it."""
+    answers = {}
+    for kind in KINDS:
+        killed, answer = trainer(kind=kind)
+        assert killed == 0 and "Error" not in answer, answer
+        answers[kind] = answer
+        (trainer.folder / kind / "model.checkpoint.safetensors").unlink()
+    return answers
+
+
+def kill_and_resume(trainer, kind, **moment):
+    checkpoint = trainer.folder / kind / "model.checkpoint.safetensors"
+    checkpoint.unlink(missing_ok=True)
+    killed, answer = trainer(kind=kind, **moment)
+    assert (killed, answer) == (signal.SIGKILL, "")
+    killed, answer = trainer(kind=kind, resume=True)
+    assert killed == 0
+    return answer
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        *({"kill_at_step": step} for step in [1, 2, 3, 4, 5, 6, 7, 8, 9, 2, 4, 5, 6, 7, 8]),
+        *({"kill_at_write": write} for write in [0, 0, 1, 1, 2]),
+    ],
+    ids=lambda moment: "-".join(map(str, *moment.items())),
+)
+def test_twenty_of_twenty_killed_trainings_end_with_the_same_weights(trainer, whole, moment):
+    """Catches a resume that forgets BatchNorm, AdamW's moments or steps, the schedule's place, order or dropout."""
+    assert kill_and_resume(trainer, "unfrozen", **moment) == whole["unfrozen"]
+
+
+@pytest.mark.parametrize("step", [2, 5])
+def test_a_training_on_kept_activations_resumes_as_well(trainer, whole, step):
+    """Catches a checkpoint that only fits pictures."""
+    assert kill_and_resume(trainer, "precompute", kill_at_step=step) == whole["precompute"]
+
+
+def test_killed_twice_and_resumed_twice(trainer, whole):
+    """Catches a history or a step count that is only right after the first resume."""
+    checkpoint = trainer.folder / "unfrozen" / "model.checkpoint.safetensors"
+    checkpoint.unlink(missing_ok=True)
+    assert trainer(kind="unfrozen", kill_at_step=4)[0] == signal.SIGKILL
+    assert trainer(kind="unfrozen", kill_at_step=8, resume=True)[0] == signal.SIGKILL
+    assert trainer(kind="unfrozen", resume=True) == [0, whole["unfrozen"]]
+
+
+def test_a_finished_training_resumed_trains_nothing(trainer, whole):
+    """Catches one epoch too many."""
+    assert trainer(kind="unfrozen", resume=True) == [0, whole["unfrozen"]]
+    assert (trainer.folder / "child.txt").read_text().rstrip().endswith("time"), "a table without a row"
+
+
+# In one process ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def training(monkeypatch):
+    from helpers.training import loop as training
+
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    return training
+
+
+def stop_at(training, step):
+    from helpers.training import run
+
+    class Stop(run.Hook):
+        def on_step_end(self, run):
+            if run.step == step:
+                raise KeyboardInterrupt
+
+    return Stop()
+
+
+def weights(learn):
+    return {name: tensor.clone() for name, tensor in learn.model.state_dict().items()}
+
+
+def assert_same(one, other):
+    import torch
+
+    assert not [name for name in one if not torch.equal(one[name], other[name])]
+
+
+@pytest.mark.parametrize("earlier_epochs", [0, 1])
+def test_an_interrupted_training_resumed_stands_in_the_history_once(data, training, earlier_epochs):
+    """Catches epochs counted twice, or another order and dropout, after Ctrl-C and resume in the same session."""
+    from helpers.learner import Learner
+
+    ends = []
+    for interrupted in (False, True):
+        learn = Learner.pretrained(data, "test_resnet", pretrained=False, name=f"interrupted {interrupted}")
+        if earlier_epochs:
+            learn.fit(1e-3, earlier_epochs)
+        learn.unfreeze()
+        if interrupted:
+            learn.fit_one_cycle(3, 1e-3, hooks=[stop_at(training, 5)])
+            assert len(learn.history.epochs) == earlier_epochs + 1
+        learn.fit_one_cycle(3, 1e-3, resume=interrupted)
+        rows = [(e.number, e.train_loss, e.valid_loss) for e in learn.history.epochs]
+        ends.append((rows, learn.history.losses, learn.history.lrs, weights(learn)))
+    assert [row[0] for row in ends[1][0]] == list(range(earlier_epochs + 3))
+    assert ends[0][:3] == ends[1][:3]
+    assert_same(ends[0][3], ends[1][3])
+
+
+def test_a_new_learner_takes_up_a_later_training(data, training):
+    """Catches a run that can only be resumed when the epochs before it are trained again first."""
+    from helpers.learner import Learner
+
+    def learner():
+        learn = Learner.pretrained(data, "test_resnet", pretrained=False)
+        learn.unfreeze()
+        return learn
+
+    first = learner()
+    first.fit(1e-3, 1)
+    first.fit(1e-3, 2, hooks=[stop_at(training, 4)])
+    later = learner()
+    later.fit(1e-3, 2, resume=True)
+    first.fit(1e-3, 2, resume=True)
+    assert_same(weights(first), weights(later))
+    assert [epoch.number for epoch in later.history.epochs] == [1, 2]
+    later.fit(1e-3, 1)
+    assert [epoch.number for epoch in later.history.epochs] == [1, 2, 3]
+
+
+def test_fine_tune_goes_on_as_its_docstring_says(data, training):
+    """Catches a recipe for the second part that names other rates, shares or divisors than `fine_tune` takes."""
+    from helpers.learner import Learner
+
+    def learner(name):
+        return Learner.pretrained(data, "test_resnet", pretrained=False, name=name)
+
+    whole, killed, later = learner("whole"), learner("killed"), learner("killed")
+    whole.fine_tune(2, 4e-3)
+    killed.fine_tune(2, 4e-3, hooks=[stop_at(training, 4)])
+    assert len(killed.history.epochs) == 2, "stopped in the second epoch of the second part"
+    later.unfreeze()
+    later.fit_one_cycle(2, slice(4e-3 / 200, 4e-3 / 2), pct_start=0.3, div=5, resume=True)
+    assert_same(weights(whole), weights(later))
+
+
+@pytest.mark.parametrize(("seconds", "saved"), [(0, [1, 2, 3]), (3600, [3])])
+def test_a_checkpoint_follows_every_epoch_that_takes_its_time_and_always_the_last(
+    learn, training, seconds, saved, monkeypatch
+):
+    """Catches long epochs without a checkpoint, a last epoch that is lost, and a disk busier than the training."""
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", seconds)
+    written, save_run = [], training.save_run
+    monkeypatch.setattr(training, "save_run", lambda run: written.append(run.done) or save_run(run))
+    learn.fit(1e-3, 3)
+    assert written == saved
+
+
+def test_without_a_checkpoint_it_starts_and_says_so(learn, training, capsys):
+    """Catches FileNotFoundError on the first run of a script that always resumes."""
+    learn.fit(1e-3, 1, resume=True)
+    assert "nothing to resume at model.checkpoint.safetensors: starting from the first epoch" in capsys.readouterr().out
+    assert len(learn.history.epochs) == 1
+
+
+def another_schedule(learn):
+    learn.fit_one_cycle(2, 1e-3, resume=True)
+
+
+def other_groups(learn):
+    learn.freeze_to(1)
+    learn.precompute = False
+    learn.fit(1e-3, 2, resume=True)
+
+
+def other_weights(learn):
+    import torch
+
+    learn.loss.weight = torch.tensor([1.0, 2.0])
+    learn.fit(1e-3, 2, resume=True)
+
+
+def other_augmentation(learn):
+    from helpers.data.augment import side_on
+
+    learn.set_data(learn.data.with_augment(side_on()))
+    learn.fit(1e-3, 2, resume=True)
+
+
+def other_size(learn):
+    learn.set_data(learn.data.resized(48))
+    learn.fit(1e-3, 2, resume=True)
+
+
+def other_split(learn):
+    from helpers.data.dataset import ImageData
+
+    learn.judged = set()
+    learn.set_data(ImageData.from_items(learn.data.items, size=32, batch_size=8, seed=9))
+    learn.fit(1e-3, 2, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("ask", "sentence"),
+    [
+        (lambda learn: learn.fit(1e-3, 3, resume=True), "epochs 2 then, 3 now"),
+        (lambda learn: learn.fit(2e-3, 2, resume=True), r"rates \[0.001, 0.001\] then, \[0.002, 0.002\] now"),
+        (another_schedule, "schedule .*momentum None then"),
+        (other_groups, r"trained numbers \[\d+, \d+\] then, \[\d+, \d+, \d+, \d+\] now"),
+        (other_weights, r"class weights None then, \[1.0, 2.0\] now"),
+        (other_augmentation, "augmentation .*flip=False.* then, .*flip=True"),
+        (other_size, "data .* 32 px .* then, .* 48 px"),
+        (other_split, "split [0-9a-f]+ then, [0-9a-f]+ now"),
+    ],
+)
+def test_another_run_is_not_continued(learn, training, ask, sentence):
+    """Catches a checkpoint taken up by a run it does not belong to, and an error that does not say what differs."""
+    learn.fit(1e-3, 2, hooks=[stop_at(training, 4)])
+    before = weights(learn)
+    with pytest.raises(ValueError, match=rf"(?s)model\.checkpoint.* is of another run: .*{sentence}"):
+        ask(learn)
+    assert_same(before, weights(learn))
+
+
+def test_another_architecture_is_not_continued(learn, data, training):
+    """Catches torch's list of missing keys."""
+    from helpers.learner import Learner
+
+    learn.fit(1e-3, 1)
+    other = Learner.pretrained(data, "test_byobnet", pretrained=False)
+    with pytest.raises(ValueError, match=r"all numbers \d+ then, \d+ now"):
+        other.fit(1e-3, 1, resume=True)
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))
