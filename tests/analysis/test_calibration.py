@@ -202,7 +202,7 @@ def test_errors_say_what_fits():
         decision_cost(two, positive="clas 1", cost_of_miss=1, cost_of_false_alarm=1)
     with pytest.raises(ValueError, match="got -1 a miss"):
         decision_cost(two, positive="class 1", cost_of_miss=-1, cost_of_false_alarm=2)
-    with pytest.raises(ValueError, match="no class 'x'; there is class 0, class 1, class 2"):
+    with pytest.raises(ValueError, match="no class 'x'; choose from class 0, class 1, class 2"):
         reliability(preds, of_class="x")
     with pytest.raises(ValueError, match="at least 1; got 0"):
         reliability(preds, bins=0)

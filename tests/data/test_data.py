@@ -375,7 +375,7 @@ def test_a_misspelt_setting_is_named_at_every_door(pictures, data):
 @pytest.mark.parametrize(
     ("labels", "valid", "settings", "message"),
     [
-        ("a b wolf", "3", {}, "3 is labelled 'wolf', a class no training picture has; there is a, b"),
+        ("a b wolf", "3", {}, "3 is labelled 'wolf', a class no training picture has; choose from a, b"),
         ("a b -", "3", {}, "the valid part takes labelled pictures; found 1 without a label, e.g. 3"),
         ("a b - a", "4", {}, "the train part takes labelled pictures; found 1 without a label, e.g. 3"),
         ("a b", "", {}, "the valid part takes labelled pictures; found none"),

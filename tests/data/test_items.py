@@ -319,7 +319,7 @@ def test_the_mark_a_spreadsheet_puts_first_is_no_part_of_the_first_column(tmp_pa
     ("text", "settings", "message"),
     [
         ("name,lable\na.png,x\n", {}, "t.csv has no column 'label'; did you mean 'lable'"),
-        ("file,label\na.png,x\n", {}, "t.csv has no column 'name'; there is file, label"),
+        ("file,label\na.png,x\n", {}, "t.csv has no column 'name'; choose from file, label"),
         ("name;label\na.png;x\n", {}, "t.csv has no column 'name'"),
         ("name,label\na.png,x\n", {"weight_column": "w"}, "t.csv has no column 'w'"),
         ("", {}, "t.csv has no column 'name'"),

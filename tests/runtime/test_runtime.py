@@ -1,4 +1,4 @@
-"""Device, seeds, whole files, helpful keywords and progress bars."""
+"""Device, seeds, whole files and progress bars."""
 
 import hashlib
 import os
@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.runtime import device, files
-from helpers.runtime.arguments import closest, did_you_mean
 from helpers.runtime.device import keep_freed_memory, pick_device
 from helpers.runtime.files import write_atomically
 from helpers.runtime.progress import progress
@@ -204,53 +202,6 @@ def test_a_new_file_can_be_read_by_others(tmp_path):
     finally:
         os.umask(umask)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
-
-
-# Words ---------------------------------------------------------------------------------------------------------
-
-
-@did_you_mean
-def fit_one_cycle(epochs, *, lr_max=1e-3, div=25.0):
-    """A function like the learner's."""
-    return epochs, lr_max, div
-
-
-def test_a_misspelt_keyword_says_which_one_was_meant():
-    """Catches a typo that is swallowed, and the message's words."""
-    with pytest.raises(TypeError, match=r"^fit_one_cycle\(\) has no keyword 'lr_mx'; did you mean 'lr_max'\?$"):
-        fit_one_cycle(3, lr_mx=1)
-    with pytest.raises(TypeError, match="has no keyword 'xyz'; there is epochs, lr_max, div$"):
-        fit_one_cycle(3, xyz=1)
-    assert fit_one_cycle(3, lr_max=1) == (3, 1, 25.0)
-    assert fit_one_cycle.__name__ == "fit_one_cycle"
-    with pytest.raises(TypeError, match="missing 1 required positional argument"):
-        fit_one_cycle()
-
-
-def test_settings_that_are_passed_on_are_known_too():
-    """Catches the message that lists only half of what a function takes."""
-
-    class Data:
-        def __init__(self, items, *, batch_size=32):
-            self.batch_size = batch_size
-
-        @classmethod
-        @partial(did_you_mean, forwards_to=__init__)
-        def from_folders(cls, folder, *, valid_frac=0.25, **settings):
-            return cls(folder, **settings)
-
-    assert Data.from_folders("x", batch_size=4).batch_size == 4
-    for wrong, meant in (("valid_fraq", "valid_frac"), ("batchsize", "batch_size")):
-        with pytest.raises(TypeError, match=f"from_folders.. has no keyword '{wrong}'; did you mean '{meant}'"):
-            Data.from_folders("x", **{wrong: 1})
-    with pytest.raises(TypeError, match="there is folder, valid_frac, items, batch_size$"):
-        Data.from_folders("x", settings=1)
-
-
-def test_closest_lists_the_first_choices_when_nothing_is_near():
-    """Catches a message with ten thousand file names in it."""
-    assert closest("accurcy", ["accuracy", "f1"]) == "did you mean 'accuracy'?"
-    assert closest("q", range(100), most=3) == "there is 0, 1, 2"
 
 
 # Progress ------------------------------------------------------------------------------------------------------

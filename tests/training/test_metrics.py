@@ -127,6 +127,6 @@ def test_metrics_go_by_name_and_your_own_by_theirs():
     with pytest.raises(ValueError, match="there is no metric 'acuracy'; did you mean 'accuracy'"):
         metrics_named(["acuracy"])
     with pytest.raises(
-        ValueError, match="there is no metric 'roc'; there is accuracy, error_rate, balanced_accuracy, f1"
+        ValueError, match="there is no metric 'roc'; choose from accuracy, error_rate, balanced_accuracy, f1"
     ):
         metrics_named(["roc"])
