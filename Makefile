@@ -22,14 +22,14 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 course: data ## run every notebook in order (copies; your files stay as they are)
-	@$(PY) -m tools.run
+	@$(PY) -m tools.course
 
 lab: data ## open the notebooks in JupyterLab (your own copies, once `make work` has made them)
 	@$(VENV)/bin/jupyter-lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/$(OPEN) \
 	  $$(test "$$(id -u)" != 0 || echo --allow-root)
 
 work: $(READY) ## write your own copies into work/ (STYLE=clean: without prose; RESET=03: that one anew)
-	@$(PY) -m tools.work $(if $(STYLE),--style $(STYLE)) $(if $(RESET),--reset $(RESET))
+	@$(PY) -m tools.learner_copies $(if $(STYLE),--style $(STYLE)) $(if $(RESET),--reset $(RESET))
 
 check: $(READY) ## look over this machine: Python, device, memory, data, weights
 	@$(PY) -m helpers.lessons.doctor
@@ -71,7 +71,7 @@ notebooks: data ## run the notebooks and store their outputs (NAMES="03 04": onl
 	@$(PY) -m tools.store $(NAMES)
 
 timings: data ## run every notebook and write time and memory into README.md (NAMES="03 04": only these)
-	@$(PY) -m tools.run $(NAMES) --table README.md
+	@$(PY) -m tools.course $(NAMES) --table README.md
 
 bench: data $(PEERS)/ready ## speed and memory beside fastai, timm, Lightning (QUICK=1, CHECK=1, WHAT=floors or growth)
 	@$(PEERS)/bin/python -m tests.benchmarks $(WHAT) $(if $(QUICK),--quick) \
@@ -89,7 +89,7 @@ lock: $(READY) ## compile requirements.lock from pyproject.toml (UPGRADE=1: newe
 
 clean: ## remove what can be made again (your work/, data and environment stay)
 	@rm -rf site data/runs build *.egg-info .pytest_cache .ruff_cache .hypothesis .mutants-*
-	@find helpers data_setup tests -name __pycache__ -prune -exec rm -rf {} +
+	@find helpers data_setup tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 # --- the environment --------------------------------------------------------------------------------------------------
 

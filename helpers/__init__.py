@@ -1,4 +1,4 @@
-"""Image classification, one room a stage of a photograph's journey. Each room may use those above it, never those below.
+"""Image classification, a room for each stage of a photograph's journey. A room may use those above it, none below.
 
 runtime    where and how things run: device, precision, seeds, files, progress
 data       files -> labelled items -> split -> decoded once -> augmented batch

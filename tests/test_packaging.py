@@ -1,6 +1,8 @@
 """The files that say what to install agree with each other, and the Makefile does what the README says."""
 
+import os
 import re
+import shutil
 import subprocess
 import tomllib
 
@@ -11,7 +13,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tools.files import ROOT
+from tools.notebook_files import ROOT
 
 MAX_ROOT_ENTRIES = 12
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -104,8 +106,8 @@ def test_every_make_line_of_the_readme_works():
 
 
 def test_help_lists_every_target_meant_for_people():
-    run_cli = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
-    assert set(re.findall(r"^  make (\w+)", run_cli, flags=re.MULTILINE)) == targets() - {"browser", "data"}
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert set(re.findall(r"^  make (\w+)", listed, flags=re.MULTILINE)) == targets() - {"browser", "data"}
 
 
 def test_modules_run_by_make_exist():
@@ -119,3 +121,22 @@ def test_ci_runs_the_tests():
     script = ROOT / ".ci/run"
     assert "make test" in script.read_text(encoding="utf-8")
     assert script.stat().st_mode & 0o100, "chmod +x .ci/run"
+
+
+def test_an_old_python_is_told_in_one_sentence(tmp_path):
+    """`make` in a copy with a pretended Python 3.9: one sentence, and nothing is made."""
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    old = tmp_path / "python3.9"
+    old.write_text('#!/bin/sh\nexec "$REAL" -c "import sys; sys.version_info = (3, 9, 2)\n$2"\n')
+    old.chmod(0o755)
+    env = os.environ | {"REAL": shutil.which("python3") or "python3"}
+    done = subprocess.run(
+        ["make", "course", "PYTHON=./python3.9"], cwd=tmp_path, capture_output=True, text=True, env=env
+    )
+    assert done.returncode != 0
+    assert (
+        "needs Python 3.11, 3.12 or 3.13, and ./python3.9 is 3.9; name another one: make course PYTHON=" in done.stderr
+    )
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / ".venv").exists()

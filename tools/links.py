@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 import nbformat
 from nbformat import NotebookNode
 
-from tools.files import ROOT, headings, read_notebook, run_cli
+from tools.notebook_files import ROOT, headings, read_notebook, run_cli
 
 LINK = re.compile(r"(?<!\\)(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(\s*<?([^()\s>]+(?:\([^()\s]*\))?)>?[^)]*\)")
 CODE = re.compile(r"^(```|~~~).*?^\1|`[^`\n]+`", flags=re.MULTILINE | re.DOTALL)

@@ -18,8 +18,8 @@ from nbformat import NotebookNode
 
 from helpers.runtime.files import write_atomically
 from tools import pages
-from tools.copies import is_solution
-from tools.files import NOTEBOOKS, ROOT, find_notebooks, read_notebook, run_cli, title
+from tools.learner_copies import is_solution
+from tools.notebook_files import NOTEBOOKS, ROOT, find_notebooks, read_notebook, run_cli, title
 
 SEARCH = Path(__file__).with_name("search.js").read_text(encoding="utf-8")
 LEVELS = ["h1", "h2", "h3", "h4"]

@@ -26,7 +26,7 @@ from nbformat import NotebookNode
 
 from helpers.runtime.files import write_atomically
 from tools import pages
-from tools.files import NOTEBOOKS, ROOT, find_notebooks, headings, read_notebook, run_cli, tags, title
+from tools.notebook_files import NOTEBOOKS, ROOT, find_notebooks, headings, read_notebook, run_cli, tags, title
 
 STYLE = Path(__file__).with_name("slides.css").read_text(encoding="utf-8")
 HEAD = f"""<link rel="stylesheet" href="reveal/dist/reveal.css">

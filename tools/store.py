@@ -1,6 +1,6 @@
 """Execute notebooks and store their outputs: `python -m tools.store [NAMES]` (= `make notebooks`).
 
-The stored file has one normal form (see `files.normalise`): storing twice changes only what has to change.
+The stored file has one normal form (see `notebook_files.normalise`): storing twice changes only what has to change.
 For editing as text there is jupytext's percent format: `--to-text 03 > 03_augmentation.py`, edit, then
 `--from 03_augmentation.py`; the draft's file name is the notebook's.
 """
@@ -12,9 +12,9 @@ from pathlib import Path
 import jupytext
 from nbformat import NotebookNode
 
-from tools.execution import CELL_TIMEOUT_S, execute
-from tools.files import NOTEBOOKS, find_notebooks, normalise, read_notebook, run_cli, write_notebook
-from tools.run import ProgressLine
+from tools.course import ProgressLine
+from tools.execute import CELL_TIMEOUT_S, execute
+from tools.notebook_files import NOTEBOOKS, find_notebooks, normalise, read_notebook, run_cli, write_notebook
 
 
 def from_text(text: str) -> NotebookNode:

@@ -1,7 +1,7 @@
 """The table of lessons in README.md: `python -m tools.timings` rewrites it from the notebooks.
 
 Titles and minutes come from the notebooks themselves. Time, memory and result are those that `make timings`
-(`tools.run --table`) has measured; a lesson that it has not run since keeps its figures.
+(`tools.course --table`) has measured; a lesson that it has not run since keeps its figures.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.runtime.files import write_atomically
-from tools.files import NOTEBOOKS, ROOT, find_notebooks, minutes, read_notebook, run_cli, title
+from tools.notebook_files import NOTEBOOKS, ROOT, find_notebooks, minutes, read_notebook, run_cli, title
 
 MARKS = ("<!-- timings -->", "<!-- end of timings -->")
 HEADER = ("lesson", "teaching", "exercises", "time", "memory", "result")

@@ -1,18 +1,5 @@
-"""What only the lessons need: their cells' own helpers, and the tools that run, store, copy and publish them.
+"""What only the lessons need.
 
-Each tool is a module to run, `python -m tools.NAME --help` says how:
-
-| module | make target | what it does |
-|---|---|---|
-| `run` | `make course` | executes copies of all notebooks in order, with progress and a table at the end |
-| `store` | `make notebooks` | executes the notebooks and stores their outputs, in one normal form |
-| `work` | `make work` | writes the learner's own copies: solutions cut out, never overwritten |
-| `site` | `make site` | the stored notebooks as web pages with search, nothing loaded from elsewhere |
-| `slides` | `make slides` | the cells tagged as slides, as reveal.js pages that open without a network |
-| `timings` | `make timings` | README's table of lessons: titles and minutes from the notebooks, time as measured |
-| `links` | `make links` | says which links of the notebooks and texts lead nowhere |
-
-They share `files` (find, read, write, normalise), `execution` (one notebook on a fresh kernel, measured), `copies`
-(what a learner gets) and `pages` (cells to HTML). The notebooks' cells import `course` (data, models handed on),
-`checks` (of the exercises) and `quiz`.
+Their cells import `course` (data, models handed on), `checks` (of the exercises), `quiz`, `labs` and `messy_folder`;
+`doctor` looks over the machine. The authors' tools stand in the folder tools/ beside helpers/.
 """

@@ -22,7 +22,7 @@ from tests.browser.driving import (
     selected_name,
     watched_page,
 )
-from tools.files import NOTEBOOKS, read_notebook
+from tools.notebook_files import NOTEBOOKS, read_notebook
 
 NOTEBOOK = NOTEBOOKS / "07_analysis.ipynb"
 ALTERNATIVE = re.compile(

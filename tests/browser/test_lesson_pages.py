@@ -7,7 +7,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from playwright.sync_api import sync_playwright
 
 from tools import site, slides
-from tools.files import NOTEBOOKS, normalise, write_notebook
+from tools.notebook_files import NOTEBOOKS, normalise, write_notebook
 
 pytestmark = pytest.mark.browser
 MIN_LETTERS_PX = 18  # of 750: on a screen two metres high, letters of five centimetres

@@ -14,7 +14,7 @@ from tests.browser.driving import (
     run_all_cells,
     watched_page,
 )
-from tools.files import write_notebook
+from tools.notebook_files import write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), needs_chromium]
 

@@ -8,8 +8,8 @@ from unittest.mock import MagicMock
 import pytest
 
 from helpers.lessons.checks.verdict import RIGHT, UNFINISHED
-from tools.copies import is_solution, learner_copy
-from tools.files import find_notebooks, read_notebook, tags
+from tools.learner_copies import is_solution, learner_copy
+from tools.notebook_files import find_notebooks, read_notebook, tags
 
 PATHS = find_notebooks()
 HEADING = re.compile(r"^### Exercise (\d) \((read|change|build)\): \S", flags=re.MULTILINE)

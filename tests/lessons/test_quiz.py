@@ -8,7 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from helpers.lessons.quiz import QUIZZES, Option, Question, Quiz, read_quiz
-from tools.files import code_cells, find_notebooks, read_notebook
+from tools.notebook_files import code_cells, find_notebooks, read_notebook
 
 FILES = sorted(QUIZZES.glob("*.toml"))
 QUESTIONS = [(path.stem, number) for path in FILES for number in range(len(read_quiz(path)))]

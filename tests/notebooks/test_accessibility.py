@@ -15,8 +15,8 @@ from helpers.figures import style as drawing
 from helpers.figures.style import COLOURS, DASHES, GREY, MARKS, ink
 from tests.notebooks.test_stored import SENTENCE_WORDS, label
 from tools import pages, site, slides
-from tools.files import NOTEBOOKS, code_cells, read_notebook
 from tools.links import EMPTY_WORDS
+from tools.notebook_files import NOTEBOOKS, code_cells, read_notebook
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 

@@ -11,8 +11,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tests.notebooks.test_stored import MAX_CELL_LINES, label
-from tools.copies import is_solution
-from tools.files import NOTEBOOKS, ROOT, code_cells, headings, minutes, normalise, read_notebook, tags
+from tools.learner_copies import is_solution
+from tools.notebook_files import NOTEBOOKS, ROOT, code_cells, headings, minutes, normalise, read_notebook, tags
 
 BEFORE = ["What you will be able to do", "Before you start"]
 AFTER = ["Check yourself", "Key points", "If something went wrong", "Next"]

@@ -7,7 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from tools import links, pages
-from tools.files import NOTEBOOKS, ROOT, find_notebooks, headings, minutes, read_notebook, title
+from tools.notebook_files import NOTEBOOKS, ROOT, find_notebooks, headings, minutes, read_notebook, title
 
 PAGE = NOTEBOOKS / "INSTRUCTORS.md"
 TEXT = PAGE.read_text(encoding="utf-8")

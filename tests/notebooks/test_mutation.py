@@ -13,8 +13,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tests.notebooks.test_stored import is_compared
-from tools.execution import kernel_environment
-from tools.files import NOTEBOOKS, ROOT, normalise, read_notebook, write_notebook
+from tools.execute import kernel_environment
+from tools.notebook_files import NOTEBOOKS, ROOT, normalise, read_notebook, write_notebook
 
 TEXTS = ("text/plain", "text/html")
 FIRST_NUMBER = re.compile(r"\d")

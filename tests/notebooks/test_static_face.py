@@ -5,8 +5,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
 from tests.notebooks.test_mutation import compare
-from tools.execution import execute
-from tools.files import normalise, read_notebook, write_notebook
+from tools.execute import execute
+from tools.notebook_files import normalise, read_notebook, write_notebook
 
 pytestmark = pytest.mark.notebooks
 

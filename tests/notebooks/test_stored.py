@@ -13,8 +13,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from nbval.plugin import comment_markers, find_comment_markers, find_metadata_tags
 
 from tools import links
-from tools.copies import clean_copy, learner_copy
-from tools.files import NOTEBOOKS, ROOT, code_cells, headings, normalise, read_notebook, tags
+from tools.learner_copies import clean_copy, learner_copy
+from tools.notebook_files import NOTEBOOKS, ROOT, code_cells, headings, normalise, read_notebook, tags
 
 MAX_BYTES = 1_500_000
 MIN_COMPARED_OUTPUTS = 10

@@ -1,4 +1,4 @@
-"""Write the learner's own copies: `python -m tools.work` (= `make work`).
+"""Write the learner's own copies: `python -m tools.learner_copies` (= `make work`).
 
 A copy is made from the solved notebook, so the two cannot drift apart: cells tagged `solution` are left out,
 a cell with a line `# solution` ends there with "Write your code here.", outputs are gone. A copy that exists
@@ -7,13 +7,92 @@ makes twins with headings and code only, to follow a lecture with, in work/clean
 """
 
 import argparse
+import ast
+import hashlib
 import itertools
+import re
 import sys
 from pathlib import Path
 
+from IPython.core.inputtransformer2 import TransformerManager
+from nbformat import NotebookNode
+
 from helpers.runtime.files import write_atomically
-from tools.copies import clean_copy, digest, learner_copy
-from tools.files import NOTEBOOKS, ROOT, find_notebooks, read_notebook, run_cli, title, write_notebook
+from tools.notebook_files import (
+    NOTEBOOKS,
+    ROOT,
+    find_notebooks,
+    headings,
+    normalise,
+    read_notebook,
+    run_cli,
+    tags,
+    title,
+    write_notebook,
+)
+
+MARK = re.compile(r"^([ \t]*)# solution[ \t]*$", flags=re.MULTILINE)
+STUB = "# Write your code here."
+
+
+def learner_copy(notebook: NotebookNode) -> NotebookNode:
+    """The notebook with its solutions cut out and no outputs: a new object."""
+    copy = normalise(notebook)
+    copy.cells = [cell for cell in copy.cells if "solution" not in tags(cell)]
+    for cell in copy.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+            cell.source = cut_solution(cell.source)
+    copy.metadata["course"] = {"lesson": digest(notebook)}
+    return copy
+
+
+def is_solution(cell: NotebookNode) -> bool:
+    """Whether a learner should try before reading on: the cell's tag says so, or a line `# solution` in it."""
+    return "solution" in tags(cell) or bool(cell.cell_type == "code" and MARK.search(cell.source))
+
+
+def cut_solution(source: str) -> str:
+    """The cell's code up to a line `# solution`, then the invitation to write; all of it without such a line.
+
+    Raises ValueError when what is left is not Python: a copy must run while its exercises are unfinished.
+    """
+    mark = MARK.search(source)
+    if not mark:
+        return source
+    stub = source[: mark.start()] + mark[1] + STUB
+    for ending in ("", f"\n{mark[1]}..."):  # "..." is a body for a function that has nothing else
+        if _is_python(stub + ending):
+            return stub + ending
+    raise ValueError(f"this cell is not valid Python once its solution is cut:\n{stub}")
+
+
+def _is_python(source: str) -> bool:
+    try:
+        ast.parse(TransformerManager().transform_cell(source))  # %magics and ? are fine
+    except SyntaxError:
+        return False
+    return True
+
+
+def clean_copy(notebook: NotebookNode) -> NotebookNode:
+    """The learner's copy with code and headings, without the prose."""
+    copy = learner_copy(notebook)
+    cells = []
+    for cell in copy.cells:
+        if cell.cell_type == "markdown":
+            cell.source = "\n\n".join(f"{'#' * level} {text}" for level, text in headings([cell]))
+            cell.pop("attachments", None)
+        if cell.source:
+            cells.append(cell)
+    copy.cells = cells
+    return copy
+
+
+def digest(notebook: NotebookNode) -> str:
+    """What the lesson says, without its outputs."""
+    text = "\0".join(f"{cell.cell_type} {cell.source}" for cell in normalise(notebook).cells)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def write_copy(path: Path, folder: Path, *, clean: bool = False, reset: bool = False) -> str:
@@ -59,7 +138,7 @@ def write_progress_page(paths: list[Path], folder: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="tools.work", description="Write your own copies of the lessons.")
+    parser = argparse.ArgumentParser(prog="tools.learner_copies", description="Write your own copies of the lessons.")
     parser.add_argument("--style", choices=["full", "clean"], default="full", help="clean: headings and code only")
     parser.add_argument("--reset", metavar="NAME", help="write this one anew and keep the old one as a backup")
     parser.add_argument("--from", dest="lessons", type=Path, default=NOTEBOOKS, help="where the lessons are")

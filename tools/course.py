@@ -1,4 +1,4 @@
-"""Execute copies of all notebooks in order: `python -m tools.run` (= `make course`).
+"""Execute copies of all notebooks in order: `python -m tools.course` (= `make course`).
 
 Every notebook runs on its own fresh kernel in a temporary folder beside the data; the repository stays as it
 is. A notebook says what it found by printing a line that starts with "headline: "; the table shows the last
@@ -18,8 +18,8 @@ from nbformat import NotebookNode
 
 import data_setup
 from tools import timings
-from tools.execution import CELL_TIMEOUT_S, Outcome, execute
-from tools.files import NOTEBOOKS, find_notebooks, read_notebook, run_cli, write_notebook
+from tools.execute import CELL_TIMEOUT_S, Outcome, execute
+from tools.notebook_files import NOTEBOOKS, find_notebooks, read_notebook, run_cli, write_notebook
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def table(rows: list[Row]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="tools.run", description="Execute copies of the notebooks.")
+    parser = argparse.ArgumentParser(prog="tools.course", description="Execute copies of the notebooks.")
     parser.add_argument("names", nargs="*", help="only these, e.g. 03 or 03_augmentation")
     parser.add_argument("--folder", type=Path, default=NOTEBOOKS, help="where the notebooks are (e.g. work)")
     parser.add_argument("--cell-timeout", type=int, default=CELL_TIMEOUT_S, metavar="SECONDS")
