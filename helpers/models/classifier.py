@@ -48,40 +48,52 @@ def make_head(n_features: int, n_classes: int, *, dropout: float = 0.5) -> nn.Se
     return head
 
 
+class Body(nn.Sequential):
+    """Stages in a row. A call may run only some of them; hooks on the body and on those stages fire either way."""
+
+    def forward(self, activations: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        for stage in list(self)[start:stop]:
+            activations = stage(activations)
+        return activations
+
+
 class Classifier(nn.Module):
     """normalize -> body -> pool -> head. Pictures (N, 3, H, W) in 0..1 in, logits (N, K) out.
 
-    A `cut` is a place to stop: 0 is the pictures, k the output of the first k stages of the body, `len(body)` the
-    pooled activations. `after(before(x, cut), cut)` is the whole model for every cut; activations of a frozen part can
-    therefore be kept and re-used.
+    A `split_point` is a place to stop: 0 is the pictures, k the output of the first k stages of the body, `len(body)`
+    the pooled features. `after(before(x, k), k)` is the whole model for every k, so what a frozen part of the body
+    makes of a picture can be computed once and used again.
     """
 
-    def __init__(self, normalize: Normalize, body: nn.Sequential, head: nn.Sequential, *, maps: bool):
+    def __init__(
+        self, normalize: Normalize, body: nn.Sequential, head: nn.Module, *, maps: bool, n_classes: int | None = None
+    ):
         super().__init__()
-        self.normalize, self.body, self.head = normalize, body, head
+        self.normalize, self.body, self.head = normalize, Body(*body), head
         self.pool = ConcatPool() if maps else nn.Identity()
-        self.n_classes = head[-1].out_features
+        self.n_classes = n_classes or head[-1].out_features
         self.frozen_modules: list[nn.Module] = []  # kept in evaluation mode; set by `freeze_to`
 
     def forward(self, images: Tensor) -> Tensor:
         return self.after(images, 0)
 
     def before(self, images: Tensor, split_point: int) -> Tensor:
-        """What the first `cut` stages make of the pictures."""
+        """What the first `split_point` stages make of the pictures."""
         if split_point == 0:
             return images
-        activations = self.body[:split_point](self.normalize(images))
+        activations = self.body(self.normalize(images), 0, split_point)
         return self.pool(activations) if split_point == len(self.body) else activations
 
     def after(self, activations: Tensor, split_point: int) -> Tensor:
-        """Logits (N, K) from the activations at `cut`."""
-        if split_point == len(self.body):
-            return self.head(activations)
-        rest = self.body[split_point:](self.normalize(activations) if split_point == 0 else activations)
-        return self.head(self.pool(rest))
+        """Logits (N, K) from the activations at `split_point`."""
+        if split_point == 0:
+            activations = self.normalize(activations)
+        if split_point < len(self.body):
+            activations = self.pool(self.body(activations, split_point))
+        return self.head(activations)
 
     def features(self, images: Tensor) -> Tensor:
-        """Pooled activations of the whole body: (N, D)."""
+        """Pooled features of the whole body: (N, D)."""
         return self.before(images, len(self.body))
 
     def train(self, mode: bool = True) -> "Classifier":
@@ -92,15 +104,22 @@ class Classifier(nn.Module):
 
 
 @contextmanager
-def evaluating(model: nn.Module, device: torch.device, precision: torch.dtype) -> Iterator[None]:
-    """Inside the block the model predicts: evaluation mode, no gradients, `precision`; after it, its old mode again."""
-    training = model.training
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Every part of the model evaluates inside the block; after it each is in the mode it had, whatever happened."""
+    modes = {part: part.training for part in model.modules()}
     model.eval()
     try:
-        with torch.no_grad(), autocast(device, precision):
-            yield
+        yield
     finally:
-        model.train(training)
+        for part, training in modes.items():
+            part.training = training
+
+
+@contextmanager
+def evaluating(model: nn.Module, device: torch.device, precision: torch.dtype) -> Iterator[None]:
+    """Inside the block the model predicts: evaluation mode, no gradients, in `precision`."""
+    with eval_mode(model), torch.no_grad(), autocast(device, precision):
+        yield
 
 
 @did_you_mean
@@ -124,3 +143,30 @@ def build_classifier(
     with seeded("head", seed):
         head = make_head(probe.shape[1] * (2 if maps else 1), n_classes, dropout=dropout)
     return Classifier(Normalize(mean, std), body, head, maps=maps)
+
+
+def from_module(
+    module: nn.Module,
+    n_classes: int,
+    *,
+    size: int = 128,
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+) -> Classifier:
+    """A `Classifier` around a network of your own: pictures (N, 3, size, size) in, logits (N, n_classes) out.
+
+    It is one stage and one layer group, without a head of ours: it trains as a whole. It sees pictures in 0..1, or
+    normalised by `mean` and `std`. Raises ValueError, with the network's own words, when it does not fit.
+    """
+    device = next((parameter.device for parameter in module.parameters()), None)
+    wanted = f"a network for this data takes (N, 3, {size}, {size}) and gives (N, {n_classes}) logits"
+    with eval_mode(module), torch.no_grad():
+        try:
+            logits = module(torch.zeros(2, 3, size, size, device=device))
+        except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+            raise ValueError(f"{wanted}; {type(module).__name__} fails: {error}") from error
+    found = tuple(logits.shape) if torch.is_tensor(logits) else type(logits).__name__
+    if found != (2, n_classes):
+        raise ValueError(f"{wanted}; for 2 pictures {type(module).__name__} gives {found}")
+    body = nn.Sequential(module)
+    return Classifier(Normalize(mean, std), body, nn.Identity(), maps=False, n_classes=n_classes)

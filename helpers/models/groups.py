@@ -37,12 +37,12 @@ def layer_groups(model: Classifier, how: int | str = 3) -> list[list[nn.Module]]
         ends = stage_ends[:-1]
     split_points = [0, *ends, len(parts)]
     groups = [parts[start:stop] for start, stop in zip(split_points, split_points[1:], strict=False) if stop > start]
-    return [*groups, [model.head]]
+    return [*groups, [model.head]] if list(model.head.parameters()) else groups
 
 
 def split_point_before(model: Classifier, groups: list[list[nn.Module]], first_trained: int) -> int:
     """The cut (see `Classifier`) up to which nothing trains when groups from `first_trained` on do."""
-    if first_trained >= len(groups) - 1:
+    if groups[first_trained] == [model.head]:
         return len(model.body)
     if isinstance(model.body[0], WholeBody):
         return 0
@@ -131,7 +131,7 @@ def spread_rates(lr: float | Sequence[float] | slice, n_groups: int) -> list[flo
     if isinstance(lr, slice):
         if lr.step is not None or not lr.stop or (lr.start is not None and min(lr.start, lr.stop) <= 0):
             raise ValueError(f"a slice of rates is slice(first, last) or slice(last), both above 0; got {lr}")
-        if lr.start is None:
+        if lr.start is None or n_groups == 1:
             return [lr.stop / 10] * (n_groups - 1) + [lr.stop]
         return [lr.start * (lr.stop / lr.start) ** (index / (n_groups - 1)) for index in range(n_groups)]
     rates = torch.as_tensor(lr, dtype=torch.float64)

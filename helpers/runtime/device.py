@@ -15,12 +15,22 @@ def pick_device() -> torch.device:
         try:
             return torch.device(chosen)
         except RuntimeError:
-            raise ValueError(f"COURSE_DEVICE={chosen} is no device; set it to cpu, cuda or mps, or unset it") from None
+            raise ValueError(
+                f"COURSE_DEVICE={chosen} is not a valid device; set it to cpu, cuda, cuda:1 or mps, or unset it"
+            ) from None
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the error means that a smaller batch may fit. Only CUDA has a type of its own for it; the others (MPS,
+    the CPU's allocator, CUDA's libraries) raise a plain RuntimeError and say so in words."""
+    words = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+    told = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return told or isinstance(error, torch.OutOfMemoryError)
 
 
 def keep_freed_memory() -> None:

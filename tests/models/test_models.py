@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from helpers.models import classifier
-from helpers.models.classifier import Classifier, ConcatPool, Normalize, build_classifier, make_head
+from helpers.models.classifier import Classifier, ConcatPool, Normalize, build_classifier, from_module, make_head
 from helpers.models.groups import (
     NORM_LAYERS,
     freeze_to,
@@ -216,6 +216,73 @@ def test_every_cut_leads_through_the_same_model(model, pictures):
                 model.after(model.before(pictures, split_point), split_point), whole, atol=1e-5, rtol=1e-5
             )
         assert torch.equal(model.features(pictures), model.before(pictures, len(model.body)))
+
+
+@pytest.mark.parametrize("split_point", [0, 6])
+def test_hooks_on_the_body_and_its_stages_fire_for_every_split_point(model, pictures, split_point):
+    """Catches stages that are run behind the body's back, or modules made anew per call: no hook would ever fire."""
+    fired = []
+    model.body.register_forward_hook(lambda module, inputs, output: fired.append("body"))
+    for index, stage in enumerate(model.body):
+        stage.register_forward_hook(lambda module, inputs, output, index=index: fired.append(index))
+    activations = model.eval().before(pictures, split_point)
+    fired.clear()
+    model.after(activations, split_point)
+    assert fired == [*range(split_point, len(model.body)), "body"]
+
+
+# A reader's own network ----------------------------------------------------------------------------------------
+
+
+class OwnNetwork(nn.Module):
+    """As a reader might write it: no stages in a row, BatchNorm and dropout."""
+
+    def __init__(self, n_classes=3):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)
+        self.drop, self.out = nn.Dropout(0.5), nn.LazyLinear(n_classes)
+
+    def forward(self, images):
+        maps = self.norm(self.conv(images)).relu()
+        return self.out(self.drop(maps.mean((2, 3)) + maps.amax((2, 3))))
+
+
+def test_an_own_network_computes_what_it_computed_and_trains_as_a_whole(pictures):
+    """Catches a wrapper that changes the answers, leaves the network in another mode, or trains half of it."""
+    network = OwnNetwork()
+    network.norm.eval()  # whatever its owner set stays
+    model = from_module(network, 3, size=32)
+    assert network.training and not network.norm.training
+    groups = layer_groups(model)
+    assert groups == [[network]] == layer_groups(model, "stages")
+    assert split_point_before(model, groups, 0) == 0, "nothing of it can be computed once and for all"
+    assert spread_rates(slice(1e-5, 1e-3), 1) == [1e-3] == spread_rates(slice(1e-3), 1)
+    freeze_to(model, groups, 0)
+    assert one_step(model, groups, pictures) >= {f"body.0.{name}" for name, _ in network.named_parameters()}
+    model.eval()
+    torch.testing.assert_close(model(pictures), network(pictures))
+    assert (model.n_classes, model.features(pictures).shape) == (3, (6, 3))
+
+
+def test_an_own_network_gets_the_statistics_it_asks_for(pictures):
+    """Catches mean and std that are taken and forgotten."""
+    network = OwnNetwork()
+    model = from_module(network, 3, size=32, mean=(0.5,) * 3, std=(0.25,) * 3).eval()
+    torch.testing.assert_close(model(pictures), network((pictures - 0.5) / 0.25))
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (OwnNetwork(5), r"takes \(N, 3, 32, 32\) and gives \(N, 3\) logits; for 2 pictures OwnNetwork gives \(2, 5\)"),
+        (nn.Linear(7, 3), r"gives \(N, 3\) logits; Linear fails: .*mat1 and mat2"),
+        (nn.LSTM(32, 3), "LSTM fails"),
+    ],
+)
+def test_an_own_network_that_does_not_fit_is_told_what_fits(network, words):
+    """Catches a shape error from inside the loss, an epoch later."""
+    with pytest.raises(ValueError, match=words):
+        from_module(network, 3, size=32)
 
 
 def test_groups_of_a_resnet_are_fastais():

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.runtime import device, files
-from helpers.runtime.device import keep_freed_memory, pick_device
+from helpers.runtime.device import is_out_of_memory, keep_freed_memory, pick_device
 from helpers.runtime.files import write_atomically
 from helpers.runtime.progress import progress
 from helpers.runtime.seeds import generator, seed_for, seeded
@@ -42,8 +42,34 @@ def test_the_best_device_there_is_wins(monkeypatch, cuda, mps, expected):
 def test_a_device_that_does_not_exist_is_blamed_on_the_variable(monkeypatch):
     """Catches torch's own sentence, which does not say where the word came from."""
     monkeypatch.setenv("COURSE_DEVICE", "gpu")
-    with pytest.raises(ValueError, match="COURSE_DEVICE=gpu is no device; set it to cpu, cuda or mps"):
+    with pytest.raises(ValueError, match="COURSE_DEVICE=gpu is not a valid device; set it to cpu, cuda"):
         pick_device()
+
+
+MPS_FULL = "MPS backend out of memory (MPS allocated: 8.1 GB, max allowed: 9.0 GB). Tried to allocate 1.0 GB"
+CUBLAS_FULL = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError(MPS_FULL), True),
+        (RuntimeError(CUBLAS_FULL), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_every_device_says_in_its_own_words_that_memory_is_full(error, expected):
+    """Catches Apple's plain RuntimeError, for which no batch would ever be halved."""
+    assert is_out_of_memory(error) is expected
+
+
+def test_the_cpus_own_error_is_known():
+    """Catches words of an older torch."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(10**15)
+    assert is_out_of_memory(caught.value)
 
 
 # Memory --------------------------------------------------------------------------------------------------------
