@@ -6,8 +6,8 @@ PY := $(VENV)/bin/python
 UV := $(PY) -m uv
 READY := $(VENV)/ready
 WHOLE := $(VENV)/whole
+AUTHORS := $(VENV)/ready-for-authors
 PEERS := .venv-bench
-EXTRAS := test lint dist site setup
 OPEN := $(if $(wildcard work/*.ipynb),work,notebooks)
 # stored outputs are compared without progress bars and without anybody's own IPython settings
 QUIET := COURSE_PROGRESS=off IPYTHONDIR="$(CURDIR)/$(VENV)/ipython"
@@ -39,35 +39,35 @@ check: $(READY) ## look over this machine: Python, device, memory, data, weights
 # $(call stage,NAME,COMMAND): say what runs, and what it was that failed
 stage = @echo; echo "== $(1)"; $(2) || { echo "make test stopped: $(1) failed"; exit 1; }
 
-test: data browser ## all tests: units, every notebook's stored outputs, browser
+test: data browser lint ## all tests: rules, units, every notebook's stored outputs, browser
 	$(call stage,unit tests,$(PY) -m pytest tests -m "not browser and not notebooks")
 	$(call stage,stored outputs of all notebooks,$(QUIET) $(PY) -m pytest --nbval \
 	  --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 600 \
 	  --nbval-kernel-startup-timeout 300 notebooks/*.ipynb)
 	$(call stage,tests that run notebooks or a browser,$(QUIET) $(PY) -m pytest tests -m "browser or notebooks")
 
-browser: $(READY)
+browser: $(AUTHORS)
 	@if command -v chromium >/dev/null; then :; \
 	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	  echo "installing chromium for the browser tests"; \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium; } \
 	    >$(VENV)/chromium.log 2>&1 || { tail -5 $(VENV)/chromium.log; exit 1; }; \
 	else \
-	  echo "there is no chromium here, so the browser tests are skipped; to run them: sudo apt-get install chromium"; \
+	  echo "chromium is not installed, so the browser tests are skipped; to run them: sudo apt-get install chromium"; \
 	fi
 
-lint: $(READY) ## ruff: rules and format
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+lint: $(AUTHORS) ## rules, format, and which room of the package may import which
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(VENV)/bin/lint-imports --no-cache
 
-spelling: $(READY) ## common misspellings in texts, code and notebooks
+spelling: $(AUTHORS) ## common misspellings in texts, code and notebooks
 	@$(PY) -m codespell_lib --skip "*.ipynb" && $(PY) -m codespell_lib --ignore-regex "[A-Za-z0-9+/=]{40,}" notebooks
 
-links: $(READY) ## links of notebooks and texts that lead nowhere (ONLINE=1 tries those on the web, too)
+links: $(AUTHORS) ## links of notebooks and texts that lead nowhere (ONLINE=1 tries those on the web, too)
 	@$(PY) -m tools.links $(if $(ONLINE),--online)
 
 # --- for authors ------------------------------------------------------------------------------------------------------
 
-notebooks: data ## run the notebooks and store their outputs (NAMES="03 04": only these)
+notebooks: data $(AUTHORS) ## run the notebooks and store their outputs (NAMES="03 04": only these)
 	@$(PY) -m tools.store $(NAMES)
 
 timings: data ## run every notebook and write time and memory into README.md (NAMES="03 04": only these)
@@ -77,15 +77,17 @@ bench: data $(PEERS)/ready ## speed and memory beside fastai, timm, Lightning (Q
 	@$(PEERS)/bin/python -m tests.benchmarks $(WHAT) $(if $(QUICK),--quick) \
 	  $(if $(CHECK),--check tests/benchmarks/ratios.json) $(ARGS)
 
-site: $(READY) ## all notebooks as web pages, in site/
+site: $(AUTHORS) ## all notebooks as web pages, in site/
 	@$(PY) -m tools.site
 
-slides: $(READY) ## the slides among the cells, in site/slides/
+slides: $(AUTHORS) ## the slides among the cells, in site/slides/
 	@$(PY) -m tools.slides
 
-lock: $(READY) ## compile requirements.lock from pyproject.toml (UPGRADE=1: newest versions)
-	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  $(EXTRAS:%=--extra %) $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements.lock
+LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+lock: $(READY) ## compile both locks from pyproject.toml (UPGRADE=1: newest versions)
+	@$(UV) $(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra export --group setup -o requirements.lock
+	@$(UV) $(LOCK) $(if $(UPGRADE),--upgrade) --group test --group lint --group publish \
+	  --constraint requirements.lock -o tests/requirements.lock
 
 clean: ## remove what can be made again (your work/, data and environment stay)
 	@rm -rf site data/runs build *.egg-info .pytest_cache .ruff_cache .hypothesis .mutants-*
@@ -110,11 +112,17 @@ $(READY): requirements.lock pyproject.toml
 	@$(UV) pip install --python $(PY) --require-hashes -r requirements.lock
 	@touch $(WHOLE)
 	@$(UV) pip install --python $(PY) --quiet --no-deps --no-build-isolation -e .
+	@$(PY) -m ipykernel install --sys-prefix --env OMP_WAIT_POLICY $(OMP_WAIT_POLICY) >/dev/null
 	@touch $(READY)
+
+# what only authors and tests need comes on top, in the versions that fit the learner's
+$(AUTHORS): $(READY) tests/requirements.lock
+	@$(UV) pip install --python $(PY) --require-hashes -r tests/requirements.lock
+	@touch $@
 
 # the peers have an environment of their own: the learner's one stays as the lock says
 $(PEERS)/ready: requirements.lock pyproject.toml | $(READY)
 	@echo "making the environment of the peers in $(PEERS)"
 	@$(UV) venv --quiet --allow-existing --python $(PY) $(PEERS)
-	@$(UV) pip install --quiet --compile-bytecode --python $(PEERS) --constraint requirements.lock --extra bench -r pyproject.toml
+	@$(UV) pip install --quiet --compile-bytecode --python $(PEERS) --constraint requirements.lock -r pyproject.toml --group bench
 	@touch $@

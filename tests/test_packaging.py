@@ -1,10 +1,15 @@
 """The files that say what to install agree with each other, and the Makefile does what the README says."""
 
+import importlib.metadata
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
+import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
@@ -16,48 +21,74 @@ from packaging.version import Version
 from tools.notebook_files import ROOT
 
 MAX_ROOT_ENTRIES = 12
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT, GROUPS = PYPROJECT["project"], PYPROJECT["dependency-groups"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-EXTRAS = re.search(r"^EXTRAS := (.*)$", MAKEFILE, flags=re.MULTILINE)[1].split()
 PYTHONS = ["3.11", "3.12", "3.13"]
+WANTED = {  # lock: what it must hold
+    "requirements.lock": PROJECT["dependencies"] + PROJECT["optional-dependencies"]["export"] + GROUPS["setup"],
+    "tests/requirements.lock": GROUPS["test"] + GROUPS["lint"] + GROUPS["publish"],
+}
+LEARNERS_TOOLS = ["course", "execute", "learner_copies", "notebook_files", "timings"]  # behind make course, make work
 
 
-def locked() -> list[Requirement]:
-    return [Requirement(line.removesuffix("\\")) for line in re.findall(r"^\w[^\n]*", LOCK, flags=re.MULTILINE)]
+def pins(lock: str, python: str) -> dict[str, Version]:
+    """The version that a lock holds of each package, on Linux with this Python."""
+    lines = re.findall(r"^\w[^\n]*", (ROOT / lock).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    found = [Requirement(line.removesuffix("\\")) for line in lines]
+    env = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux"}
+    env |= {"platform_machine": "x86_64", "platform_system": "Linux", "implementation_name": "cpython"}
+    fitting = [pin for pin in found if pin.marker is None or pin.marker.evaluate(env | {"extra": ""})]
+    names = [canonicalize_name(pin.name) for pin in fitting]
+    assert len(set(names)) == len(names), f"{lock} holds two versions of one package for Python {python}"
+    versions = [Version(str(pin.specifier).removeprefix("==")) for pin in fitting]
+    return dict(zip(names, versions, strict=True))
 
 
-def wanted() -> list[Requirement]:
-    """What the project asks for, with the extras that the lock holds."""
-    texts = PROJECT["dependencies"] + [text for name in EXTRAS for text in PROJECT["optional-dependencies"][name]]
-    own = [Requirement(text) for text in texts if text.startswith(PROJECT["name"])]
-    texts += [
-        text for requirement in own for name in requirement.extras for text in PROJECT["optional-dependencies"][name]
-    ]
-    return [Requirement(text) for text in dict.fromkeys(texts) if not text.startswith(PROJECT["name"])]
+@pytest.mark.parametrize("lock", WANTED)
+def test_each_lock_holds_a_fitting_version_of_everything_it_is_for(lock):
+    wrong = []
+    for python in PYTHONS:
+        held = pins(lock, python)
+        for requirement in map(Requirement, WANTED[lock]):
+            version = held.get(canonicalize_name(requirement.name))
+            if version is None or version not in requirement.specifier:
+                wrong.append((python, str(requirement), str(version)))
+    assert wrong == [], "type: make lock"
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("requirement", wanted(), ids=str)
-def test_the_lock_holds_a_fitting_version_of_every_dependency(requirement, python):
-    env = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux"}
-    env |= {"platform_machine": "x86_64", "platform_system": "Linux", "extra": ""}
-    name = canonicalize_name(requirement.name)
-    pins = [pin for pin in locked() if canonicalize_name(pin.name) == name]
-    pins = [pin for pin in pins if pin.marker is None or pin.marker.evaluate(env)]
-    assert len(pins) == 1, f"{requirement} has {len(pins)} versions in requirements.lock; type: make lock"
-    version = Version(str(pins[0].specifier).removeprefix("=="))
-    assert version in requirement.specifier, f"{pins[0]} does not fit {requirement}; type: make lock"
+def test_the_second_lock_changes_nothing_that_the_first_has_installed(python):
+    learners, authors = (pins(lock, python) for lock in WANTED)
+    changed = {name: version for name, version in authors.items() if learners.get(name, version) != version}
+    assert changed == {}, "type: make lock"
 
 
-def test_every_locked_version_is_exact_and_hashed():
-    entries = re.split(r"\n(?=\w)", LOCK.strip())
+def test_a_learner_downloads_nothing_that_only_authors_need():
+    """No browser driver, linter or test runner; but everything that the package, `make course` and `make work` import."""
+    held = set(pins("requirements.lock", "3.12"))
+    only_authors = {canonicalize_name(Requirement(text).name) for text in GROUPS["test"] + GROUPS["lint"]}
+    assert held & (only_authors - {"packaging", "pyyaml"}) == set()
+    files = [ROOT / f"tools/{name}.py" for name in LEARNERS_TOOLS]
+    files += [path for package in ("helpers", "data_setup") for path in (ROOT / package).rglob("*.py")]
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    imported = {name for text in texts for name in re.findall(r"^\s*(?:import|from) (\w+)", text, flags=re.MULTILINE)}
+    needed = {
+        canonicalize_name(distribution)
+        for module, distributions in importlib.metadata.packages_distributions().items()
+        if module in imported
+        for distribution in distributions
+    }
+    assert needed - held - {PROJECT["name"]} == set()
+
+
+@pytest.mark.parametrize("lock", WANTED)
+def test_every_locked_version_is_exact_and_hashed_and_no_address_is_named(lock):
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    entries = re.split(r"\n(?=\w)", text.strip())
     assert len(entries) > 50
     assert [entry.splitlines()[0] for entry in entries if "==" not in entry or "--hash=sha256:" not in entry] == []
-
-
-def test_the_lock_names_no_address():
-    assert re.findall(r"https?:|://|--(?:extra-)?index|--find-links|file:| @ ", LOCK) == []
+    assert re.findall(r"https?:|://|--(?:extra-)?index|--find-links|file:| @ ", text) == []
 
 
 def test_python_versions_agree():
@@ -76,14 +107,18 @@ def test_the_conda_door_leads_to_the_same_lock():
     assert f"export OMP_WAIT_POLICY := {environment['variables']['OMP_WAIT_POLICY']}" in MAKEFILE
 
 
-def test_everything_that_is_not_python_is_packaged():
-    """Style sheets, scripts and question files beside the modules are found after an installation, too."""
-    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    folders = [ROOT / name.replace(".", "/") for name in tool["packages"]]
-    beside = {file.suffix for folder in folders for file in folder.iterdir() if file.is_file()} - {".py", ".pyc"}
-    assert beside <= {pattern.removeprefix("*") for pattern in tool["package-data"]["*"]}
-    inside = {path.parent for name in ("helpers", "data_setup") for path in (ROOT / name).rglob("*.py")}
-    assert inside == set(folders)
+def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
+    """Style sheets, scripts and question files beside the modules are in it; tools, tests and notebooks are not."""
+    for name in ("pyproject.toml", "README.md", "LICENSE", "helpers", "data_setup"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    build = "import sys; from setuptools import build_meta; build_meta.build_wheel('dist')"
+    built = subprocess.run([sys.executable, "-c", build], cwd=tmp_path, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    files = {path for name in ("helpers", "data_setup") for path in (ROOT / name).rglob("*") if path.is_file()}
+    assert packed == {path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts}
 
 
 def test_the_root_is_small():
@@ -111,16 +146,18 @@ def test_help_lists_every_target_meant_for_people():
 
 
 def test_modules_run_by_make_exist():
-    named = set(re.findall(r"\$\(PY\) -m ((?:helpers|data_setup)[\w.]*)", MAKEFILE))
+    named = set(re.findall(r"\$\(PY\) -m ((?:helpers|data_setup|tools)[\w.]*)", MAKEFILE))
     paths = [ROOT / name.replace(".", "/") for name in named]
     assert named
     assert [path for path in paths if not (path.with_suffix(".py").exists() or (path / "__main__.py").exists())] == []
 
 
-def test_ci_runs_the_tests():
-    script = ROOT / ".ci/run"
-    assert "make test" in script.read_text(encoding="utf-8")
-    assert script.stat().st_mode & 0o100, "chmod +x .ci/run"
+def test_the_kernel_lets_waiting_threads_sleep():
+    """In the environment that `make setup` has made: the kernel's own specification says it, whoever starts Jupyter."""
+    spec = Path(sys.prefix) / "share/jupyter/kernels/python3/kernel.json"
+    if not (Path(sys.prefix) / "ready").exists():
+        pytest.skip("this environment was not made by make setup")
+    assert json.loads(spec.read_text())["env"]["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
 def test_an_old_python_is_told_in_one_sentence(tmp_path):

@@ -4,14 +4,12 @@ A cell is on a slide when its metadata says so (in JupyterLab: property inspecto
 starts a slide, `subslide` one below it, `fragment` appears with the next key press, `-` continues, `notes`
 are for the speaker (key S). All other cells are left out. The tag `hide-input` shows only a cell's output.
 What no longer fits on a slide goes on below it: heights are estimated, generously, for fonts differ.
-reveal.js comes with the package sphinx-revealjs and is copied beside the slides, so they open without a
-network.
+reveal.js is copied beside the slides, so they open without a network.
 """
 
 import argparse
 import base64
 import html
-import importlib.metadata
 import itertools
 import math
 import shutil
@@ -29,21 +27,14 @@ from tools import pages
 from tools.notebook_files import NOTEBOOKS, ROOT, find_notebooks, headings, read_notebook, run_cli, tags, title
 
 STYLE = Path(__file__).with_name("slides.css").read_text(encoding="utf-8")
-HEAD = f"""<link rel="stylesheet" href="reveal/dist/reveal.css">
-<link rel="stylesheet" href="reveal/dist/theme/white.css">
+REVEAL = Path(__file__).with_name("reveal")  # reveal.js 5.2.0, as published; white.css without its fonts
+HEAD = f"""<link rel="stylesheet" href="reveal/reveal.css">
+<link rel="stylesheet" href="reveal/white.css">
 <style>
 {STYLE}
 </style>"""
-PARTS = [  # of reveal.js; its other themes load fonts from the web
-    "LICENSE",
-    "dist/reveal.js",
-    "dist/reveal.css",
-    "dist/theme/white.css",
-    "dist/theme/fonts/source-sans-pro",
-    "plugin/notes/notes.js",
-]
-SCRIPTS = """<script src="reveal/dist/reveal.js"></script>
-<script src="reveal/plugin/notes/notes.js"></script>"""
+SCRIPTS = """<script src="reveal/reveal.js"></script>
+<script src="reveal/notes.js"></script>"""
 WIDTH_PX, HEIGHT_PX = 1200, 750  # of a slide; the browser enlarges it to the screen
 FULL_PX = 700  # estimated height from which on the next block starts another slide
 AGAIN_PX = 45  # height of a section's title where it is said again
@@ -51,15 +42,6 @@ FIGURE_PX, LARGEST = 500, 1.5  # highest figure; how much it may be enlarged
 HEADINGS = {"h1": (42, 62), "h2": (54, 50), "h3": (60, 46), "h4": (70, 40)}  # letters in a line, height of a line
 START = f"""Reveal.initialize({{hash: true, slideNumber: "c/t", transition: "none", width: {WIDTH_PX},
   height: {HEIGHT_PX}, margin: 0.04, center: false, plugins: [RevealNotes]}});"""
-
-
-def reveal_folder() -> Path:
-    """Where the installed package keeps reveal.js. The package itself (Sphinx) is not imported."""
-    try:
-        package = importlib.metadata.distribution("sphinx-revealjs")
-    except importlib.metadata.PackageNotFoundError:
-        raise RuntimeError("reveal.js is not installed; type: pip install -r requirements.lock") from None
-    return Path(str(package.locate_file("sphinx_revealjs/_static/revealjs")))
 
 
 @dataclass(frozen=True)
@@ -200,7 +182,6 @@ class _Slide:
 
 def build(folder: Path, site: Path) -> list[Path]:
     """Write one page of slides for every notebook that has any, a contents page, and reveal.js."""
-    reveal = reveal_folder()
     documents, links = {}, []
     for path in find_notebooks(folder=folder):
         notebook = read_notebook(path)
@@ -214,11 +195,7 @@ def build(folder: Path, site: Path) -> list[Path]:
     body = f"<main>\n<h1>Slides</h1>\n{keys}\n<ul>\n{chr(10).join(links)}\n</ul>\n</main>"
     documents[site / "index.html"] = pages.page("Slides", body)
     shutil.rmtree(site, ignore_errors=True)
-    for part in PARTS:
-        source, target = reveal / part, site / "reveal" / part
-        target.parent.mkdir(parents=True, exist_ok=True)
-        copy = shutil.copytree if source.is_dir() else shutil.copyfile
-        copy(source, target)
+    shutil.copytree(REVEAL, site / "reveal")
     for path, text in documents.items():
         with write_atomically(path) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,69 @@
+"""The rooms of the package: which may import which, what importing one loads, how much there is to read."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.notebook_files import ROOT
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess:
+    """import-linter with the contracts of pyproject.toml, over the packages in `folder`."""
+    command = [
+        str(Path(sys.executable).with_name("lint-imports")),
+        "--no-cache",
+        "--config",
+        str(ROOT / "pyproject.toml"),
+    ]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env={"PYTHONPATH": str(folder)})
+
+
+def test_every_room_imports_only_what_it_may():
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout
+
+
+PLANTED = {  # file: a line that must not stand there, and the contract that it breaks
+    "helpers/data/items.py": ("import helpers.figures.style", "A room uses only the rooms below it"),
+    "helpers/training/schedules.py": ("def draw():\n    import matplotlib.pyplot", "draw nothing and show no widgets"),
+    "helpers/runtime/seeds.py": ("import tools.course", "does not know the authors' tools"),
+    "data_setup/weights.py": ("import helpers.runtime", "prepared without the package"),
+    "helpers/review/marks.py": ("import matplotlib", "Figures and lessons draw"),
+    "helpers/figures/style.py": ("import ipywidgets", "Only review and lessons make widgets"),
+}
+
+
+def test_a_wrong_import_is_seen_even_inside_a_function(tmp_path):
+    for package in ("helpers", "data_setup", "tools"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, (line, _) in PLANTED.items():
+        with (tmp_path / name).open("a", encoding="utf-8") as module:
+            module.write(f"\n{line}\n")
+    said = lint_imports(tmp_path).stdout
+    broken = [line for line in said.splitlines() if line.endswith(" BROKEN")]
+    assert [name for name, (_, contract) in PLANTED.items() if not any(contract in line for line in broken)] == [], said
+
+
+IMPORTED = [  # one after the other in one process: what is imported, and what must not be loaded then
+    ("helpers", {"torch", "matplotlib", "ipywidgets"}),
+    ("helpers.learner, helpers.analysis.interpret, helpers.export.bundle", {"matplotlib", "ipywidgets"}),
+    ("helpers.figures.curves", {"ipywidgets"}),
+]
+
+
+def test_importing_a_room_loads_no_more_than_it_needs():
+    lines = [f"import {module}; print(*({heavy} & set(sys.modules)))" for module, heavy in IMPORTED]
+    command = [sys.executable, "-c", "\n".join(["import sys", *lines])]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "\n" * len(IMPORTED), done.stderr
+
+
+def test_every_name_of_the_map_is_there():
+    import helpers
+
+    assert [name for name in helpers.__all__ if getattr(helpers, name).__name__ != name] == []
+    with pytest.raises(AttributeError, match="'ImagData'; .*ImageData"):
+        helpers.ImagData  # noqa: B018
