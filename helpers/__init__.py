@@ -22,33 +22,25 @@ import os
 # several times as slow. OpenMP reads this when torch is loaded; `make`, the kernel and conda set it, too.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-ROOM_OF = {
-    "ImageData": "data.dataset",
-    "find_images": "data.items",
-    "split_stratified": "data.splits",
-    "side_on": "data.augment",
-    "top_down": "data.augment",
-    "no_augment": "data.augment",
-    "Learner": "learner",
-    "Predictions": "analysis.predictions",
-    "Interpretation": "analysis.interpret",
-    "accuracy_text": "analysis.intervals",
-    "compare": "analysis.intervals",
-    "find_duplicates": "analysis.duplicates",
-    "find_label_errors": "analysis.label_errors",
-    "plot_accuracies": "figures.results",
-    "plot_confusion": "figures.results",
-    "plot_loss": "figures.curves",
-    "plot_lr": "figures.curves",
-    "plot_lr_find": "figures.curves",
-    "plot_top_losses": "figures.pictures",
-    "show_batch": "figures.pictures",
-    "show_pictures": "figures.pictures",
-    "show_results": "figures.pictures",
-    "LabelBrowser": "review.browsers",
-    "MistakeBrowser": "review.browsers",
-    "export": "export.bundle",
+NAMES_OF = {
+    "runtime.seeds": "generator",
+    "data.dataset": "ImageData",
+    "data.items": "find_images label_by_folder label_by_regex relabel",
+    "data.decode": "read_image",
+    "data.splits": "split_stratified",
+    "data.augment": "no_augment top_down",
+    "learner": "Learner",
+    "analysis.predictions": "Predictions",
+    "analysis.interpret": "Interpretation",
+    "analysis.intervals": "accuracy_interval accuracy_text compare mcnemar",
+    "analysis.label_errors": "find_label_errors",
+    "figures.curves": "plot_loss plot_lr plot_lr_find",
+    "figures.pictures": "show_augmented show_batch show_picks show_pictures show_results",
+    "figures.results": "plot_accuracies plot_confusion",
+    "review.browsers": "LabelBrowser MistakeBrowser",
+    "export.bundle": "export",
 }
+ROOM_OF = {name: room for room, names in NAMES_OF.items() for name in names.split()}
 __all__ = list(ROOM_OF)
 
 

@@ -1,5 +1,43 @@
-"""What only the lessons need.
+"""What only the lessons need, imported by name: `from helpers.lessons import Quiz, check_02_1, course_data`.
 
-Their cells import `course` (data, models handed on), `checks` (of the exercises), `quiz`, `labs` and `messy_folder`;
-`doctor` looks over the machine. The authors' tools stand in the folder tools/ beside helpers/.
+course        the course's data, and models handed from lesson to lesson
+checks        `check_NN_k`: whether exercise k of lesson NN is right, and if not, why not yet
+quiz          `Quiz("NN")`
+doctor        is this machine ready?
+labs          things to play with: rates, schedules, augmentation
+messy_folder  a folder of pictures as people send them
 """
+
+import importlib
+
+MODULE_OF = {
+    "BATCH_SIZE": "lessons.course",
+    "COURSE_AUGMENT": "lessons.course",
+    "course_data": "lessons.course",
+    "hand_on": "lessons.course",
+    "start_from": "lessons.course",
+    "CHECKS": "lessons.doctor",
+    "examine": "lessons.doctor",
+    "messy_folder": "lessons.messy_folder",
+    "misfiled": "lessons.messy_folder",
+    "Quiz": "lessons.quiz",
+    "plot_lines": "figures.curves",
+    "plot_schedule": "figures.curves",
+    "show_each_operation": "figures.pictures",
+    "show_heat_map": "figures.pictures",
+    "plot_cost": "figures.results",
+    "plot_coverage": "figures.results",
+} | {
+    f"check_{lesson:02}_{number}": f"lessons.checks.lesson_{lesson:02}" for lesson in range(10) for number in (1, 2, 3)
+}
+__all__ = list(MODULE_OF)
+
+
+def __getattr__(name: str):
+    if name not in MODULE_OF:
+        raise AttributeError(f"helpers.lessons has no {name!r}; choose from {', '.join(MODULE_OF)}")
+    return getattr(importlib.import_module(f"helpers.{MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *MODULE_OF])
