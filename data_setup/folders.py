@@ -1,10 +1,11 @@
-"""Data sets on disk: a folder that is whole or not there, with the size and sha256 of every file beside it.
+"""Folders that are complete or not there, and data sets in them with the size and sha256 of every file.
 
-A set is made in a hidden staging folder in the same place and renamed when it is finished, under a lock, so a
-killed run leaves no half set and two runs at once end with one. `manifest.json` says what belongs to the set.
+A folder is made in a hidden staging folder beside it and renamed when it is finished. A data set is made under a lock
+as well, so that two runs at once end with one set. `manifest.json` says what belongs to the set.
 """
 
 import errno
+import glob
 import hashlib
 import itertools
 import json
@@ -94,8 +95,8 @@ def ensure(
     verify: bool = False,
     need: int = 0,
     remedy: str = "",
-) -> bool:
-    """Make `folder` a whole set; returns whether anything had to be built.
+) -> None:
+    """Make `folder` a complete set.
 
     `build(staging)` writes the files into an empty folder and returns the facts for the manifest. A set that
     is whole is only read, so it may lie in a read-only folder. A set with a damaged or missing file is built
@@ -105,52 +106,78 @@ def ensure(
     """
     with explained(folder.parent, need):
         if not problems(folder, tree=tree, every_byte=verify):
-            return False
+            return
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder):
             wrong = problems(folder, tree=tree, every_byte=verify)  # another run may have finished it
             if not wrong:
-                return False
+                return
             if folder.exists():
                 more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
                 print(f"{folder} is not whole ({'; '.join(wrong[:3])}{more}): building it again")
-            for stale in folder.parent.glob(f".{folder.name}.staging-*"):  # of a run that was killed
-                shutil.rmtree(stale)
-            if need > (free := shutil.disk_usage(folder.parent).free):
-                raise OSError(errno.ENOSPC, f"{free:,} are free")
-            staging = folder.with_name(f".{folder.name}.staging-{os.getpid()}")
-            staging.mkdir()
-            try:
+            aside = _unused_name(folder)
+            with staged(folder, aside=aside) as staging:
+                if need > (free := shutil.disk_usage(staging).free):
+                    raise OSError(errno.ENOSPC, f"{free:,} are free")
                 facts = build(staging)
                 files = describe(staging)
                 if tree and tree_digest(files) != tree:
                     raise RuntimeError(f"the files made for {folder.name} are not the published ones{remedy}")
                 text = json.dumps({**facts, "files": files}, indent=1)
                 (staging / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
-                _put_in_place(staging, folder, files)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-    return True
+            for old in folder.parent.glob(f"{folder.name}-old-*"):  # this one, or one that a killed run did not empty
+                _keep_only_foreign_files(old, files)
+            if aside.exists():
+                print(f"changed or foreign files of the old folder are kept in {aside}")
 
 
-def _put_in_place(staging: Path, folder: Path, files: dict[str, dict]) -> None:
-    """Rename `staging` to `folder`; of what was there, delete the set's own whole files and keep the rest."""
-    new = None
-    if folder.exists():
-        free = (folder.with_name(f"{folder.name}-old-{number}") for number in itertools.count(1))
-        new = folder.rename(next(name for name in free if not name.exists()))
-    staging.rename(folder)
-    for old in folder.parent.glob(f"{folder.name}-old-*"):  # `new`, or one that a killed run did not empty
-        for name, known in files.items():
-            path = old / name
-            if path.is_file() and path.stat().st_size == known["bytes"] and sha256(path) == known["sha256"]:
-                path.unlink()
-        (old / MANIFEST).unlink(missing_ok=True)
-        for path in [*sorted(old.rglob("*"), reverse=True), old]:  # children before their folders
-            if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
-                path.rmdir()
-        if old == new and old.exists():
-            print(f"changed or foreign files of the old folder are kept in {old}")
+@contextmanager
+def staged(folder: Path, *, aside: Path | None = None) -> Iterator[Path]:
+    """Yields an empty folder that takes the place of `folder` when the block ends well; else nothing has changed.
+
+    What stood there before is moved to `aside`, or deleted.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    old = aside or folder.with_name(f".{folder.name}.old")
+    if old.exists() and not folder.exists():  # a run was killed between the two renames below
+        old.rename(folder)
+    for stale in [old, *folder.parent.glob(f".{glob.escape(folder.name)}.staging-*")]:  # of runs that were killed
+        shutil.rmtree(stale, ignore_errors=True)
+    staging = folder.with_name(f".{folder.name}.staging-{os.getpid()}")
+    staging.mkdir()
+    try:
+        yield staging
+        for path in filter(Path.is_file, staging.iterdir()):  # a machine that dies now must not leave empty files
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+        if folder.exists():
+            folder.rename(old)
+        staging.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    if aside is None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _unused_name(folder: Path) -> Path:
+    names = (folder.with_name(f"{folder.name}-old-{number}") for number in itertools.count(1))
+    return next(name for name in names if not name.exists())
+
+
+def _keep_only_foreign_files(old: Path, files: dict[str, dict]) -> None:
+    """Delete from `old` what the new set holds as well, and folders that are empty then."""
+    for name, known in files.items():
+        path = old / name
+        if path.is_file() and path.stat().st_size == known["bytes"] and sha256(path) == known["sha256"]:
+            path.unlink()
+    (old / MANIFEST).unlink(missing_ok=True)
+    for path in [*sorted(old.rglob("*"), reverse=True), old]:  # children before their folders
+        if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+            path.rmdir()
 
 
 @contextmanager

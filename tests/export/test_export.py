@@ -1,6 +1,7 @@
 """The exported folder: it answers as the model does, needs nothing of ours, and is whole or not there."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -18,7 +19,8 @@ from PIL import Image
 from helpers.data.dataset import ImageData
 from helpers.data.items import label_by_folder, relabel
 from helpers.export import bundle as exporting
-from helpers.export.bundle import FILES, export, load_exported, model_card, versions
+from helpers.export.bundle import FILES, export, load_exported, versions
+from helpers.export.card import model_card
 from helpers.learner import Learner
 
 # What is promised of predict.py against learn.predict_one in float32 is 1e-2 of probability: Pillow and torch may round
@@ -141,7 +143,8 @@ def test_the_predictor_alone_agrees_with_the_learner(made, tmp_path, method, pre
     copy = shutil.copytree(folder, tmp_path / "sent to a friend")
     about = json.loads((copy / "model.json").read_text(encoding="utf-8"))
     other = ImageData(learn.data.items, learn.data.split, size=32, presize_px=presize_px, method=method)
-    (copy / "model.json").write_text(json.dumps(about | exporting._presizing(other)), encoding="utf-8")
+    presizing = {"method": method, "presize_px": other.presize_px, "kept_px": other.store.size_px}
+    (copy / "model.json").write_text(json.dumps(about | presizing), encoding="utf-8")
     pictures = strange_pictures(tmp_path / "pictures")
     done = subprocess.run(
         [sys.executable, "-I", "-c", ALONE, str(copy), *map(str, pictures)], capture_output=True, text=True
@@ -182,6 +185,29 @@ def test_loading_gives_the_same_model_without_a_learner(made):
     assert about["versions"] == versions()
 
 
+def test_the_accuracy_is_that_of_the_weights_in_the_folder(made, tmp_path, monkeypatch):
+    """Catches a card that quotes what the model was before other weights came into it."""
+    learn = made[0]
+    before, last = learn.get_preds().accuracy(), learn.model.head[-1]
+    monkeypatch.setattr(exporting, "write_onnx", lambda model, file, images: float(file.write_bytes(b"")))
+    with torch.no_grad():  # the two classes swap places
+        last.weight.copy_(last.weight.flip(0))
+    try:
+        folder = export(learn, tmp_path / "model")
+        share, n = learn.get_preds().accuracy(), len(learn.data.split.valid)
+    finally:
+        with torch.no_grad():
+            last.weight.copy_(last.weight.flip(0))
+    model, about = load_exported(folder)
+    rows = learn.data.indices_of("valid")
+    with torch.no_grad():
+        right = (model(learn.data.eval_images(rows)).argmax(dim=1) == learn.data.targets[rows]).float().mean().item()
+    assert about["metrics"]["accuracy"]["estimate"] == pytest.approx(right) == pytest.approx(share) != before
+    assert f"Accuracy {100 * right:.1f} % of {n}" in (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    with pytest.raises(TypeError, match="preds"):  # nothing that was predicted elsewhere is believed
+        export(learn, folder, preds=learn.get_preds())
+
+
 class Trap:
     def __reduce__(self):
         return os.mkdir, ("the-trap-has-snapped",)
@@ -195,7 +221,7 @@ def test_loading_runs_no_code_and_notices_other_weights(made, tmp_path, monkeypa
     with pytest.raises(ValueError, match="is not the file that model.json describes"):
         load_exported(folder)
     about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    about["sha256"]["model.safetensors"] = exporting._sha256(folder / "model.safetensors")
+    about["sha256"]["model.safetensors"] = exporting.sha256(folder / "model.safetensors")
     (folder / "model.json").write_text(json.dumps(about), encoding="utf-8")
     with pytest.raises(ValueError, match="damaged"):
         load_exported(folder)
@@ -203,7 +229,7 @@ def test_loading_runs_no_code_and_notices_other_weights(made, tmp_path, monkeypa
     (folder / "model.json").write_text("[]")
     with pytest.raises(ValueError, match="is not an exported classifier"):
         load_exported(folder)
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
+    with pytest.raises(ValueError, match=r"nowhere is not an exported classifier: model.json is missing"):
         load_exported(tmp_path / "nowhere")
 
 
@@ -288,11 +314,11 @@ def test_an_onnx_file_that_answers_differently_is_refused(made, kept_onnx, tmp_p
     with torch.no_grad():
         norm.bias += 0.05
     try:
-        with pytest.raises(RuntimeError, match="does not answer as the model does: .* 0.0001 is allowed"):
+        with pytest.raises(RuntimeError, match="the ONNX file and the model disagree: .* 0.0001 is allowed"):
             export(learn, tmp_path / "model")
         norm.bias.data.fill_(float("nan"))
         with pytest.raises(RuntimeError, match="differ by up to nan"):
-            export(learn, tmp_path / "model", preds=learn.get_preds())
+            export(learn, tmp_path / "model")
     finally:
         norm.bias.data.zero_()
     assert list(tmp_path.iterdir()) == []
@@ -311,9 +337,9 @@ def test_an_architecture_without_onnx_says_so(made, tmp_path, monkeypatch):
 
 def test_missing_packages_are_named_before_any_work(made, tmp_path, monkeypatch):
     """Catches minutes of work before the missing package is noticed."""
-    find = exporting.importlib.util.find_spec
+    find = importlib.util.find_spec
     monkeypatch.setattr(
-        exporting.importlib.util, "find_spec", lambda name: None if name in ("onnx", "onnxscript") else find(name)
+        importlib.util, "find_spec", lambda name: None if name in ("onnx", "onnxscript") else find(name)
     )
     with pytest.raises(ModuleNotFoundError, match="needs onnx, onnxscript; type: pip install onnx onnxscript$"):
         export(made[0], tmp_path / "model")
@@ -343,11 +369,3 @@ def test_a_set_without_manifest_gets_a_card_that_asks_for_one(made):
     """Catches an export that fails, or invents a licence, where nothing describes the data."""
     about = json.loads((made[1] / "model.json").read_text(encoding="utf-8"))
     assert "No description came with the data set" in model_card(about, "84.9 % of 656", {})
-
-
-def test_the_predictor_is_short_and_readable():
-    """Catches a predictor that grows into a package of its own."""
-    lines = exporting.PREDICT_PY.splitlines()
-    code = [line for line in lines if line.strip() and not line.lstrip().startswith(('"""', "import", "from"))]
-    assert len(code) <= 40
-    assert max(map(len, lines)) <= 120
