@@ -33,7 +33,7 @@ NAMES_OF = {
     "analysis.predictions": "Predictions",
     "analysis.interpret": "Interpretation",
     "analysis.intervals": "accuracy_interval accuracy_text compare mcnemar",
-    "analysis.label_errors": "find_label_errors",
+    "analysis.audit": "find_label_errors",
     "figures.curves": "plot_loss plot_lr plot_lr_find",
     "figures.pictures": "show_augmented show_batch show_picks show_pictures show_results",
     "figures.results": "plot_accuracies plot_confusion",

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from helpers.analysis.audit import nearest_neighbours
 from helpers.analysis.heatmaps import heat_map
-from helpers.analysis.neighbours import nearest_neighbours
 from helpers.review import pages as review_pages
 from helpers.review.browser import Browser
 from helpers.review.html import Html
@@ -99,7 +99,7 @@ class MistakeBrowser(Browser):
 
     def _neighbours(self, shown: Row) -> Html:
         train = self._data.indices["train"].tolist()
-        query = self._features[self._data.index_of(shown.name)][None]
+        query = self._features[self._data.index_of(shown.name)]
         items = [self._data.items[index] for index in train]
-        found = nearest_neighbours(query, self._features[train], items, k=NEAR, own_names=[shown.name])
-        return review_pages.neighbours(shown, found[0])
+        found = nearest_neighbours(query, self._features[train], items, k=NEAR, other_than=shown.name)
+        return review_pages.neighbours(shown, found)

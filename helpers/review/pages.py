@@ -6,7 +6,7 @@ Right and wrong, marked and selected are always said in words or signs, never by
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from helpers.analysis.neighbours import Neighbour
+from helpers.analysis.audit import Neighbour
 from helpers.review.html import Html, fill, join
 from helpers.review.marks import Mark
 from helpers.review.session import Review, Row

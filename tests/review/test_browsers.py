@@ -15,8 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.analysis.duplicates import Duplicate
-from helpers.analysis.label_errors import LabelError
+from helpers.analysis.audit import Duplicate, LabelError
 from helpers.analysis.predictions import Predictions
 from helpers.data.augment import Augment, apply_draws, draw, top_down
 from helpers.data.decode import read_image
@@ -332,8 +331,8 @@ def test_many_classes_get_a_list_instead_of_buttons(tmp_path):
 
 
 def test_duplicates_and_label_errors_open_in_the_same_browsers(items, preds, tmp_path):
-    near = Duplicate(items[4], items[2], "near", 3, 0.98, True)
-    exact = Duplicate(items[7], items[8], "exact", 0, 1.0, False)
+    near = Duplicate(items[4], items[2], "near", 0.98, ("train", "valid"))
+    exact = Duplicate(items[7], items[8], "exact", 1.0)
     errors = [LabelError(items[6], "dark", "light", 0.04, 6), LabelError(items[3], "light", "dark", 0.11, 3)]
     for found, places, caption in (
         ((near, exact), (4, 2, 7, 8), "pair 1: near duplicate, one trains and the other judges"),

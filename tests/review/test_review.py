@@ -12,8 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from helpers.analysis.duplicates import Duplicate
-from helpers.analysis.label_errors import LabelError
+from helpers.analysis.audit import Duplicate, LabelError
 from helpers.analysis.predictions import Predictions
 from helpers.data.items import Item, label_by_table
 from helpers.review.marks import KINDS, Mark, read_marks, write_marks
@@ -78,7 +77,7 @@ def test_ranked_lists_open_in_their_own_order_with_captions():
     rows = rows_from_items(items)
     plain = ranked(rows, [("c", "first"), ("a", "second"), ("c", "again")])
     assert [(row.name, row.caption) for row in plain] == [("c", "first"), ("a", "second"), ("c", "again")]
-    pairs = ranked(rows, [Duplicate(items[3], items[1], "exact", 0, 1.0, True)])
+    pairs = ranked(rows, [Duplicate(items[3], items[1], "exact", 1.0, ("train", "valid"))])
     assert [row.name for row in pairs] == ["d", "b"]
     assert pairs[0].caption == "pair 1: exact duplicate, one trains and the other judges"
     errors = ranked(rows, [LabelError(items[2], "cat", "dog", 0.034, 2)])
