@@ -1,4 +1,7 @@
-"""The solar cells with the experts' ratings: which are defective, by two protocols, and how a seed splits them.
+"""Everything that belongs to the solar cells: what the ratings mean, two protocols, the split of a seed, a score.
+
+One expert said of each cell whether it is functional or defective, and whether that is sure. labels.csv holds the
+answer as a number: 0 surely functional, 1/3 unsure but functional, 2/3 unsure but defective, 1 surely defective.
 
 Both protocols put 75 % of the cells into training and 25 % into validation, with the same share of every rating and
 type on both sides (Deitsch et al. 2019, "Automatic classification of defective photovoltaic module cells"). No list of
@@ -12,52 +15,65 @@ import torch
 
 import data_setup
 from helpers.analysis.predictions import Predictions
+from helpers.data.dataset import ImageData
 from helpers.data.items import Item
 from helpers.data.splits import Split
 
-RATINGS = "labels.csv"  # with a column "probability": how sure the experts were of a defect
+RATINGS = "labels.csv"
+PUBLISHED_PX = 300
+MEANING = {
+    "solar": "A cell counts as defective when the expert called it defective, surely or not.",
+    "deitsch": "A cell counts as defective unless the expert was sure that it is functional; while training, unsure "
+    "ratings weigh 1/3 (rather functional) or 2/3 (rather defective): the protocol of Deitsch et al. 2019.",
+}
 
 
 def has_ratings(folder: Path) -> bool:
-    """Whether the folder is one of solar cells, with the experts' ratings."""
+    """Whether the folder is one of solar cells, with the expert's ratings."""
     file = folder / RATINGS
     return file.is_file() and "probability" in file.read_text(encoding="utf-8").partition("\n")[0].split(",")
 
 
-def _rated(folder: Path) -> list[dict[str, str]]:
-    with (folder / RATINGS).open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def load_cells(folder: Path, *, protocol: str, seed: int, size: int, **settings) -> ImageData:
+    """The cells with labels, weights and split; `settings` go to `ImageData`."""
+    presize_px = max(PUBLISHED_PX, size) if size >= 200 else None  # large ones are cut from all their pixels
+    items, split = cell_items(folder, protocol), cell_split(folder, seed)
+    return ImageData.from_items(items, split, size=size, presize_px=presize_px, **settings)
 
 
 def cell_items(folder: Path, protocol: str) -> tuple[Item, ...]:
-    """The cells labelled "functional" or "defective" from the probability p that labels.csv gives each.
+    """The cells labelled "functional" or "defective" by the rating r that labels.csv gives each.
 
-    "solar": defective from p = 0.5 on. "deitsch": defective when p > 0, and an unsure cell (p of 1/3 or 2/3) counts p
-    in the loss (Deitsch et al. 2019).
+    "solar": defective from r = 0.5 on. "deitsch": defective when r > 0, and an unsure cell counts r in the loss.
     """
     items = []
     for row in _rated(folder):
-        p = float(row["probability"])
-        is_defective = p > 0 if protocol == "deitsch" else p >= 0.5
-        weight = p if protocol == "deitsch" and is_defective else 1.0
+        r = float(row["probability"])
+        is_defective = r > 0 if protocol == "deitsch" else r >= 0.5
+        weight = r if protocol == "deitsch" and is_defective else 1.0
         items.append(Item(row["name"], folder / row["name"], "defective" if is_defective else "functional", weight))
     return tuple(items)
 
 
 def cell_split(folder: Path, seed: int) -> Split:
-    """75/25, the same share of every (p, type) on both sides, by the rule that split the set on disk (seed 0)."""
-    cells = {
+    """75/25, the same share of every (rating, type) on both sides, by the rule that split the set on disk (seed 0)."""
+    names = {
         data_setup.solar.Cell(f"cell{row['name'][-8:]}", row["probability"], row["type"]): row["name"]
         for row in _rated(folder)
     }
-    chosen = data_setup.solar.choose_valid(list(cells), seed=seed)
+    valid = data_setup.solar.choose_valid(list(names), seed=seed)
     return Split(
-        train=tuple(name for cell, name in cells.items() if cell.file not in chosen),
-        valid=tuple(name for cell, name in cells.items() if cell.file in chosen),
+        train=tuple(name for cell, name in names.items() if cell.file not in valid),
+        valid=tuple(name for cell, name in names.items() if cell.file in valid),
     )
 
 
 def weighted_accuracy(preds: Predictions) -> float:
-    """Share of the pictures' weights whose pictures are right."""
+    """Share of the pictures' weights whose pictures are correct."""
     weights = torch.tensor([item.weight for item in preds.items], dtype=torch.float64)
     return float((weights * preds.correct).sum() / weights.sum())
+
+
+def _rated(folder: Path) -> list[dict[str, str]]:
+    with (folder / RATINGS).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

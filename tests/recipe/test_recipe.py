@@ -2,9 +2,10 @@
 
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,21 +14,22 @@ from PIL import Image
 
 from helpers import learner
 from helpers.analysis.predictions import Predictions
-from helpers.data.dataset import ImageData
 from helpers.data.items import Item
 from helpers.data.splits import split_by_folder
+from helpers.export import bundle
 from helpers.export.bundle import FILES, load_exported
 from helpers.learner import Learner
+from helpers.recipe import report
 from helpers.recipe import steps as recipe
 from helpers.recipe.report import tabulate
-from helpers.recipe.settings import QUICK, SIMILAR, Settings, parse
+from helpers.recipe.settings import QUICK, Settings, parse
 from helpers.recipe.solar_cells import cell_items, cell_split, weighted_accuracy
-from helpers.recipe.steps import group_rates, main
+from helpers.recipe.steps import main
 
 STEPS = [
     "Enable data augmentation, and precompute=True",
     "Find the highest learning rate at which the loss still clearly falls",
-    "Train the last layer on kept activations",
+    "Train the last layer on cached features",
     "Train the last layer with augmentation (precompute=False), cycle_len=1",
     "Unfreeze all layers",
     "Give earlier layers lower learning rates",
@@ -36,8 +38,8 @@ STEPS = [
     "Test-time augmentation: 2 augmented views and the plain one",
     "Analyse, and export the model",
 ]
-TINY = ["--arch", "test_resnet", "--quick", "--size", "32", "--batch-size", "8"]
-WHEN = ("lr_find", "fit", "unfreeze", "tta", "export")
+TINY = ["--arch", "test_resnet", "--quick", "--size", "32"]
+WHEN = ("lr_find", "fit", "unfreeze", "tta")
 
 
 def draw(folder, *, n=12):
@@ -119,12 +121,12 @@ def test_result_json_is_complete(finished):
     assert re.fullmatch(r"[0-9a-f]{64}", result["split"])
     assert result["device"]
     assert {"python", "torch", "timm"} <= result["versions"].keys()
-    assert len(result["epochs"]) == 1 + 1 + 3
+    assert len(result["epochs"]) == 2 + 1 + 3
     assert result["seconds"] == pytest.approx(sum(step["seconds"] for step in result["steps"]))
     assert result["command"].startswith("python -m helpers.recipe --data ")
 
 
-def test_the_exported_model_is_the_one_that_was_judged(finished):
+def test_the_exported_model_is_the_one_whose_accuracy_is_reported(finished):
     """Catches an export of other weights than those whose accuracy is reported."""
     folder, _, _ = finished
     assert sorted(path.name for path in folder.iterdir()) == ["model", "report.html", "result.json"]
@@ -133,7 +135,7 @@ def test_the_exported_model_is_the_one_that_was_judged(finished):
     _, about = load_exported(folder / "model")
     assert about["metrics"]["accuracy"]["estimate"] == result["accuracy"]["estimate"]
     assert about["split"] == result["split"]
-    assert about["epochs"] == 5
+    assert about["epochs"] == 6
 
 
 class Loads(HTMLParser):
@@ -155,7 +157,7 @@ def test_the_report_is_one_page_that_loads_nothing(finished):
     page = (finished[0] / "report.html").read_text(encoding="utf-8")
     seen = Loads()
     seen.feed(page)
-    assert len(seen.addresses) >= 12
+    assert len(seen.addresses) >= 10
     assert all(address.startswith("data:image/png;base64,") for address in seen.addresses)
     assert {"script", "link", "iframe", "object"} & set(seen.tags) == set()
     assert not re.search(r"url\(|@import|http-equiv=.refresh", page)
@@ -172,7 +174,12 @@ def test_the_report_says_the_same_as_the_result_and_escapes_names(finished):
     for step in result["steps"]:
         assert f"<td>{step['title']}</td>" in page
         assert step["result"] in page
-    for word in ("Of 6 validation pictures (95 % interval)", "torch</td>", "python -m helpers.recipe", "seconds</th>"):
+    for word in (
+        "Of 6 validation pictures (95 % confidence interval):",
+        ">torch</th>",
+        "python -m helpers.recipe",
+        "seconds</th>",
+    ):
         assert word in page
     assert "a &lt;b&gt;bold&lt; set" in page
     assert "<b>bold" not in page
@@ -221,13 +228,13 @@ def test_protocol_deitsch_calls_every_doubt_a_defect_and_weighs_it(cells):
     assert {n: (items[n].label, pytest.approx(items[n].weight)) for n in items} == {
         name: expected[p] for name, p in probability.items()
     }
-    data = recipe.load_data(Settings(data=str(cells), protocol="deitsch", size=32))
+    data = recipe.load_data(Settings(data=str(cells), protocol="deitsch"))
     assert sorted(set(data.weights.tolist())) == pytest.approx([1 / 3, 2 / 3, 1])
     assert data.presize_px == 300
 
 
 def test_seed_0_is_the_split_on_disk_and_other_seeds_are_others(cells):
-    """Catches seeds that all judge by the same pictures, and cells that leave the split."""
+    """Catches seeds that all validate on the same pictures, and cells that leave the split."""
     items = cell_items(cells, "solar")
     on_disk = split_by_folder(items)
     assert cell_split(cells, 0) == on_disk
@@ -247,28 +254,47 @@ def test_weighted_accuracy_weighs():
     assert weighted_accuracy(preds) == pytest.approx((1 + 2 / 3) / 2)
 
 
-def test_a_deitsch_run_reports_weighted_accuracy_too(cells, course_data, tmp_path, monkeypatch, capsys):
+def test_a_deitsch_run_reports_weighted_accuracy_too(cells, course_data, tmp_path, monkeypatch):
     """Catches a plain accuracy beside published weighted ones, and a run lost for want of a package."""
     untrained_bodies(monkeypatch)
-    monkeypatch.setattr(recipe, "need_packages", missing)
-    monkeypatch.setattr(recipe, "export", missing)
-    monkeypatch.setattr(recipe, "draw_figures", lambda *_: [])
-    report = tmp_path / "report"
-    assert main(["--data", str(cells), "--protocol", "deitsch", *TINY, "--epochs", "1", "--report", str(report)]) == 0
-    result = json.loads((report / "result.json").read_text(encoding="utf-8"))
+    monkeypatch.setattr(bundle, "write_onnx", lambda model, file, images: float(file.write_bytes(b"")))
+    monkeypatch.setattr(report, "draw_figures", lambda *_: {})
+    report_folder = tmp_path / "report"
+    assert (
+        main(["--data", str(cells), "--protocol", "deitsch", *TINY, "--epochs", "1", "--report", str(report_folder)])
+        == 0
+    )
+    result = json.loads((report_folder / "result.json").read_text(encoding="utf-8"))
     for name in ("weighted_accuracy", "weighted_tta_accuracy"):
         assert result[name]["low"] <= result[name]["estimate"] <= result[name]["high"]
-    assert "(the protocol of Deitsch et al. 2019)" in result["meaning"]
-    assert "weighted accuracy" in (report / "report.html").read_text(encoding="utf-8")
-    # without the packages of an export the weights are kept, and that is said first and last
-    assert (report / "model.safetensors").is_file()
-    said = capsys.readouterr().out
-    assert said.startswith("only the weights will be kept: type: pip install onnx")
-    assert "Not exported: type: pip install onnx. The weights are in" in said
+    assert "the protocol of Deitsch et al. 2019" in result["meaning"]
+    assert "weighted accuracy" in (report_folder / "report.html").read_text(encoding="utf-8")
+    assert "unsure ratings weigh 1/3" in (report_folder / "model" / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
-def missing(*args, **options):
-    raise ModuleNotFoundError("type: pip install onnx")
+def test_missing_packages_stop_the_recipe_before_the_training(pictures, course_data, tmp_path, monkeypatch, capsys):
+    """Catches an hour of training that cannot be exported."""
+
+    def missing():
+        raise ModuleNotFoundError("export needs onnx; type: pip install onnx")
+
+    monkeypatch.setattr(recipe, "need_packages", missing)
+    monkeypatch.setattr(recipe, "train", lambda *_: pytest.fail("trained"))
+    assert main(["--data", str(pictures), *TINY, "--report", str(tmp_path / "report")]) == 1
+    assert capsys.readouterr().err == "error: export needs onnx; type: pip install onnx\n"
+
+
+def test_a_model_that_cannot_be_exported_is_kept(pictures, course_data, tmp_path, monkeypatch, capsys):
+    """Catches a trained model lost, or a report missing, because the last step failed."""
+    untrained_bodies(monkeypatch)
+    monkeypatch.setattr(report, "draw_figures", lambda *_: {})
+    (tmp_path / "report" / "model").mkdir(parents=True)
+    (tmp_path / "report" / "model" / "photo.jpg").write_text("mine")
+    assert main(["--data", str(pictures), *TINY, "--epochs", "1", "--report", str(tmp_path / "report")]) == 0
+    assert "Not exported: " in capsys.readouterr().out
+    assert "Not exported: " in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert (tmp_path / "report" / "model.safetensors").is_file()
+    assert (tmp_path / "report" / "model" / "photo.jpg").read_text() == "mine"
 
 
 # Levers ---------------------------------------------------------------------------------------------------------
@@ -277,42 +303,30 @@ def missing(*args, **options):
 def test_an_interrupted_step_ends_the_recipe(learn):
     """Catches Ctrl-C that ends one step, after which the next one trains an unfinished model."""
     history = learn.fit(1e-3, 1)
-    assert recipe._whole(history, 1) is history
+    assert recipe._complete(history, 1) is history
     with pytest.raises(KeyboardInterrupt):
-        recipe._whole(history, 2)
+        recipe._complete(history, 2)
 
 
-def test_the_finders_rate_scales_all_groups(learn):
-    """Catches the finder's rate given to every group, and a crash where it gives no advice."""
-    curve = learn.lr_find()
-    rates = [1e-3, 1e-3, 2e-3]
-    kept = recipe.Outcome(Settings())
-    assert recipe._take_rate(kept, replace(curve, valley=4e-3), rates) == rates
-    found = recipe.Outcome(Settings(use_finder=True))
-    assert recipe._take_rate(found, replace(curve, valley=4e-3), rates) == pytest.approx([2e-3, 2e-3, 4e-3])
-    assert recipe._take_rate(found, replace(curve, valley=None), rates) == rates
-    assert len(found.curves) == 2
+def test_rates_of_both_kinds_of_pictures():
+    """Catches the head's rate on a body's stage, and rates that do not rise towards the head."""
+    assert Settings().rates(3) == [1e-3, 1e-3, 2e-3]
+    assert Settings().rates(8) == [1e-3] * 7 + [2e-3]
+    assert Settings(similar=True).rates(3) == pytest.approx([2e-5, 2e-4, 2e-3])
 
 
-def test_rates_by_group_keep_early_late_and_head():
-    """Catches the head's rate on a body's stage."""
-    assert group_rates((1, 2, 3), 3) == [1, 2, 3]
-    assert group_rates((1, 2, 3), 2) == [1, 3]
-    assert group_rates((1, 2, 3), 8) == [1, 1, 1, 1, 2, 2, 2, 3]
-
-
-def test_with_copies_only_the_last_stages_train_on_kept_activations(pictures, course_data, tmp_path, monkeypatch):
+def test_with_copies_only_the_last_stages_train_on_cached_features(pictures, course_data, tmp_path, monkeypatch):
     """Catches a body that trains in its first stages, and training that goes back to the pictures."""
     untrained_bodies(monkeypatch)
-    outcome = recipe.Outcome(Settings(data=str(pictures), arch="test_resnet", size=32, batch_size=8, head_epochs=1,
-                                      augmented_epochs=1, epochs=1, copies=2, stages=2, tta=2))  # fmt: skip
+    how = {"size": 32, "augmented_epochs": 1, "epochs": 1, "copies": 2, "stages": 2, "tta": 2}
     tmp_path.joinpath("report").mkdir()
     made, compute = [], learner.precompute
     monkeypatch.setattr(learner, "precompute", lambda *args, **how: made.append((args, how)) or compute(*args, **how))
-    learn, _ = recipe.train(outcome, tmp_path / "report")
-    assert outcome.steps[4].title == "Unfreeze the last 2 stages; keep what the first make of 2 copies"
+    steps = []
+    learn, _ = recipe.train(Settings(data=str(pictures), arch="test_resnet", **how), tmp_path / "report", steps)
+    assert steps[4].title == "Unfreeze the last 2 stages; cache what the first make of 2 copies"
     assert 0 < learn.split_point < len(learn.model.body)
-    learn.precompute = True  # judged from the pictures, it had trained on what is kept
+    learn.precompute = True  # it was validated from the pictures, and had trained on cached features
     assert [kept[1]["copies"] for kept in made] == [0, 2]
     assert len(learn.source().augmented) == 2
     frozen = [any(p.requires_grad for p in module.parameters()) for module in learn.model.body[: learn.split_point]]
@@ -322,9 +336,9 @@ def test_with_copies_only_the_last_stages_train_on_kept_activations(pictures, co
 def test_more_stages_than_the_body_has_are_refused(pictures, course_data, tmp_path, monkeypatch):
     """Catches a negative group number, which counts from the end."""
     untrained_bodies(monkeypatch)
-    settings = Settings(data=str(pictures), arch="test_resnet", size=32, batch_size=8, copies=2, stages=20, epochs=1)
+    settings = Settings(data=str(pictures), arch="test_resnet", size=32, copies=2, stages=20, epochs=1)
     with pytest.raises(ValueError, match=r"--stages is at most \d for test_resnet; got 20"):
-        recipe.train(recipe.Outcome(settings), tmp_path)
+        recipe.train(settings, tmp_path, [])
 
 
 # Command line ---------------------------------------------------------------------------------------------------
@@ -332,27 +346,39 @@ def test_more_stages_than_the_body_has_are_refused(pictures, course_data, tmp_pa
 
 def test_flags_become_settings_and_beat_presets(course_data):
     """Catches a flag that a preset overrules."""
-    settings, folder = parse(
-        ["--quick", "--epochs", "7", "--rates", "1e-4,1e-3,1e-2", "--bn-freeze", "--seed", "3"], ""
-    )
-    assert settings == Settings(**QUICK | {"epochs": 7, "rates": (1e-4, 1e-3, 1e-2), "bn_freeze": True, "seed": 3})
+    settings, folder = parse(["--quick", "--epochs", "7", "--tta", "8", "--similar", "--seed", "3"], "")
+    assert settings == Settings(**QUICK | {"epochs": 7, "tta": 8, "similar": True, "seed": 3})
+    assert settings.augment.flip
     assert folder == course_data / "runs" / "solar-solar-efficientnet_lite0-96px-seed3"
-    assert parse(["--similar"], "")[0] == Settings(similar=True, **SIMILAR)
     full = parse(["--data", "solar", "--arch", "efficientnet_lite0", "--size", "224"], "")[0]
     assert parse([], "")[0] == Settings() == full, "what the README names is the default"
-    assert Settings().cycles == 4
-    assert Settings(epochs=0).cycles == 6
+    assert Settings().cycles == [1, 2, 4, 8]
+
+
+def test_the_published_command_still_parses():
+    """Catches a flag that RESULTS.md names and the recipe no longer knows."""
+    results = (Path(__file__).resolve().parents[2] / "notebooks" / "RESULTS.md").read_text(encoding="utf-8")
+    command = re.search(r"^python -m helpers.recipe (--protocol .*)$", results, flags=re.MULTILINE)[1]
+    settings, _ = parse(command.replace("PROTOCOL", "deitsch").replace("SEED", "4").split(), "")
+    assert (settings.protocol, settings.seed, settings.copies, settings.average) == ("deitsch", 4, 6, 3)
+
+
+def test_the_published_table_is_what_the_stored_results_say():
+    """Catches a table that no longer follows from the results beside it, and keys that are no longer read."""
+    notebooks = Path(__file__).resolve().parents[2] / "notebooks"
+    published = (notebooks / "RESULTS.md").read_text(encoding="utf-8").splitlines()
+    lines = [line for line in tabulate([notebooks / "results"]).splitlines() if line]
+    assert len(lines) == 2 + 10 + 2
+    assert [line for line in lines if line not in published] == []
 
 
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["--epochs", "5"], "cycles of 1, 2, 4 ... make 1, 3, 7, 15, 31, 63 epochs; got 5"),
-        (["--schedule", "one-cycle", "--epochs", "0"], "name --epochs"),
-        (["--rates", "1e-3"], "rates are three"),
+        (["--epochs", "5"], "cycles of 1, 2, 4 ... make 1, 3, 7, 15 or 31 epochs; got 5"),
+        (["--schedule", "one-cycle", "--epochs", "0"], "at least 1"),
         (["--tta", "0"], "at least 1"),
-        (["--copies", "-1"], "--copies is 0 or more"),
-        (["--epochs", "0", "--average", "2"], "cannot average; name --epochs"),
+        (["--copies", "-1"], "--copies at least 0"),
         (["--data", "solr"], "did you mean 'solar'"),
         (["table", "/nowhere/at/all"], "no result.json below"),
     ],
@@ -363,15 +389,6 @@ def test_a_wrong_command_line_gets_a_sentence(course_data, capsys, argv, says):
     said = capsys.readouterr().err
     assert says in said
     assert "Traceback" not in said
-
-
-def test_labels_from_names_and_from_folders(pictures, course_data):
-    """Catches --pattern, --presize or --batch-size that are accepted and not used."""
-    by_name = recipe.load_data(Settings(data=str(pictures), pattern=r"_(\d)\d\.png$", size=32))
-    assert by_name.classes == ("0", "1")
-    by_folder = recipe.load_data(Settings(data=str(pictures), size=32, presize=50, batch_size=4))
-    assert (by_folder.classes, by_folder.presize_px, by_folder.batch_size) == (("dark", "light"), 50, 4)
-    assert by_folder.augment == Settings().augment
 
 
 def test_the_table_puts_seeds_together(tmp_path):
@@ -402,9 +419,3 @@ def write_result(folder, *, seed, accuracy, arch="lite0"):
         "accuracy": share, "tta_accuracy": better, "seconds": 120.0, "device": "cpu",
     }  # fmt: skip
     (folder / "result.json").write_text(json.dumps(facts))
-
-
-def test_an_image_data_of_the_recipe_can_be_resized(pictures, course_data):
-    """Catches data that only the recipe's own size fits."""
-    data = recipe.load_data(Settings(data=str(pictures), size=32))
-    assert isinstance(data.resized(48), ImageData)
