@@ -4,6 +4,7 @@ import html
 import re
 from pathlib import Path
 
+import nh3
 from bs4 import BeautifulSoup
 from latex2mathml.converter import convert
 from nbconvert.filters import ansi2html
@@ -16,8 +17,19 @@ from pygments.lexers import get_lexer_by_name
 STYLE = Path(__file__).with_name("pages.css").read_text(encoding="utf-8")
 CODE_COLOURS = "default"
 CODE_STYLE = HtmlFormatter(style=CODE_COLOURS).get_style_defs(".highlight")
-EXECUTABLE = "script, iframe, object, embed, link, base, meta"
-LOADED = re.compile(r"url\(\s*['\"]?(https?:)?//[^)]*\)|@import[^;]*;?", flags=re.IGNORECASE)
+
+# What may stand in a page besides the plain elements that nh3 knows; all else goes, so nothing runs and nothing loads
+FORMULAS = {"math", "mrow", "mi", "mn", "mo", "mtext", "mspace", "mstyle", "mpadded", "mphantom", "menclose"}
+FORMULAS |= {"mfrac", "msqrt", "mroot", "msub", "msup", "msubsup", "munder", "mover", "munderover"}
+FORMULAS |= {"mtable", "mtr", "mtd"}
+LOOKS = {"columnalign", "display", "displaystyle", "fence", "form", "linethickness", "lspace", "mathvariant", "maxsize"}
+LOOKS |= {"minsize", "movablelimits", "notation", "rspace", "scriptlevel", "stretchy", "voffset", "width", "height"}
+ATTRIBUTES = nh3.ALLOWED_ATTRIBUTES | dict.fromkeys(FORMULAS, LOOKS)
+ATTRIBUTES |= {"*": {"class", "id", "lang", "role", "style", "tabindex", "title"}, "details": {"open"}}
+STYLES = {"width", "max-width", "height", "line-height", "overflow-wrap", "white-space", "text-align", "display", "gap"}
+STYLES |= {"flex-wrap", "object-fit", "color", "background-color", "font-weight", "margin", "padding", "border"}
+PICTURE_INSIDE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,")
+ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|[/\\]{2}")  # an address with a scheme, or of another machine
 
 
 class MathRenderer(IPythonRenderer):
@@ -80,24 +92,35 @@ def _output(output: NotebookNode) -> str:
 
 
 def self_contained(fragment: str, lessons: str = "") -> str:
-    """The fragment without what would load or run: scripts go, a remote picture becomes a link to it.
+    """The fragment without anything that would load or run; a remote picture becomes a link to it.
 
     Links to notebooks and texts become links to their pages, which lie in the folder `lessons` from here.
     """
     soup = BeautifulSoup(fragment, "html.parser")
-    for element in soup.select(EXECUTABLE):
-        element.decompose()
-    for element in soup.find_all(style=True):
-        element["style"] = LOADED.sub("", element["style"])
-    for element in soup.find_all("style"):
-        element.string = LOADED.sub("", element.get_text())
-    for element in soup.find_all(src=re.compile(r"^\s*(https?:)?//", flags=re.IGNORECASE)):
-        link = soup.new_tag("a", href=element["src"])
-        link.string = f"picture: {element.get('alt') or element['src']}"
-        element.replace_with(link)
-    for element in soup.find_all("a", href=re.compile(r"^[^:/]+\.(ipynb|md)(#.*)?$")):
-        element["href"] = lessons + re.sub(r"\.(ipynb|md)(?=#|$)", ".html", element["href"])
-    return str(soup)
+    for image in soup.find_all("img", src=re.compile(r"^\s*(https?:)?//", flags=re.IGNORECASE)):
+        link = soup.new_tag("a", href=image["src"])
+        link.string = f"picture: {image.get('alt') or image['src']}"
+        image.replace_with(link)
+    for link in soup.find_all("a", href=re.compile(r"^[^:/]+\.(ipynb|md)(#.*)?$")):
+        link["href"] = lessons + re.sub(r"\.(ipynb|md)(?=#|$)", ".html", link["href"])
+    return nh3.clean(
+        str(soup),
+        tags=nh3.ALLOWED_TAGS | FORMULAS,
+        attributes=ATTRIBUTES,
+        attribute_filter=_allowed,
+        generic_attribute_prefixes={"aria-"},
+        filter_style_properties=STYLES,
+        url_schemes={"http", "https", "mailto", "data"},
+        link_rel=None,
+    )
+
+
+def _allowed(element: str, attribute: str, value: str) -> str | None:
+    """The attribute's value, or None where it must go: pictures lie in the page or beside it, links lead somewhere."""
+    address = re.sub(r"[\x00-\x20]", "", value).lower()
+    if attribute == "src" and ELSEWHERE.match(address) and not PICTURE_INSIDE.match(address):
+        return None
+    return None if attribute == "href" and address.startswith("data:") else value
 
 
 def page(title: str, body: str, *, script: str = "", head: str = "") -> str:

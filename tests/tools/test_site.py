@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tests.tools.small_lessons import PIXEL
-from tools import site, slides
+from tools import pages, site, slides
 from tools.notebook_files import WIDGET, write_notebook
 
 
@@ -121,3 +121,80 @@ def test_only_tagged_cells_are_slides(rich, tmp_path):
         len(BeautifulSoup((tmp_path / "slides/03_rich.html").read_text(), "html.parser").select(".slides > section"))
         == 2
     )
+
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "<img src='data:image/svg+xml;base64,AAAA'>",
+    "<img src='//x.org/a.png' srcset='https://x.org/a.png 2x'>",
+    "<img src='\\\\x.org/a.png'>",
+    "<picture><source srcset='https://x.org/a.webp'><img src='https://x.org/a.png'></picture>",
+    "<svg onload=alert(1)><image href='https://x.org/a.png'/><script>alert(1)</script></svg>",
+    "<a href='javascript:alert(1)'>a</a>",
+    "<a href=' java&#10;script:alert(1)'>a</a>",
+    "<a href='data:text/html,<script>alert(1)</script>'>a</a>",
+    "<a href='#' onclick='alert(1)'>a</a>",
+    "<form action='https://x.org'><button formaction='javascript:alert(1)'>a</button></form>",
+    "<meta http-equiv=refresh content='0;url=https://x.org'><base href='https://x.org'>",
+    "<link rel=stylesheet href='https://x.org/a.css'><style>@import 'https://x.org/b.css';</style>",
+    "<div style='background: url(https://x.org/a.png); list-style-image: url(//x.org/b.png)'>a</div>",
+    "<table background='https://x.org/a.png'><tr><td>a</td></tr></table>",
+    "<iframe srcdoc='<script>alert(1)</script>'></iframe><object data='https://x.org'></object>",
+    "<video src='https://x.org/a.mp4' poster='https://x.org/a.png' autoplay></video>",
+    "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)></style></mglyph></table></mtext></math>",
+    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'></noscript>",
+]
+RUN_OR_LOAD = {
+    "script",
+    "style",
+    "svg",
+    "iframe",
+    "object",
+    "form",
+    "button",
+    "meta",
+    "base",
+    "link",
+    "video",
+    "source",
+}
+
+
+@pytest.mark.parametrize("fragment", HOSTILE)
+def test_nothing_in_a_page_runs_or_loads(fragment, tmp_path):
+    """As a browser's parser reads what is left: no script, no handler, no address that is fetched by itself."""
+    page = tmp_path / "page.html"
+    page.write_text(pages.self_contained(fragment), encoding="utf-8")
+    assert set(loads(page)) <= {"x"}
+    elements = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").find_all()
+    assert {tag.name for tag in elements} & RUN_OR_LOAD == set()
+    assert [name for tag in elements for name in tag.attrs if name.startswith("on") or "srcset" in name] == []
+    addresses = [tag.get("href", "") for tag in elements]
+    assert [address for address in addresses if re.match(r"\s*(javascript|data):", address)] == []
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        '<div aria-label="two cells" role="img" style="width:90px;line-height:1.3">a</div>',
+        f'<img alt="a" src="data:image/png;base64,{PIXEL}" style="object-fit:contain">',
+        '<a href="mailto:a@x.org">a</a>',
+        '<a href="https://x.org/a?b=1#c">a</a>',
+        "<details><summary>Hint 1</summary>The idea.</details>",
+    ],
+)
+def test_what_is_harmless_stays_as_it_is(kept):
+    assert BeautifulSoup(pages.self_contained(kept), "html.parser") == BeautifulSoup(kept, "html.parser")
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [r"\frac{a_i}{b^2}", r"\sqrt[3]{x} \le \sum_{k=1}^{K} e^{-z_k}", r"\begin{pmatrix}1 & 2\\3 & 4\end{pmatrix}"],
+)
+def test_formulas_stay_whole(formula):
+    wanted = BeautifulSoup(pages._mathml(formula, "block"), "html.parser")
+    del wanted.math["xmlns"]  # a page needs none
+    shown = BeautifulSoup(pages.self_contained(str(wanted)), "html.parser")
+    assert [tag.name for tag in shown.find_all()] == [tag.name for tag in wanted.find_all()]
+    assert [tag.attrs for tag in shown.find_all()] == [tag.attrs for tag in wanted.find_all()]
+    assert shown.get_text() == wanted.get_text()
