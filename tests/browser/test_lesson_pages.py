@@ -1,9 +1,12 @@
 """The lessons' web pages and slides in a real browser: they open without a network, search and move."""
 
+import base64
+import io
 import shutil
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from tools import site, slides
@@ -40,7 +43,7 @@ def page():
     """A browser page; at the end, nothing but local files was asked for and no script has failed."""
     chromium = shutil.which("chromium")
     if not chromium:
-        pytest.skip("there is no chromium on this machine")
+        pytest.skip("chromium is not installed")
     asked, failed = [], []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -86,6 +89,62 @@ def test_slides_move_with_the_arrow_keys(pages, page):
     assert not page.locator("aside", has_text="Speak slowly.").is_visible()
     inside = "e => e.scrollHeight <= 750 && e.getBoundingClientRect().right <= innerWidth + 1"
     assert page.locator("section.present").last.evaluate(inside)
+
+
+SENTENCE = "A sentence of some forty letters or more. "
+SHOWN = """() => Reveal.getSlides().map(slide => [...slide.children].map(block => ({
+  kind: block.tagName, words: block.textContent.replace("¶", "").trim(), again: block.matches(".again"),
+  fragment: block.matches(".fragment"), figures: [...block.querySelectorAll("img")].map(i => [i.width, i.height])})))"""
+
+
+def laid_out(page, folder, *cells):
+    """The blocks of every slide, as the browser has divided them."""
+    heading = [new_markdown_cell("# 01 Rates"), new_markdown_cell("## Part 1\nSkipped.")]
+    write_notebook(folder / "lessons/01_rates.ipynb", normalise(new_notebook(cells=[*heading, *cells])))
+    slides.build(folder / "lessons", folder / "slides")
+    page.goto((folder / "slides/01_rates.html").as_uri())
+    page.wait_for_selector(".reveal.ready")
+    return page.evaluate(SHOWN)
+
+
+def figure(width, height, kind="slide"):
+    stream = io.BytesIO()
+    Image.new("L", (width, height)).save(stream, "PNG")
+    data = {"image/png": base64.b64encode(stream.getvalue()).decode(), "text/plain": "The loss falls."}
+    return cell("plot()", kind, outputs=[new_output("display_data", data=data)], execution_count=1)
+
+
+def test_what_does_not_fit_goes_on_below_under_the_same_heading(tmp_path, page):
+    first, *others = laid_out(page, tmp_path, cell("## Rates\n" + "\n\n".join([SENTENCE * 6] * 9), "slide"))
+    assert [block["kind"] for block in first][:2] == ["H2", "P"] and others
+    assert {(slide[0]["again"], slide[0]["words"]) for slide in others} == {(True, "Rates")}
+    said = [
+        block["words"] for slide in (first, *others) for block in slide if block["kind"] == "P" and not block["again"]
+    ]
+    assert said == [(SENTENCE * 6).strip()] * 9, "nothing is lost and nothing said twice"
+
+
+def test_a_heading_goes_with_what_follows_it_and_a_slide_without_one_says_its_section(tmp_path, page):
+    filled = cell("\n\n".join([SENTENCE * 6] * 3) + "\n\n### Last", "slide")
+    first, second = laid_out(page, tmp_path, filled, cell(SENTENCE * 20, "-"))
+    assert first[0]["words"] == "Part 1" and "H3" not in [block["kind"] for block in first]
+    assert [(block["kind"], block["words"]) for block in second][0] == ("H3", "Last")
+
+
+def test_a_fragment_that_is_divided_waits_only_behind_something_that_is_shown(tmp_path, page):
+    question = cell("## Guess\n" + SENTENCE * 20, "slide")
+    first, second = laid_out(page, tmp_path, question, figure(585, 585, "fragment"))
+    assert [block["fragment"] for block in first] == [False, False, True], "the code waits"
+    assert [(block["again"], block["fragment"]) for block in second] == [(True, False), (False, False)]
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((585, 360), (813, 500)), ((200, 100), (300, 150)), ((585, 900), (325, 500)), ((900, 90), (1140, 114))],
+)
+def test_figures_are_enlarged_to_the_room_there_is_but_never_until_they_blur(tmp_path, page, size, shown):
+    ((*_, block),) = laid_out(page, tmp_path, figure(*size))
+    assert block["figures"] == [list(shown)]
 
 
 # What the slide that is shown now holds: its height in its own pixels, how far it sticks out, its smallest letters.
