@@ -97,7 +97,7 @@ def describe(arch: str, data: ImageData, model: Classifier, history: History) ->
         "arch": arch,
         "classes": list(data.classes),
         "size": data.size,
-        "presize_px": data.presize_px,
+        "presize_px": data.decoded_px,
         "method": data.method,
         "mean": model.normalize.mean.flatten().tolist(),
         "std": model.normalize.std.flatten().tolist(),
