@@ -1,32 +1,51 @@
-"""`Learner`: the verbs of the lectures, each a few lines over the modules below it."""
+"""`Learner`: the verbs of the lectures, each a few lines over the rooms above it."""
 
 from collections.abc import Iterable, Sequence
-from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 import data_setup
+from helpers.analysis.intervals import accuracy_interval
 from helpers.analysis.predictions import Predictions, predict, predict_files, predict_views
+from helpers.data.augment import CACHE_VERSION, no_augment
 from helpers.data.dataset import ImageData
 from helpers.data.items import Item
 from helpers.models import groups as models
-from helpers.models.classifier import Classifier, build_classifier
+from helpers.models.classifier import Classifier, build_classifier, from_module
 from helpers.models.features import FeatureData, precompute, weights_digest
-from helpers.runtime.arguments import did_you_mean
+from helpers.runtime.arguments import did_you_mean, old_attribute
 from helpers.runtime.device import keep_freed_memory, pick_device
-from helpers.runtime.files import save_tensors
 from helpers.runtime.precision import fast_precision
 from helpers.training import schedules
-from helpers.training.checkpoints import describe, read_fitting, resume_run
+from helpers.training.checkpoints import load_model, save_model
 from helpers.training.loop import fit
+from helpers.training.losses import PictureLoss
 from helpers.training.lr_finder import LRFinderResult, lr_find
-from helpers.training.metrics import Metric, metrics_named
-from helpers.training.run import BatchTransform, History, Hook, Run
+from helpers.training.metrics import Metric, count_confusions, empty_counts, metrics_named
+from helpers.training.run import BatchTransform, History, Hook, Plan, Run
 
 Rates = float | Sequence[float] | slice
+
+OLD_NAMES = {  # of fastai 0.7, v1 and v2
+    "TTA": "learn.tta()",
+    "sched": "plot_lr_find(learn.lr_find()), plot_loss(learn.history), plot_lr(learn.history)",
+    "recorder": "plot_lr_find(learn.lr_find()), plot_loss(learn.history), plot_lr(learn.history)",
+    "dls": "learn.data",
+    "plot_loss": "plot_loss(learn.history)",
+    "plot_lr": "plot_lr(learn.history)",
+    "show_results": "show_results(learn.get_preds(), learn.data)",
+    "export": "export(learn, folder)",
+    "validate": 'learn.about()["metrics"]',
+    "fit_sgdr": "learn.fit(lr, cycles, cycle_len=1, cycle_mult=2)",
+    "predict_with_targs": "learn.get_preds(), which has log_probs and targets",
+    "predict_array": "learn.predict_one(path)",
+    "mixup": "Learner.pretrained(data, precompute=False, batch_transform=v2.MixUp(num_classes=2))",
+}
 
 
 @dataclass(frozen=True)
@@ -39,78 +58,93 @@ class Prediction:
 
 
 class Learner:
-    """A model, its data and how it is trained.
+    """A model, its data and how it is trained."""
 
-    data      the pictures        model    a `Classifier`       history   all epochs so far
-    groups    layer groups        trained_from   the first group that trains
-    """
+    data: ImageData
+    model: Classifier
+    arch: str
+    device: torch.device
+    groups: list[list[nn.Module]]  # layer groups, first layers first
+    trained_from: int  # the first group that trains
+    history: History  # all epochs so far, and the pictures that trained and validated
+    interrupted: bool  # whether Ctrl-C ended the last training
+    loss: PictureLoss
+    metrics: dict[str, Metric]
+    copies: int  # augmented versions of each picture behind the cached features
 
-    def __init__(self, data: ImageData, model: Classifier, arch: str, options: dict):
-        self.data, self.arch, self.options = data, arch, options
-        self.device = pick_device()
-        if self.device.type == "cpu":
-            keep_freed_memory()
-        self.model = model.to(self.device, memory_format=torch.channels_last).eval()
-        self.groups = models.layer_groups(model, options["layer_groups"])
-        self.loss = deepcopy(options["loss"]).to(self.device)
-        self.loss.reduction = "none"  # the loop takes the mean itself: a batch may pass in parts
-        self.metrics = metrics_named(options["metrics"])
-        self.seed, self.name = options["seed"], options["name"]
-        self.path = Path(options["path"] or data_setup.home() / "models")
-        self.history = History()
-        self._interrupted: History | None = None  # the history as it was before an unfinished training
-        self.judged = set(data.split.valid)  # pictures whose verdict has been seen
-        self.copies = 0
-        self._bn_freeze = False
-        self._precision: torch.dtype | None = None
-        self._kept: tuple[object, FeatureData] | None = None
-        self.precompute = options["precompute"]
-        self.freeze()
-
-    @classmethod
     @did_you_mean
-    def pretrained(
-        cls,
+    def __init__(
+        self,
         data: ImageData,
-        arch: str = "efficientnet_lite0",
+        model: nn.Module,
         *,
+        arch: str = "",
         precompute: bool = True,
         bn: str = "frozen",
         layer_groups: int | str = 3,
-        metrics: Sequence[str | Metric] = ("accuracy",),
+        metrics: str | Metric | Sequence[str | Metric] = ("accuracy",),
         loss: nn.Module | None = None,
         weight_decay: float = 0.01,
-        dropout: float = 0.5,
         max_norm: float | None = None,
         accumulate: int = 1,
         batch_transform: BatchTransform | None = None,
         hooks: Sequence[Hook] = (),
         seed: int = 0,
-        pretrained: bool = True,
+        checkpoint: bool = True,
         name: str = "model",
         path: Path | str | None = None,
-    ) -> "Learner":
-        """A learner with ImageNet weights in the body and a new head; all but the head frozen.
+    ):
+        """`model` is any network from pictures (N, 3, size, size) to logits (N, K); one of your own trains as a whole.
 
-        precompute    train the head on kept activations while the body is frozen (needs bn="frozen")
+        precompute    train the head on cached features while the body is frozen (needs bn="frozen")
         bn            what BatchNorm does in frozen groups: "frozen", "affine" or "train"
-        layer_groups  2, 3 or "stages"             loss   any loss of torch's, default CrossEntropyLoss()
+        layer_groups  2, 3 or "stages"         loss   any loss of logits, default CrossEntropyLoss()
         accumulate    batches added up into one update; `data.batch_size` pictures pass at a time
-        max_norm      longer gradients are shortened to this
-        batch_transform   (images, targets) -> the same, after augmentation: torchvision's v2.MixUp, v2.CutMix ...;
-                          like augmentation it needs pictures: precompute=False
+        max_norm      clip the gradient norm here
+        batch_transform   (images, targets) -> the same, after augmentation: torchvision's v2.MixUp, v2.CutMix ...
+        checkpoint    whether a training of more than ten seconds can be resumed
         path          where `save` and checkpoints write; default: `models` below the data folder
         """
-        options = {
-            "precompute": precompute, "bn": bn, "layer_groups": layer_groups, "metrics": metrics,
-            "loss": loss or nn.CrossEntropyLoss(), "weight_decay": weight_decay, "max_norm": max_norm,
-            "accumulate": accumulate, "batch_transform": batch_transform, "hooks": hooks, "seed": seed, "name": name,
-            "path": path,
-        }  # fmt: skip
+        self.data, self.device = data, pick_device()
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        n_classes, own = len(data.classes), not isinstance(model, Classifier)
+        self.arch = arch or type(model).__name__
+        model = from_module(model, n_classes, size=data.size) if own else model
+        self.model = model.to(self.device, memory_format=torch.channels_last).eval()
+        self.loss = PictureLoss(loss or nn.CrossEntropyLoss(), n_classes).to(self.device)
+        self.metrics, self.hooks = metrics_named(metrics), hooks
+        self.weight_decay, self.max_norm, self.accumulate = weight_decay, max_norm, accumulate
+        self.batch_transform, self.seed, self.name, self.checkpoint = batch_transform, seed, name, checkpoint
+        self.path = Path(path or data_setup.home() / "models")
+        self.history, self.interrupted, self.copies = History(validated_on=frozenset(data.split.valid)), False, 0
+        self._bn, self._bn_freeze = bn, False
+        self._precision: torch.dtype | None = None
+        self._cached: tuple[object, FeatureData] | None = None
+        self.precompute = precompute
+        self.groups = models.layer_groups(self.model, layer_groups)
+        self.freeze_to(0 if own else -1)
+
+    @classmethod
+    @partial(did_you_mean, forwards_to=__init__)
+    def pretrained(
+        cls,
+        data: ImageData,
+        arch: str = "efficientnet_lite0",
+        *,
+        pretrained: bool = True,
+        dropout: float = 0.5,
+        seed: int = 0,
+        **settings,
+    ) -> "Learner":
+        """ImageNet weights in the body and a new head; all but the head frozen. `settings` as for `Learner`."""
         model = build_classifier(
             arch, len(data.classes), size=data.size, pretrained=pretrained, dropout=dropout, seed=seed
         )
-        return cls(data, model, arch, options)
+        return cls(data, model, arch=arch, seed=seed, **settings)
+
+    def __getattr__(self, name: str):
+        raise old_attribute(self, name, OLD_NAMES)
 
     # What trains ---------------------------------------------------------------------------------------------
 
@@ -125,7 +159,7 @@ class Learner:
     def freeze_to(self, n: int) -> None:
         """Layer groups from `n` on train; 0 is all of them, -1 the head alone."""
         first = n + len(self.groups) if n < 0 else n
-        models.freeze_to(self.model, self.groups, first, bn=self.options["bn"], bn_freeze=self._bn_freeze)
+        models.freeze_to(self.model, self.groups, first, bn=self._bn, bn_freeze=self._bn_freeze)
         self.trained_from = first
 
     def bn_freeze(self, freeze: bool = True) -> None:
@@ -136,67 +170,58 @@ class Learner:
     @property
     def split_point(self) -> int:
         """Up to here nothing changes while training (see `Classifier`)."""
-        return (
-            models.split_point_before(self.model, self.groups, self.trained_from)
-            if self.options["bn"] == "frozen"
-            else 0
-        )
+        return models.split_point_before(self.model, self.groups, self.trained_from) if self._bn == "frozen" else 0
 
     @property
     def precompute(self) -> bool:
-        """True while training uses kept activations. Set it to False to see augmented pictures again."""
-        return self.wants_precompute and self.split_point > 0
+        """True while training uses cached features. Set it to False to see augmented pictures again."""
+        return self._precompute and self.split_point > 0
 
     @precompute.setter
     def precompute(self, wanted: bool) -> None:
-        if wanted and self.options["bn"] != "frozen":
+        if wanted and self._bn != "frozen":
             raise ValueError(
-                "activations can be kept only while BatchNorm stands still: "
-                f'bn="frozen", or precompute=False; got bn={self.options["bn"]!r}'
+                f'features can be cached only while BatchNorm stands still: bn="frozen", or precompute=False; got '
+                f"bn={self._bn!r}"
             )
-        self.wants_precompute = wanted
+        self._precompute = wanted
 
     def precompute_copies(self, copies: int) -> None:
-        """Train on activations of `copies` augmented versions of each picture: augmentation and precompute at once."""
+        """Train on features of `copies` augmented versions of each picture: augmentation and precompute at once."""
         self.copies, self.precompute = copies, True
 
-    def source(self) -> ImageData | FeatureData:
-        """What training draws its batches from: the pictures, or activations kept at `cut`."""
+    def source(self, *, training: bool = True) -> ImageData | FeatureData:
+        """What batches are drawn from: the pictures, or features cached at `split_point`.
+
+        Augmented copies are for training only: none is computed to predict.
+        """
         if not self.precompute:
             return self.data
-        asked = self._asked()
-        if self._kept is None or self._kept[0] != asked:
-            self._kept = asked, precompute(self.model, self.data, device=self.device, **asked[1])
-        return self._kept[1]
-
-    def _asked(self) -> tuple[ImageData, dict, str]:
-        """Everything the kept activations depend on."""
         how = {"split_point": self.split_point, "precision": self.precision, "copies": self.copies}
-        return self.data, how, weights_digest(self.model, self.split_point)
-
-    def _source_at_hand(self) -> ImageData | FeatureData:
-        """What predictions are made from: augmented copies are for training only, none is computed to predict."""
-        ready = self._kept is not None and self._kept[0] == self._asked()
-        return self.source() if ready or not self.copies else self.data
+        asked = self.data, how, weights_digest(self.model, self.split_point)
+        if self._cached is None or self._cached[0] != asked:
+            if self.copies and not training:
+                return self.data
+            self._cached = asked, precompute(self.model, self.data, device=self.device, **how)
+        return self._cached[1]
 
     # Precision -----------------------------------------------------------------------------------------------
 
     def to_fp16(self) -> "Learner":
         """Half precision with a loss scaler, for CUDA cards without bfloat16."""
-        return self._set_precision(torch.float16)
+        if self.device.type == "cpu":
+            raise ValueError("float16 is slower than float32 on a CPU and loses digits; use to_bf16() or to_fp32()")
+        self._precision = torch.float16
+        return self
 
     def to_bf16(self) -> "Learner":
         """bfloat16: half the memory, the range of float32."""
-        return self._set_precision(torch.bfloat16)
+        self._precision = torch.bfloat16
+        return self
 
     def to_fp32(self) -> "Learner":
         """Full precision everywhere."""
-        return self._set_precision(torch.float32)
-
-    def _set_precision(self, precision: torch.dtype) -> "Learner":
-        if precision is torch.float16 and self.device.type == "cpu":
-            raise ValueError("float16 is slower than float32 on a CPU and loses digits; use to_bf16() or to_fp32()")
-        self._precision = precision
+        self._precision = torch.float32
         return self
 
     @property
@@ -212,8 +237,7 @@ class Learner:
 
         `lr` only says how the groups' rates relate, e.g. slice(1e-5, 1e-3); for its size `start` and `end` stand.
         """
-        run = self._run(lr, epochs=1, schedule=schedules.constant, hooks=())
-        return lr_find(run, start=start, end=end, steps=steps)
+        return lr_find(self._run(lr, 1, schedules.constant), start=start, end=end, steps=steps)
 
     @did_you_mean
     def fit(
@@ -230,12 +254,16 @@ class Learner:
 
         fit(lr, 3, cycle_len=1, cycle_mult=2) is 1 + 2 + 4 = 7 epochs (fastai 0.7's verb).
         """
+        schedules.need_whole("cycles, which comes after the rate,", cycles)
         if cycle_len is None:
             if cycle_mult != 1:
-                raise ValueError("cycle_mult needs cycle_len: without it the rate is constant and there are no cycles")
-            return self._train(lr, cycles, schedules.constant, None, hooks, resume)
+                raise ValueError(
+                    "cycle_mult needs cycle_len: without it the rate is constant and there are no cycles; type "
+                    f"fit({lr}, {cycles}, cycle_len=1, cycle_mult={cycle_mult})"
+                )
+            return self._train(self._run(lr, cycles, schedules.constant, hooks=hooks), resume)
         epochs = sum(schedules.cycle_epochs(cycles, cycle_len, cycle_mult))
-        return self._train(lr, epochs, schedules.sgdr(cycles, cycle_len, cycle_mult), None, hooks, resume)
+        return self._train(self._run(lr, epochs, schedules.sgdr(cycles, cycle_len, cycle_mult), hooks=hooks), resume)
 
     @did_you_mean
     def fit_one_cycle(
@@ -251,14 +279,15 @@ class Learner:
     ) -> History:
         """One-cycle: the rate rises to `lr` and falls to nearly nothing, momentum the other way (fastai v1 and v2)."""
         schedule = schedules.one_cycle(pct_start=pct_start, div=div, div_final=div_final)
-        return self._train(lr, epochs, schedule, schedules.one_cycle_momentum(pct_start=pct_start), hooks, resume)
+        momentum = schedules.one_cycle_momentum(pct_start=pct_start)
+        return self._train(self._run(lr, epochs, schedule, momentum, hooks), resume)
 
     @did_you_mean
     def fit_flat_cos(
         self, epochs: int, lr: Rates, *, pct_start: float = 0.75, hooks: Sequence[Hook] = (), resume: bool = False
     ) -> History:
         """A constant rate for `pct_start` of the training, then a cosine to zero (fastai v2)."""
-        return self._train(lr, epochs, schedules.flat_cosine(pct_start=pct_start), None, hooks, resume)
+        return self._train(self._run(lr, epochs, schedules.flat_cosine(pct_start=pct_start), hooks=hooks), resume)
 
     @did_you_mean
     def fine_tune(
@@ -274,99 +303,122 @@ class Learner:
     ) -> History:
         """The head alone for `freeze_epochs`, then everything for `epochs`, one-cycle each (fastai v2, same defaults).
 
-        Frozen: slice(lr), pct_start 0.99. Unfrozen: slice(lr / 2 / lr_mult, lr / 2), `pct_start`, `div`.
+        Frozen: slice(lr), pct_start 0.99, on augmented pictures as in v2. Unfrozen: slice(lr / 2 / lr_mult, lr / 2),
+        `pct_start`, `div`. Other than v2, BatchNorm stands still in frozen groups, unless bn="train".
         It has no `resume`. Killed in the second part, a learner goes on with unfreeze() and
         fit_one_cycle(epochs, slice(lr / 200, lr / 2), pct_start=0.3, div=5, resume=True).
         """
+        schedules.need_whole("epochs", epochs)
+        wanted, rates = self._precompute, slice(lr / 2 / lr_mult, lr / 2)
         self.freeze()
-        first = self.fit_one_cycle(freeze_epochs, slice(lr), pct_start=0.99, hooks=hooks)
-        if self._interrupted is not None:
+        self._precompute = wanted and not self._misses_augmentation()
+        try:
+            first = self.fit_one_cycle(freeze_epochs, slice(lr), pct_start=0.99, hooks=hooks)
+        finally:
+            self._precompute = wanted
+        if self.interrupted:
             return first
         self.unfreeze()
-        rates = slice(lr / 2 / lr_mult, lr / 2)
         return first + self.fit_one_cycle(epochs, rates, pct_start=pct_start, div=div, hooks=hooks)
 
-    def _train(self, lr, epochs, schedule, momentum, hooks, resume) -> History:
-        if epochs < 1:
-            raise ValueError(f"a training has at least one epoch; got {epochs}")
-        before = self._interrupted if resume and self._interrupted is not None else self.history
-        run = self._run(lr, epochs=epochs, schedule=schedule, momentum=momentum, hooks=hooks)
-        run.first_epoch = before.next_epoch
-        if resume:
-            resume_run(run)
-        try:
-            return fit(run)
-        finally:
-            self.history = before + run.history
-            self._interrupted = before if run.done < epochs and not run.stop else None
+    def _misses_augmentation(self) -> bool:
+        """Whether cached features stand between the training and an augmentation that was asked for."""
+        plain = self.precompute and not self.copies and self.data.augment != no_augment()
+        return plain or (self.precompute and self.batch_transform is not None)
 
-    def _run(self, lr: Rates, *, epochs: int, schedule, hooks, momentum=None) -> Run:
+    def _run(self, lr: Rates, epochs: int, schedule, momentum=None, hooks: Sequence[Hook] = ()) -> Run:
+        plan = Plan(
+            epochs, schedule, momentum, self.data.batch_size * self.accumulate, self.accumulate, self.precision,
+            self.max_norm, self.metrics, self.batch_transform, self.seed,
+        )  # fmt: skip
+        if self.precompute and self.batch_transform:
+            raise ValueError(
+                "batch_transform needs pictures, and this learner trains on cached features: type "
+                "learn.precompute = False, or Learner.pretrained(data, precompute=False, batch_transform=...)"
+            )
+        self._refuse_leaks(self.data)
         rates = models.spread_rates(lr, len(self.groups))
-        parameters = models.optimizer_groups(self.model, self.groups, rates, self.options["weight_decay"])
-        source = self.source()
+        parameters = models.optimizer_groups(self.model, self.groups, rates, self.weight_decay)
+        # betas, eps and weight decay of fastai v2; fused: one pass over all parameters
+        optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.99), eps=1e-5, fused=self.device.type != "mps")
+        source, file = self.source(), self.path / f"{self.name}.checkpoint.safetensors"
         return Run(
-            model=self.model,
-            # betas, eps and weight decay of fastai v2; fused: one pass over all parameters
-            optimizer=torch.optim.AdamW(parameters, betas=(0.9, 0.99), eps=1e-5, fused=self.device.type != "mps"),
-            source=source,
-            loss=self.loss,
-            schedule=schedule,
-            epochs=epochs,
-            device=self.device,
-            momentum=momentum,
+            plan, self.model, optimizer, source, self.loss, self.device,
             split_point=source.split_point if isinstance(source, FeatureData) else 0,
-            batch_size=self.data.batch_size * self.options["accumulate"],
-            micro_batches=self.options["accumulate"],
-            precision=self.precision,
-            max_norm=self.options["max_norm"],
-            metrics=self.metrics,
-            batch_transform=None if source is not self.data else self.options["batch_transform"],
-            hooks=(*self.options["hooks"], *hooks),
-            seed=self.seed,
-            checkpoint=self.path / f"{self.name}.checkpoint.safetensors",
-        )
+            hooks=(*self.hooks, *hooks), checkpoint=file if self.checkpoint else None, facts=self._facts(source),
+        )  # fmt: skip
+
+    def _facts(self, source: ImageData | FeatureData) -> dict:
+        digests = {
+            name: sha256(getattr(self.data, name).numpy().tobytes()).hexdigest()[:8] for name in ("targets", "weights")
+        }
+        return {
+            "arch": self.arch, "bn": [self._bn, self._bn_freeze], "trained from": self.trained_from,
+            "data": str(source), "content": self.data.key[:8], "labels": digests["targets"],
+            "weights of pictures": digests["weights"], "augmentation": str(self.data.augment),
+            "transforms": CACHE_VERSION, "split": self.data.split.digest(),
+        }  # fmt: skip
+
+    def _train(self, run: Run, resume: bool) -> History:
+        if self._misses_augmentation():
+            print("no augmentation: cached features (learn.precompute = False trains on augmented pictures)")
+        run.before = self.history + History(trained_on=frozenset(self.data.split.train))
+        self.interrupted = True
+        try:
+            return fit(run, resume=resume)
+        finally:
+            self.history, self.interrupted = run.before + run.history, not run.finished
+
+    def _refuse_leaks(self, data: ImageData) -> None:
+        history, split = self.history, data.split
+        for seen, part, did in (
+            (history.validated_on & set(split.train), "training", "validated"),
+            (history.trained_on & set(split.valid), "validation", "trained"),
+        ):
+            if seen:
+                raise ValueError(
+                    f"{len(seen)} pictures of the {part} part, e.g. {min(seen)}, have {did} this model before: "
+                    "its accuracy would be flattered from now on. Keep the split: data.resized(...)"
+                )
 
     def set_data(self, data: ImageData) -> None:
-        """Go on with other pictures, or the same at another size. Refuses to train on pictures it was judged by."""
+        """Go on with other pictures, or the same at another size. Refuses to mix what trained with what validated."""
         if data.classes != self.data.classes:
             raise ValueError(
-                f"the model knows the classes {', '.join(self.data.classes)}; the new data has {', '.join(data.classes)}"
+                f"the model has the classes {', '.join(self.data.classes)}; the new data {', '.join(data.classes)}"
             )
-        seen = self.judged & set(data.split.train)
-        if seen:
-            raise ValueError(
-                f"{len(seen)} pictures of the new training part, e.g. {min(seen)}, have judged this model before: "
-                "its accuracy would be flattered from now on. Keep the split: data.resized(...)"
-            )
+        self._refuse_leaks(data)
         self.data = data
-        self.judged |= set(data.split.valid)
+        self.history += History(validated_on=frozenset(data.split.valid))
 
     # Predicting ----------------------------------------------------------------------------------------------
 
-    def predict(self) -> Tensor:
-        """Log probabilities of the validation pictures: (N, K) float32, rows in item order."""
+    def predict(self, *files: object) -> Tensor:
+        """Log probabilities (not probabilities) of the validation pictures: (N, K) float32, rows in item order."""
+        if files:
+            raise TypeError("predict() is about the validation set; for one picture type learn.predict_one(path)")
         return self.get_preds("valid").log_probs
 
+    @did_you_mean
     def get_preds(self, part: str | Iterable[Item] = "valid") -> Predictions:
         """Predictions without augmentation, in item order: "train", "valid", "test", or items of your own."""
+        data = self.data
         if not isinstance(part, str):
             items = tuple(part)
-            targets = torch.tensor(
-                [self.data.classes.index(i.label) if i.label in self.data.classes else -1 for i in items]
-            )
-            log_probs = predict_files(self.model, self.data, [item.path for item in items], **self._arithmetic())
-            return Predictions(items, log_probs, targets, self.data.classes)
-        rows, source = self._rows(part), self._source_at_hand()
+            targets = torch.tensor([data.classes.index(i.label) if i.label in data.classes else -1 for i in items])
+            log_probs = predict_files(self.model, data, [item.path for item in items], **self._arithmetic())
+            return Predictions(items, log_probs, targets, data.classes)
+        rows, source = self._rows(part), self.source(training=False)
         split_point = source.split_point if isinstance(source, FeatureData) else 0
-        return self._predictions(
-            rows, predict(self.model, source, rows, split_point=split_point, **self._arithmetic()), part
-        )
+        log_probs = predict(self.model, source, rows, split_point=split_point, **self._arithmetic())
+        return Predictions(data.items_of(part), log_probs, data.targets[rows], data.classes, part)
 
+    @did_you_mean
     def tta(self, n: int = 4, beta: float = 0.25, use_max: bool = False, *, part: str = "valid") -> Predictions:
         """Test-time augmentation: the mean over `n` augmented views, and `beta` of the plain one (fastai v2)."""
-        rows = self._rows(part)
-        log_probs = predict_views(self.model, self.data, rows, n=n, beta=beta, use_max=use_max, **self._arithmetic())
-        return self._predictions(rows, log_probs, part)
+        rows, data = self._rows(part), self.data
+        log_probs = predict_views(self.model, data, rows, n=n, beta=beta, use_max=use_max, **self._arithmetic())
+        return Predictions(data.items_of(part), log_probs, data.targets[rows], data.classes, part)
 
     def _arithmetic(self) -> dict:
         return {"device": self.device, "precision": self.precision, "batch_size": 2 * self.data.batch_size}
@@ -377,10 +429,6 @@ class Learner:
             raise ValueError(f"there are no {part} pictures to predict: {self.data}")
         return rows
 
-    def _predictions(self, rows: Tensor, log_probs: Tensor, part: str) -> Predictions:
-        items = tuple(self.data.items[row] for row in rows.tolist())
-        return Predictions(items, log_probs, self.data.targets[rows], self.data.classes, part)
-
     def predict_one(self, path: Path | str) -> Prediction:
         """What the model says about one picture file."""
         probs = self.get_preds([Item(str(path), Path(path), None)]).probs[0].tolist()
@@ -388,38 +436,46 @@ class Learner:
         return Prediction(self.data.classes[best], probs[best], dict(zip(self.data.classes, probs, strict=True)))
 
     def features(self, part: str = "train") -> Tensor:
-        """Pooled activations of the body for a part's pictures: (N, D) float32, rows in item order."""
-        whole = precompute(
-            self.model,
-            self.data,
-            split_point=len(self.model.body),
-            device=self.device,
-            precision=self.precision,
-        )
+        """Pooled features of a part's pictures: (N, D) float32, rows in item order."""
+        stages = len(self.model.body)
+        whole = precompute(self.model, self.data, split_point=stages, device=self.device, precision=self.precision)
         return whole.plain[self.data.indices_of(part)].float()
 
     # Keeping -------------------------------------------------------------------------------------------------
 
-    def about(self) -> dict:
-        """What a saved file says of the model."""
-        return describe(self.arch, self.data, self.model, self.history)
+    def about(self, preds: Predictions | None = None) -> dict:
+        """What a saved file says of the model, measured on the weights as they are now (or `preds`, made by them)."""
+        data, preds = self.data, preds or self.get_preds("valid")
+        counts = empty_counts(len(data.classes), torch.device("cpu"))
+        count_confusions(counts, preds.predicted, preds.targets)
+        return {
+            "arch": self.arch, "classes": list(data.classes), "size": data.size, "presize_px": data.presize_px,
+            "method": data.method, "mean": self.model.normalize.mean.flatten().tolist(),
+            "std": self.model.normalize.std.flatten().tolist(), "split": data.split.digest(), "data": data.key,
+            "epochs": len(self.history.epochs), "metrics": {name: f(counts) for name, f in self.metrics.items()},
+            "n": len(preds.items), "accuracy": asdict(accuracy_interval(preds)), "torch": torch.__version__,
+        }  # fmt: skip
 
     def save(self, name: str) -> Path:
-        """Write the weights and their description to `path`/name.safetensors, whole or not at all."""
+        """Write the weights, their description and history to `path`/name.safetensors, atomically."""
         file = self.path / f"{name}.safetensors"
-        save_tensors(file, self.model.state_dict(), self.about())
+        save_model(file, self.model, self.about(), self.history)
         return file
 
     def load(self, name: str) -> "Learner":
-        """Take weights saved by `save`. Raises ValueError naming what does not fit: arch, classes or their order."""
-        self.model.load_state_dict(read_fitting(self.path / f"{name}.safetensors", self.arch, self.data))
+        """Take weights and history saved by `save`. Raises ValueError naming what does not fit."""
+        file = self.path / f"{name}.safetensors"
+        history = load_model(file, self.model, arch=self.arch, classes=self.data.classes)
+        if trained := history.trained_on & set(self.data.split.valid):
+            print(f"note: {len(trained)} of the validation pictures trained this model; their accuracy flatters it")
+        self.history = history + History(validated_on=frozenset(self.data.split.valid))
         return self
 
     # Looking -------------------------------------------------------------------------------------------------
 
     def summary(self) -> None:
-        """Print the layer groups: how many numbers each holds, how many train, and what BatchNorm does there."""
-        seen = "kept activations" if self.precompute else "pictures"
+        """Print the layer groups: how many parameters each has, how many train, and what BatchNorm does there."""
+        seen = "cached features" if self.precompute else "pictures"
         print(f"{self.arch}, {len(self.data.classes)} classes, {self.data.size} px, {seen}")
-        rows = models.group_rows(self.model, self.groups, self.trained_from, self.options["bn"], self._bn_freeze)
+        rows = models.group_rows(self.model, self.groups, self.trained_from, self._bn, self._bn_freeze)
         print("\n".join(["group  stages   parameters    trainable  normalisation", *rows]))

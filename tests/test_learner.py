@@ -1,5 +1,6 @@
 """The verbs: what they refuse, what they keep, what they say."""
 
+import copy
 import json
 import math
 import struct
@@ -10,13 +11,18 @@ import torch
 from torch import nn
 
 from helpers import learner
-from helpers.data.augment import side_on
+from helpers.analysis.intervals import accuracy_interval
+from helpers.data.augment import no_augment, side_on
 from helpers.data.dataset import ImageData
 from helpers.data.items import Item, relabel
 from helpers.data.splits import Split
+from helpers.figures.curves import plot_loss, plot_lr
+from helpers.figures.pictures import show_results
 from helpers.learner import Learner
 from helpers.models.features import FeatureData
 from helpers.runtime import device as runtime
+from helpers.training import loop
+from helpers.training.hooks import KeepBest
 from helpers.training.run import Hook
 
 
@@ -112,7 +118,8 @@ def test_options_reach_the_training(data):
     learn.fit(1e-3, 1)
     (run,) = run_cli
     assert {group["weight_decay"] for group in run.optimizer.param_groups} == {0.2, 0.0}
-    assert (run.max_norm, run.micro_batches, run.batch_size, run.seed) == (0.5, 2, 16, 7)
+    plan = run.plan
+    assert (plan.max_norm, plan.micro_batches, plan.batch_size, plan.seed) == (0.5, 2, 16, 7)
     assert run.optimizer.defaults["betas"] == (0.9, 0.99) and run.optimizer.defaults["eps"] == 1e-5
     assert learn.history.steps_per_epoch == (2,), "18 pictures, 16 at a time"
 
@@ -205,7 +212,7 @@ def test_pictures_that_have_judged_never_train(learn, data):
     both = sorted(set(data.split.valid) & set(other.split.train))
     assert both, "else this test shows nothing"
     with pytest.raises(
-        ValueError, match=rf"{len(both)} pictures of the new training part, e\.g\. {both[0]}, have judged"
+        ValueError, match=rf"{len(both)} pictures of the training part, e\.g\. {both[0]}, have validated"
     ):
         learn.set_data(other)
     assert learn.data is data
@@ -220,14 +227,14 @@ def test_what_has_judged_is_remembered_over_several_sets(learn, data):
     third = ImageData.from_items(
         data.items, Split(tuple(n for n in names if n not in trained[2:6]), tuple(trained[2:6])), size=32
     )
-    with pytest.raises(ValueError, match=f"{len(judged) + 2} pictures of the new training part"):
+    with pytest.raises(ValueError, match=f"{len(judged) + 2} pictures of the training part"):
         learn.set_data(third)
 
 
 def test_other_classes_are_refused(learn, data):
     """Catches a head whose outputs suddenly mean something else."""
     items = relabel(data.items, {item.name: item.label.replace("dark", "night") for item in data.items})
-    with pytest.raises(ValueError, match="knows the classes dark, light; the new data has light, night"):
+    with pytest.raises(ValueError, match="has the classes dark, light; the new data light, night"):
         learn.set_data(ImageData.from_items(items, data.split, size=32))
 
 
@@ -310,16 +317,26 @@ def test_a_missing_file_is_answered_with_what_is_there(learn):
     with pytest.raises(FileNotFoundError, match="nothing is saved there"):
         learn.load("haed")
     learn.save("head")
-    with pytest.raises(FileNotFoundError, match=r"there is no .*haed\.safetensors; did you mean 'head'\?"):
+    with pytest.raises(FileNotFoundError, match=r"no file .*haed\.safetensors; did you mean 'head'\?"):
         learn.load("haed")
 
 
-def test_another_split_is_said(learn, data, capsys):
-    """Catches a model that is judged, without a word, by pictures it was trained on."""
+def test_what_validated_and_what_trained_is_remembered_in_the_file(learn, data, capsys):
+    """Catches a leak guard that ends at reload: a model validated by pictures it was trained on, or the reverse."""
+    learn.fit(1e-3, 1)
     learn.save("one")
-    other = make(ImageData.from_items(data.items, size=32, seed=5), path=learn.path)
+    fresh = ImageData.from_items(data.items, size=32, batch_size=8, seed=5)
+    other = make(fresh, path=learn.path)
     other.load("one")
-    assert "saved with another split; pictures that judge now may have trained it" in capsys.readouterr().out
+    trained = sorted(set(data.split.train) & set(fresh.split.valid))
+    assert f"note: {len(trained)} of the validation pictures trained this model" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"pictures of the training part, .* have validated this model"):
+        other.fit(1e-3, 1)
+    same_split = make(data, path=learn.path).load("one")
+    with pytest.raises(ValueError, match="have validated this model"):
+        same_split.set_data(fresh)
+    same_split.set_data(data.resized(48))
+    same_split.fit(1e-3, 1)
 
 
 def test_loading_into_a_frozen_learner_makes_its_activations_anew(data):
@@ -335,12 +352,14 @@ def test_loading_into_a_frozen_learner_makes_its_activations_anew(data):
     torch.testing.assert_close(other.predict(), learn.predict(), atol=1e-4, rtol=1e-4)
 
 
-def test_models_are_kept_below_the_data_folder_or_where_one_says(data, course_data, tmp_path):
+def test_models_are_kept_below_the_data_folder_or_where_one_says(data, course_data, tmp_path, monkeypatch):
     """Catches files written into the folder of the notebook, or of the pictures."""
     assert make(data).save("one").parent == course_data / "models"
-    learn = make(data, path=tmp_path / "mine", name="lesson 3")
-    learn.fit(1e-3, 1)
-    assert (tmp_path / "mine" / "lesson 3.checkpoint.safetensors").is_file()
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    for folder, checkpoint in (("mine", True), ("none", False)):
+        learn = make(data, path=tmp_path / folder, name="lesson 3", checkpoint=checkpoint)
+        learn.fit(1e-3, 1)
+        assert (tmp_path / folder / "lesson 3.checkpoint.safetensors").is_file() == checkpoint
 
 
 # What it says --------------------------------------------------------------------------------------------------
@@ -351,7 +370,7 @@ def test_the_summary_counts_what_trains(learn, capsys):
     learn.freeze_to(1)
     learn.summary()
     title, _, *rows = capsys.readouterr().out.splitlines()
-    assert title == "test_resnet, 2 classes, 32 px, kept activations"
+    assert title == "test_resnet, 2 classes, 32 px, cached features"
     numbers = [[int(word.replace(",", "")) for word in row.split()[1:4]] for row in rows]
     assert [row.split()[0] for row in rows] == ["0", "1", "head"]
     assert [row.split()[-1] for row in rows] == ["frozen", "trains", "trains"]
@@ -387,19 +406,152 @@ def test_options_that_make_no_sense_are_refused(data, options, error, sentence):
         make(data, **options)
 
 
-def test_augmentation_needs_pictures(data):
-    """Catches augmentation that changes what a frozen, precomputed learner sees (or does not when it should)."""
+def test_a_batch_transform_needs_pictures(data):
+    """Catches MixUp that is silently ignored, because the default trains on cached features."""
     seen = []
-    learn = make(data.with_augment(side_on()), batch_transform=lambda x, y: seen.append(len(x)) or (x, y))
-    learn.fit(1e-3, 1)
-    assert seen == []
+    learn = make(data, batch_transform=lambda x, y: seen.append(len(x)) or (x, y))
+    for train in (lambda: learn.fit(1e-3, 1), lambda: learn.lr_find(steps=10)):
+        with pytest.raises(ValueError, match=r"batch_transform needs pictures.* type learn\.precompute = False"):
+            train()
+    assert seen == [] and learn.history.epochs == ()
     learn.precompute = False
     learn.fit(1e-3, 1)
     assert seen == [6, 6, 6]
 
 
-from helpers.figures.curves import plot_loss, plot_lr
-from helpers.figures.pictures import show_results
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (lambda learn: None, True),
+        (lambda learn: learn.freeze_to(1), True),
+        (lambda learn: learn.unfreeze(), False),
+        (lambda learn: setattr(learn, "precompute", False), False),
+        (lambda learn: learn.precompute_copies(1), False),
+        (lambda learn: learn.set_data(learn.data.with_augment(no_augment())), False),
+    ],
+)
+def test_a_training_without_the_augmentation_that_was_asked_for_says_so_first(data, capsys, prepare, said):
+    """Catches augmentation that is silently off, and a warning where it is on or was not asked for."""
+    learn = make(data.with_augment(side_on()))
+    prepare(learn)
+    capsys.readouterr()
+    learn.fit(1e-3, 1)
+    assert capsys.readouterr().out.startswith("no augmentation: cached features") == said
+
+
+def test_fine_tune_trains_the_frozen_phase_on_augmented_pictures(data):
+    """Catches a frozen phase without the augmentation that fastai's has, and a switch that stays off."""
+    drawn = []
+    augmented = data.with_augment(side_on())
+    learn = make(augmented)
+
+    class Watch(Hook):
+        def on_fit_begin(self, run):
+            drawn.append(run.source is learn.data)
+
+    learn.fine_tune(1, hooks=[Watch()])
+    assert drawn == [True, True]
+    learn.freeze()
+    assert learn.precompute
+    plain = make(data)
+    drawn.clear()
+    plain.fine_tune(1, hooks=[Watch()])
+    assert drawn[0] is False, "without augmentation features are as good and faster"
+
+
+# What it says of itself ------------------------------------------------------------------------------------------
+
+
+def test_about_is_measured_on_the_weights(data):
+    """Catches a description of the weights of another epoch, and one that forgets what it was trained for."""
+    learn = make(data).to_fp32()
+    learn.fit(1e-3, 2, hooks=[KeepBest()])
+    for change in (lambda: None, lambda: learn.model.head[-1].weight.data.neg_()):
+        change()
+        preds = learn.get_preds()
+        about = learn.about()
+        assert about["metrics"] == {"accuracy": pytest.approx(preds.accuracy())}
+        assert (about["n"], about["epochs"]) == (6, 2)
+        interval = accuracy_interval(preds)
+        assert (about["accuracy"]["low"], about["accuracy"]["high"]) == (interval.low, interval.high)
+
+
+def test_load_brings_back_epochs_and_history(data):
+    """Catches a loaded model that says it was never trained."""
+    learn = make(data).to_fp32()
+    learn.fit_one_cycle(2, 1e-3)
+    learn.save("two")
+    other = make(data, seed=4).to_fp32().load("two")
+    assert other.history == learn.history and other.about() == learn.about()
+    other.fit(1e-3, 1)
+    assert [epoch.number for epoch in other.history.epochs] == [0, 1, 2]
+
+
+# Other networks, other losses ------------------------------------------------------------------------------------
+
+
+def test_a_network_of_ones_own_trains_as_a_whole(data):
+    """Catches KeyError 'layer_groups' for everything that `pretrained` did not build."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(256, 2))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    learn = Learner(data, network)
+    assert not learn.precompute and learn.trained_from == 0
+    history = learn.fit_one_cycle(4, 1e-2)
+    assert all(not torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert history.epochs[-1].train_loss < history.epochs[0].train_loss
+    assert learn.predict().shape == (6, 2) and learn.tta(n=1).accuracy() >= 0.5
+    again = Learner(data, copy.deepcopy(network))
+    learn.save("own")
+    torch.nn.init.zeros_(network[0].weight)
+    assert again.load("own").history == learn.history
+
+
+def test_a_network_that_does_not_fit_is_refused(data):
+    """Catches a foreign error in the first step."""
+    with pytest.raises(ValueError, match=r"gives \(N, 2\) logits; .* gives"):
+        Learner(data, nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 5)))
+
+
+# Lines of the lectures -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("learn.fit_one_cycle(1, lr_max=1e-3)", "here it is called 'lr'"),
+        ("learn.fit_one_cycle(1, max_lr=1e-3)", "here it is called 'lr'"),
+        ("learn.fine_tune(1, base_lr=1e-3)", "here it is called 'lr'"),
+        ("learn.fine_tune(1, wd=0.1)", r"here it is: Learner\.pretrained\(data, weight_decay"),
+        ("learn.lr_find(suggest_funcs=(1,))", r"here it is: result = learn\.lr_find\(\)"),
+        ("learn.get_preds(dl=[(1, 2)])", r'here it is: learn\.get_preds\("valid"\)'),
+        ("learn.tta(n_aug=4)", "here it is called 'n'"),
+        ("learn.fit(1e-2, 1, cycle_mult=2)", r"type fit\(0\.01, 1, cycle_len=1, cycle_mult=2\)"),
+        ("learn.fit(3, 1e-2)", "cycles, which comes after the rate, must be a whole number of at least 1; got 0.01"),
+        ("learn.fit_one_cycle(1.5, 1e-3)", "epochs must be a whole number of at least 1; got 1.5"),
+        ("learn.fit_one_cycle(True)", "epochs must be a whole number of at least 1; got True"),
+        ("learn.fine_tune(1.5)", "epochs must be a whole number of at least 1; got 1.5"),
+        ("learn.TTA()", r"here it is: learn\.tta\(\)"),
+        ("learn.sched.plot()", r"here it is: plot_lr_find\(learn\.lr_find\(\)\)"),
+        ("learn.recorder.plot_loss()", r"plot_loss\(learn\.history\)"),
+        ("learn.predict('cat.jpg')", r"learn\.predict_one\(path\)"),
+        ("learn.dls.show_batch()", r"here it is: learn\.data"),
+        ("learn.freeze_too(1)", "did you mean 'freeze_to'"),
+        ("Learner.pretrained(learn.data, ps=0.5)", "here it is called 'dropout'"),
+        ("Learner.pretrained(learn.data, precompte=True)", "did you mean 'precompute'"),
+    ],
+)
+def test_a_line_of_the_lectures_says_what_does_it_here(learn, line, sentence):
+    """Catches a bare TypeError or AttributeError for what a reader of the lectures types, and half an epoch."""
+    with pytest.raises((TypeError, AttributeError, ValueError), match=sentence):
+        eval(line)
+    assert learn.history.epochs == ()
+
+
+def test_one_metric_may_be_a_text(data):
+    """Catches "there is no metric 'e'"."""
+    learn = make(data, metrics="error_rate")
+    assert list(learn.fit(1e-3, 1).epochs[0].metrics) == ["error_rate"]
 
 
 def test_the_verbs_that_draw_answer(learn):

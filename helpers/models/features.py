@@ -92,7 +92,7 @@ def precompute(
     """
     if copies < 0:
         raise ValueError(f"copies is how many augmented versions of each picture are kept, 0 or more; got {copies}")
-    augment = data.augment if copies else None  # without copies it does not matter
+    augment = (augmentation.CACHE_VERSION, data.augment) if copies else None  # without copies it does not matter
     described = (
         data.key,
         data.size,

@@ -1,56 +1,70 @@
 """What is kept of a training and of a model, and whether what was kept fits."""
 
-from dataclasses import asdict
+import json
+import re
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from helpers.data.dataset import ImageData
-from helpers.models.classifier import Classifier
 from helpers.runtime.arguments import closest
 from helpers.runtime.files import load_tensors, save_tensors
-from helpers.training.run import Epoch, History, Run
-
-FORMAT = 1  # of saved models
+from helpers.training.run import History, Hook, Run
 
 
 def description(run: Run) -> dict:
-    """What must be the same for a run to be continued."""
-    groups, class_weights = run.optimizer.param_groups, getattr(run.loss, "weight", None)
-    return {
-        "epochs": run.epochs,
-        "first epoch": run.first_epoch,
+    """What must be the same for a run to be continued, as JSON gives it back."""
+    plan, groups, loss = run.plan, run.optimizer.param_groups, run.loss.loss
+    settings = {k: v for k, v in vars(loss).items() if not k.startswith("_") and isinstance(v, int | float | str)}
+    record = {
+        "epochs": plan.epochs,
         "rates": [group["base_lr"] for group in groups],
         "weight decay": [group["weight_decay"] for group in groups],
-        "trained numbers": [sum(p.numel() for p in group["params"]) for group in groups],
-        "all numbers": sum(p.numel() for p in run.model.parameters()),
-        "schedule": [round(run.schedule(i / 20), 9) for i in range(21)],
-        "momentum": [round(run.momentum(i / 20), 9) for i in range(21)] if run.momentum else None,
-        "loss": [str(run.loss), getattr(run.loss, "label_smoothing", 0.0)],
-        "class weights": None if class_weights is None else class_weights.tolist(),
-        "batch size": run.batch_size,
-        "precision": str(run.precision),
-        "longest gradient": run.max_norm,
-        "seed": run.seed,
-        "data": str(run.source),
-        "augmentation": str(getattr(run.source, "data", run.source).augment),
-        "split": run.source.split.digest(),
+        "trained parameters": [sum(p.numel() for p in group["params"]) for group in groups],
+        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "schedule": [round(plan.schedule(i / 20), 9) for i in range(21)],
+        "momentum": [round(plan.momentum(i / 20), 9) for i in range(21)] if plan.momentum else None,
+        "loss": [type(loss).__name__, settings],
+        "class weights": {name: tensor.tolist() for name, tensor in loss.state_dict().items()},
+        "batch size": plan.batch_size,
+        "batch_transform": re.sub(" at 0x[0-9a-fA-F]+", "", repr(plan.batch_transform)),
+        "metrics": list(plan.metrics),
+        "precision": str(plan.precision),
+        "max_norm": plan.max_norm,
+        "seed": plan.seed,
+        "hooks": [[type(hook).__name__, _settings_of(hook)] for hook in _remembering(run)],
+        **run.facts,
     }
+    return json.loads(json.dumps(record))
+
+
+def _remembering(run: Run) -> list[Hook]:
+    return [hook for hook in run.hooks if hook.remembers]
+
+
+def _settings_of(hook: Hook) -> dict:
+    return {name: value for name, value in vars(hook).items() if name not in hook.remembers}
 
 
 def save_run(run: Run) -> None:
-    """Write weights, optimizer and history to `run.checkpoint`, in one piece or not at all."""
-    tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
+    """Write weights, optimizer, hooks and history to `run.checkpoint`, atomically."""
+    sections = {"model": run.model.state_dict(), "optimizer": {}}
     for index, state in run.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        sections["optimizer"] |= {f"{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    hooks = []
+    for place, hook in enumerate(_remembering(run)):
+        state = {name: getattr(hook, name) for name in hook.remembers}
+        sections |= {f"hook {place} {name}": value for name, value in state.items() if isinstance(value, dict)}
+        hooks.append({name: value for name, value in state.items() if not isinstance(value, dict)})
     about = {
         "run": description(run),
-        "done": run.done,
-        "step": run.step,
-        "chunks": run.micro_batches,
-        "history": asdict(run.history),
+        "state": {name: getattr(run, name) for name in ("done", "step", "stop", "finished", "micro_batches")},
+        "scaler": run.scaler.state_dict(),
+        "hooks": hooks,
+        "before": run.before.to_json(),
+        "history": run.history.to_json(),
     }
+    tensors = {f"{section}/{name}": t for section, state in sections.items() for name, t in state.items()}
     save_tensors(run.checkpoint, tensors, about)
 
 
@@ -59,71 +73,65 @@ def resume_run(run: Run) -> None:
 
     Raises ValueError when the checkpoint is of another run, naming what differs.
     """
-    if not run.checkpoint.is_file():
-        print(f"nothing to resume at {run.checkpoint.name}: starting from the first epoch")
+    if run.checkpoint is None or not run.checkpoint.is_file():
+        where = f"at {run.checkpoint.name}" if run.checkpoint else "(checkpoint=False)"
+        print(f"nothing to resume {where}: starting from the first epoch")
         return
     tensors, about = load_tensors(run.checkpoint)
-    theirs = about["run"]
-    run.first_epoch = run.first_epoch or theirs["first epoch"]  # a new learner has no epochs before this run
-    ours = description(run)
-    differ = [key for key in ours if ours[key] != theirs.get(key)]
-    if differ:
-        what = "; ".join(f"{key} {theirs.get(key)!s:.160} then, {ours[key]!s:.160} now" for key in differ)
+    ours, theirs = description(run), about["run"]
+    if differ := [key for key in ours | theirs if ours.get(key) != theirs.get(key)]:
+        what = "; ".join(f"{key} {theirs.get(key)!s:.160} then, {ours.get(key)!s:.160} now" for key in differ)
         raise ValueError(f"{run.checkpoint} is of another run: {what}. Ask for the same run, or leave resume=True out")
-    run.model.load_state_dict(
-        {name.removeprefix("model."): tensors[name] for name in tensors if name.startswith("model.")}
-    )
-    state = run.optimizer.state_dict()
-    for name in (name for name in tensors if name.startswith("optimizer.")):
-        _, index, key = name.split(".")
-        state["state"].setdefault(int(index), {})[key] = tensors[name]
-    run.optimizer.load_state_dict(state)
-    for parameter, moments in run.optimizer.state.items():
+    sections: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        section, _, key = name.partition("/")
+        sections.setdefault(section, {})[key] = tensor.to(run.device)
+    run.model.load_state_dict(sections["model"])
+    _load_optimizer(run.optimizer, sections.get("optimizer", {}))
+    for place, (hook, state) in enumerate(zip(_remembering(run), about["hooks"], strict=True)):
+        for name in hook.remembers:
+            setattr(hook, name, state[name] if name in state else sections[f"hook {place} {name}"])
+    for name, value in about["state"].items():
+        setattr(run, name, value)
+    run.scaler.load_state_dict(about["scaler"])
+    run.before, run.history = History.from_json(about["before"]), History.from_json(about["history"])
+    print(f"resuming after {run.done} of {run.plan.epochs} epochs")
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state = optimizer.state_dict()
+    for name, tensor in tensors.items():
+        index, _, key = name.partition(".")
+        state["state"].setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict(state)
+    for parameter, moments in optimizer.state.items():
         for key, value in moments.items():
             if value.shape == parameter.shape:  # and the same memory layout: fused optimizers walk both side by side
                 moments[key] = torch.empty_like(parameter).copy_(value)
-    run.done, run.step, run.micro_batches = about["done"], about["step"], about["chunks"]
-    kept = about["history"]
-    epochs = tuple(Epoch(**epoch) for epoch in kept.pop("epochs"))
-    run.history = History(epochs, **{name: tuple(values) for name, values in kept.items()})
-    print(f"resuming after {run.done} of {run.epochs} epochs")
 
 
-def describe(arch: str, data: ImageData, model: Classifier, history: History) -> dict:
-    """What a saved file says of the model, as JSON can hold it."""
-    last = history.epochs[-1].metrics if history.epochs else {}
-    return {
-        "format": FORMAT,
-        "arch": arch,
-        "classes": list(data.classes),
-        "size": data.size,
-        "presize_px": data.decoded_px,
-        "method": data.method,
-        "mean": model.normalize.mean.flatten().tolist(),
-        "std": model.normalize.std.flatten().tolist(),
-        "split": data.split.digest(),
-        "epochs": len(history.epochs),
-        "metrics": last,
-        "torch": torch.__version__,
-    }
+def save_model(file: Path, model: nn.Module, about: dict, history: History) -> None:
+    """Write the weights, what they are and how they came about to `file`, atomically."""
+    save_tensors(file, model.state_dict(), {**about, "history": history.to_json()})
 
 
-def read_fitting(file: Path, arch: str, data: ImageData) -> dict[str, Tensor]:
-    """The weights in `file`. Says so when they were saved with another split.
+def load_model(file: Path, model: nn.Module, *, arch: str, classes: tuple[str, ...]) -> History:
+    """Put the weights in `file` into `model`; returns the history that made them.
 
-    Raises FileNotFoundError naming what is there, ValueError naming what does not fit: arch, classes or their order.
+    Raises FileNotFoundError naming what is there, ValueError naming what does not fit; then nothing has changed.
     """
     if not file.is_file():
         saved = sorted(other.stem for other in file.parent.glob("*.safetensors"))
-        raise FileNotFoundError(
-            f"there is no {file}; {closest(file.stem, saved) if saved else 'nothing is saved there'}"
-        )
+        raise FileNotFoundError(f"no file {file}; {closest(file.stem, saved) if saved else 'nothing is saved there'}")
     tensors, about = load_tensors(file)
-    for what, ours in (("arch", arch), ("classes", list(data.classes))):
+    for what, ours in (("arch", arch), ("classes", list(classes))):
         if about.get(what) != ours:
             raise ValueError(
-                f"{file} holds {what} {about.get(what)}; this learner has {ours}. Build it as it was when saving"
+                f"{file} holds {what} {about.get(what)}; this learner has {ours}. Build it as it was saved"
             )
-    if about["split"] != data.split.digest():
-        print("note: the file was saved with another split; pictures that judge now may have trained it")
-    return tensors
+    theirs, ours = ({name: tuple(t.shape) for name, t in state.items()} for state in (tensors, model.state_dict()))
+    if differ := [name for name in ours | theirs if ours.get(name) != theirs.get(name)]:
+        name = differ[0]
+        raise ValueError(f"{file} holds another network: {name} is {theirs.get(name)} there, {ours.get(name)} here")
+    model.load_state_dict(tensors)
+    return History.from_json(about.get("history", {}))

@@ -1,7 +1,7 @@
 """Hooks for the training loop: keep the best weights, stop early, average weights, stop at over-fitting.
 
-Pass them to any `fit`: learn.fit_one_cycle(10, 1e-3, hooks=[KeepBest()]). `Hook` in `helpers.training` says when each
-of their methods is called.
+Pass them to any `fit`: learn.fit_one_cycle(10, 1e-3, hooks=[KeepBest()]). `Hook` in `helpers.training.run` says when
+each of their methods is called.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,8 @@ class KeepBest(Hook):
 
     The best of many epochs was chosen on the validation set: its accuracy there is optimistic.
     """
+
+    remembers = ("best", "weights")
 
     def on_fit_begin(self, run: Run) -> None:
         self.best, self.weights = float("inf"), None
@@ -39,12 +41,18 @@ class EarlyStopping(Hook):
     With a rate that falls towards the end the best weights come last: prefer training again for fewer epochs.
     """
 
+    remembers = ("best", "waited")
+
     def __init__(self, patience: int = 1):
         self.patience = patience
 
+    def on_fit_begin(self, run: Run) -> None:
+        self.best, self.waited = float("inf"), 0
+
     def on_epoch_end(self, run: Run) -> None:
-        losses = [epoch.valid_loss for epoch in run.history.epochs]
-        if len(losses) - 1 - losses.index(min(losses)) >= self.patience:
+        loss = run.history.epochs[-1].valid_loss
+        self.best, self.waited = (loss, 0) if loss < self.best else (self.best, self.waited + 1)
+        if self.waited >= self.patience:
             print(f"stopping early: no better validation loss for {self.patience} epochs")
             run.stop = True
 
@@ -56,8 +64,12 @@ class StopAtOverfitting(Hook):
     epochs, counted from 1, where the rate is low and the loss tells most.
     """
 
+    remembers = ("stopped", "loss", "weights")
+
     def __init__(self, ends: Sequence[int]):
-        self.ends = set(ends)
+        self.ends = sorted(ends)
+
+    def on_fit_begin(self, run: Run) -> None:
         self.stopped, self.loss, self.weights = False, float("inf"), None
 
     def on_epoch_end(self, run: Run) -> None:
@@ -82,42 +94,48 @@ class AverageWeights(Hook):
     (Izmailov et al. 2018).
     """
 
+    remembers = ("n", "mean")
+
     def __init__(self, ends: Sequence[int]):
-        self.ends, self.kept = set(ends), []
+        self.ends = sorted(ends)
+
+    def on_fit_begin(self, run: Run) -> None:
+        self.n, self.mean = 0, None
 
     def on_epoch_end(self, run: Run) -> None:
-        if run.done in self.ends:
-            self.kept.append(_copy_of(run))
+        if run.done not in self.ends:
+            return
+        self.n += 1
+        weights = _copy_of(run)
+        for name, tensor in weights.items():
+            if self.n > 1 and tensor.is_floating_point():
+                tensor.lerp_(self.mean[name], 1 - 1 / self.n)
+        self.mean = weights
 
     def on_fit_end(self, run: Run) -> None:
-        if len(self.kept) > 1:
-            average_weights(run, self.kept)
+        if self.n > 1:
+            run.model.load_state_dict(self.mean)
+            measure_statistics(run)
 
 
-def average_weights(run: Run, states: Sequence[dict[str, Tensor]]) -> None:
-    """Put the mean of several weights into the model, and measure its BatchNorm statistics where those train.
+def measure_statistics(run: Run) -> None:
+    """Give BatchNorm the statistics of the present weights, where it is not frozen: the mean over one epoch's batches.
 
     torch.optim.swa_utils.update_bn would also reset the statistics that are frozen.
     """
-    last = states[-1]
-    mean = {
-        name: torch.stack([state[name] for state in states]).mean(dim=0)
-        if last[name].is_floating_point()
-        else last[name]
-        for name in last
-    }
-    run.model.load_state_dict(mean)
     run.model.train()
     norms = [m for m in run.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
     momentums = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean of all batches
-    with torch.no_grad(), autocast(run.device, run.precision), seeded("average", run.seed):
-        for batch in run.source.train_batches(run.device, run.batch_size, run.seed, "average"):
+    plan = run.plan
+    with torch.no_grad(), autocast(run.device, plan.precision), seeded("average", plan.seed):
+        for batch in run.source.train_batches(run.device, plan.batch_size, plan.seed, "average"):
             run.model.after(batch.inputs, run.split_point)
     for norm, momentum in zip(norms, momentums, strict=True):
         norm.momentum = momentum
+    run.model.eval()
 
 
 def _copy_of(run: Run) -> dict[str, Tensor]:

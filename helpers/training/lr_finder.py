@@ -37,7 +37,7 @@ class LRFinderResult:
     advice: str  # one sentence
 
     def __repr__(self) -> str:
-        return f"RateCurve: {len(self.lrs)} steps; {self.advice}"
+        return f"LRFinderResult: {len(self.lrs)} steps; {self.advice}"
 
 
 def lr_find(run: Run, *, start: float = 1e-7, end: float = 10.0, steps: int = 100) -> LRFinderResult:
@@ -57,9 +57,9 @@ def lr_find(run: Run, *, start: float = 1e-7, end: float = 10.0, steps: int = 10
     losses: list[float] = []
     run.model.train()
     try:
-        with seeded("lr_find", run.seed):
+        with seeded("lr_find", run.plan.seed):
             for rate, batch in zip(rates, progress(batches_forever(run), "lr_find", total=steps), strict=False):
-                set_rates(run.optimizer, lambda _, rate=rate: rate / last, None, 0.0)
+                set_rates(run.optimizer, rate / last, None)
                 losses.append(float(train_step(run, batch)))
                 smooth = smoothed(losses)
                 if not math.isfinite(losses[-1]) or smooth[-1] > STOP_AT * min(smooth):
@@ -75,7 +75,7 @@ def lr_find(run: Run, *, start: float = 1e-7, end: float = 10.0, steps: int = 10
 def batches_forever(run: Run) -> Iterator[Batch]:
     """Training batches, epoch after epoch."""
     for epoch in count():
-        yield from run.source.train_batches(run.device, run.batch_size, run.seed, "lr_find", epoch)
+        yield from run.source.train_batches(run.device, run.plan.batch_size, run.plan.seed, "lr_find", epoch)
 
 
 def smoothed(losses: Sequence[float], beta: float = BETA) -> list[float]:

@@ -34,18 +34,18 @@ def balanced_accuracy(counts: Tensor) -> float:
 
 
 def f1(counts: Tensor) -> float:
-    """Macro F1: mean over the classes of 2 TP / (2 TP + FP + FN); one that never occurs nor is predicted counts 0."""
-    tp = counts.diagonal()
-    return float((2 * tp / (counts.sum(dim=0) + counts.sum(dim=1)).clamp(min=1)).mean())
+    """Macro F1: mean of 2 TP / (2 TP + FP + FN) over the classes that occur or are predicted (as scikit-learn)."""
+    either = counts.sum(dim=0) + counts.sum(dim=1)
+    return float((2 * counts.diagonal() / either)[either > 0].mean())
 
 
 METRICS: dict[str, Metric] = {function.__name__: function for function in (accuracy, error_rate, balanced_accuracy, f1)}
 
 
-def metrics_named(wanted: Iterable[str | Metric]) -> dict[str, Metric]:
-    """Metrics by name; a function of your own from (K, K) counts to a number goes by its own name."""
+def metrics_named(wanted: str | Metric | Iterable[str | Metric]) -> dict[str, Metric]:
+    """Metrics by name, one or several; a function of your own from (K, K) counts to a number goes by its own name."""
     chosen = {}
-    for metric in wanted:
+    for metric in [wanted] if isinstance(wanted, str) or callable(wanted) else wanted:
         if callable(metric):
             chosen[metric.__name__] = metric
         elif metric in METRICS:

@@ -1,19 +1,33 @@
-"""One training as a record: what it was asked to do, how far it is, and what it did."""
+"""One training as a record: what it is asked to do (`Plan`), what it works with and how far it is (`Run`)."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from helpers.data.dataset import ImageData
+from helpers.data.dataset import Batch
 from helpers.models.classifier import Classifier
-from helpers.models.features import FeatureData
+from helpers.training.losses import PictureLoss
 from helpers.training.metrics import Metric
-from helpers.training.schedules import Schedule
+from helpers.training.schedules import Schedule, constant, need_whole
 
 BatchTransform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class Source(Protocol):
+    """Where batches come from: photographs, cached features, or anything else that offers these three."""
+
+    def indices_of(self, part: str) -> Tensor:
+        """Rows of "train" or "valid"."""
+
+    def train_batches(self, device: torch.device, batch_size: int, *key: object) -> Iterator[Batch]:
+        """One epoch in random order; everything random follows from `key`."""
+
+    def eval_batches(self, rows: Tensor, device: torch.device, batch_size: int) -> Iterator[Batch]:
+        """These rows, in their order, without augmentation."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +43,16 @@ class Epoch:
 
 @dataclass(frozen=True, repr=False)
 class History:
-    """What a training did: a row per epoch and three numbers per step."""
+    """What trainings did: a row per epoch, three numbers per step, and which pictures they used for what."""
 
     epochs: tuple[Epoch, ...] = ()
     losses: tuple[float, ...] = ()
     lrs: tuple[float, ...] = ()  # of the last layer group
     momentums: tuple[float, ...] = ()
     steps_per_epoch: tuple[int, ...] = ()
+    final: Epoch | None = None  # the last epoch, measured again where a hook changed the weights after it
+    trained_on: frozenset[str] = frozenset()  # names of pictures
+    validated_on: frozenset[str] = frozenset()
 
     @property
     def next_epoch(self) -> int:
@@ -46,66 +63,96 @@ class History:
         return f"History: epochs {len(self.epochs)}, steps {len(self.losses)}"
 
     def __add__(self, later: "History") -> "History":
-        return History(*(getattr(self, name) + getattr(later, name) for name in self.__dataclass_fields__))
+        columns = ("epochs", "losses", "lrs", "momentums", "steps_per_epoch")
+        return History(
+            *(getattr(self, name) + getattr(later, name) for name in columns),
+            final=later.final or self.final,
+            trained_on=self.trained_on | later.trained_on,
+            validated_on=self.validated_on | later.validated_on,
+        )
+
+    def to_json(self) -> dict:
+        """As JSON can hold it."""
+        return asdict(self) | {"trained_on": sorted(self.trained_on), "validated_on": sorted(self.validated_on)}
+
+    @classmethod
+    def from_json(cls, record: dict) -> "History":
+        """What `to_json` gave, also after JSON made lists of its tuples."""
+        fields = {name: tuple(values) for name, values in record.items() if name != "final"}
+        fields["epochs"] = tuple(Epoch(**epoch) for epoch in fields.get("epochs", ()))
+        names = {name: frozenset(fields.get(name, ())) for name in ("trained_on", "validated_on")}
+        final = Epoch(**record["final"]) if record.get("final") else None
+        return cls(**fields | names, final=final)
 
 
 class Hook:
-    """What may be done around the loop. Override any of these; `run` is the `Run` in progress."""
+    """What may be done around the loop. Override any of these; `run` is the `Run` in progress.
+
+    Begin anew in `on_fit_begin`: the same hook may see several trainings. `remembers` names the attributes that a
+    resumed training needs: numbers, texts, None, or dicts of tensors; the others are its settings.
+    """
+
+    remembers: tuple[str, ...] = ()
 
     def on_fit_begin(self, run: "Run") -> None:
-        """Before the first step."""
+        """Before the first step, or before a training is resumed."""
 
     def on_step_end(self, run: "Run") -> None:
         """After every update of the weights."""
 
     def on_epoch_end(self, run: "Run") -> None:
-        """After an epoch was judged and recorded. `run.stop = True` ends the training here."""
+        """After an epoch was validated and recorded. `run.stop = True` ends the training here."""
 
     def on_fit_end(self, run: "Run") -> None:
-        """After the last step, also when training was interrupted."""
+        """After the last step, also when training was interrupted. Changed weights are validated again."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training is asked to do. The learning rates stand in the optimizer, one per layer group."""
+
+    epochs: int
+    schedule: Schedule = constant  # progress -> multiplier of every group's rate
+    momentum: Schedule | None = None  # progress -> momentum
+    batch_size: int = 32
+    micro_batches: int = 1  # a batch passes through the model in this many parts
+    precision: torch.dtype = torch.float32
+    max_norm: float | None = None  # clip the gradient norm here
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    batch_transform: BatchTransform | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        need_whole("epochs", self.epochs)
 
 
 @dataclass
 class Run:
-    """One training: what it was asked to do, and how far it is. The loop and the hooks share it."""
+    """One training: its plan, what it works with, and how far it is. The loop and the hooks share it."""
 
+    plan: Plan
     model: Classifier
     optimizer: torch.optim.Optimizer
-    source: ImageData | FeatureData
-    loss: nn.Module  # gives one loss per picture
-    schedule: Schedule  # progress -> multiplier of every group's rate
-    epochs: int
+    source: Source
+    loss: PictureLoss
     device: torch.device
-    momentum: Schedule | None = None  # progress -> momentum
     split_point: int = 0  # where the source's inputs enter the model
-    batch_size: int = 32
-    micro_batches: int = 1  # a batch passes through the model in this many parts
-    precision: torch.dtype = torch.float32
-    max_norm: float | None = None  # gradients longer than this are shortened to it
-    metrics: dict[str, Metric] = field(default_factory=dict)
-    batch_transform: BatchTransform | None = None
     hooks: Sequence[Hook] = ()
-    seed: int = 0
-    first_epoch: int = 0  # the learner's count of epochs when this run began
     checkpoint: Path | None = None
-    done: int = 0  # epochs of this run
-    step: int = 0
-    stop: bool = False
-    history: History = field(default_factory=History)
+    facts: dict = field(default_factory=dict)  # what else must be the same when it is resumed: data, architecture ...
+    before: History = field(default_factory=History)  # what the learner did before
+    done: int = field(default=0, init=False)  # epochs
+    step: int = field(default=0, init=False)
+    stop: bool = field(default=False, init=False)
+    finished: bool = field(default=False, init=False)
+    history: History = field(default_factory=History, init=False)
 
     def __post_init__(self):
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
+        self.micro_batches = self.plan.micro_batches  # more when the memory is too small
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.plan.precision == torch.float16)
+        self.steps_per_epoch = -(-len(self.source.indices_of("train")) // self.plan.batch_size)
 
     @property
     def epoch(self) -> int:
         """The epoch in progress, counted over the learner's life."""
-        return self.first_epoch + self.done
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return -(-len(self.source.indices_of("train")) // self.batch_size)
-
-    @property
-    def micro_batch_size(self) -> int:
-        """Pictures that pass through the model at a time."""
-        return -(-self.batch_size // self.micro_batches)
+        return self.before.next_epoch + self.done

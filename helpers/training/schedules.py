@@ -2,8 +2,15 @@
 
 import math
 from collections.abc import Callable
+from numbers import Integral
 
 Schedule = Callable[[float], float]
+
+
+def need_whole(name: str, value: object) -> None:
+    """Raise ValueError unless `value` is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
 
 
 def constant(progress: float) -> float:
@@ -27,8 +34,7 @@ def cycle_epochs(cycles: int, cycle_len: int = 1, cycle_mult: int = 1) -> list[i
     Their sum is fastai 0.7's cycle_len (mult^n - 1) / (mult - 1).
     """
     for name, value in (("cycles", cycles), ("cycle_len", cycle_len), ("cycle_mult", cycle_mult)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is a whole number of at least 1; got {value!r}")
+        need_whole(name, value)
     return [cycle_len * cycle_mult**index for index in range(cycles)]
 
 

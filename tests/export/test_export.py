@@ -152,7 +152,7 @@ def test_the_predictor_alone_agrees_with_the_learner(made, tmp_path, method, pre
     assert done.returncode == 0, done.stderr
     answers, ours_loaded = json.loads(done.stdout)
     assert ours_loaded == []
-    asked = Learner(other, learn.model, "test_resnet", learn.options).to_fp32()
+    asked = Learner(other, learn.model, arch="test_resnet").to_fp32()
     for picture in pictures:
         expected = [asked.predict_one(picture).probs[name] for name in about["classes"]]
         np.testing.assert_allclose(answers[str(picture)], expected, atol=TO_PREDICTOR, err_msg=picture.name)

@@ -17,7 +17,7 @@ def scripted(monkeypatch):
 
     def script(losses):
         values = iter(losses)
-        monkeypatch.setattr(training, "evaluate", lambda run: (next(values), {}))
+        monkeypatch.setattr(training, "evaluate", lambda run: (next(values, 9.0), {}))
 
     return script
 
@@ -85,9 +85,9 @@ def test_statistics_after_averaging_are_those_of_the_averaged_weights(learn):
     norm = next(m for m in learn.model.modules() if isinstance(m, nn.BatchNorm2d))
     seen = []
     norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
-    run = learn._run(1e-3, epochs=1, schedule=lambda progress: 1.0, hooks=())
+    run = learn._run(1e-3, 1, lambda progress: 1.0)
     with torch.no_grad():
-        for batch in learn.data.train_batches(learn.device, run.batch_size, run.seed, "average"):
+        for batch in learn.data.train_batches(learn.device, run.plan.batch_size, run.plan.seed, "average"):
             learn.model.eval()(batch.inputs)
     expected = torch.stack([x.mean(dim=(0, 2, 3)) for x in seen]).mean(dim=0)
     torch.testing.assert_close(norm.running_mean, expected, rtol=1e-4, atol=1e-5)
@@ -126,3 +126,62 @@ def test_over_fitting_stops_and_goes_back_to_the_cycle_before(learn, capsys):
     assert (
         "over-fitting: this cycle ended at a validation loss of 0.4500, the last at 0.4000" in capsys.readouterr().out
     )
+
+
+# The same hook in several trainings ----------------------------------------------------------------------------
+
+
+def test_a_hook_begins_anew_with_every_training(learn, scripted):
+    """Catches a hook that stops, puts back or averages with what it saw in the training before."""
+    hooks = [StopAtOverfitting([1, 2, 3]), AverageWeights([1, 2])]
+    scripted(
+        [0.5, 0.6, 9.0, 0.9, 0.8, 0.7]
+    )  # the first training over-fits (and is measured again), the second does not
+    assert len(learn.fit(1e-3, 3, hooks=hooks).epochs) == 2 and hooks[0].stopped
+    learn.freeze_to(1)
+    recorder = Recorder()
+    assert len(learn.fit(1e-3, 3, hooks=[*hooks, recorder]).epochs) == 3 and not hooks[0].stopped
+    assert hooks[1].n == 2
+    for name, tensor in learn.model.head.named_parameters():
+        mean = (recorder.states[0][f"head.{name}"] + recorder.states[1][f"head.{name}"]) / 2
+        torch.testing.assert_close(tensor.detach(), mean, msg=name)
+
+
+def test_early_stopping_looks_at_this_training_only(learn, scripted):
+    """Catches patience counted from an earlier training's best loss."""
+    hook = EarlyStopping(patience=1)
+    scripted([0.1, 0.2, 5.0, 4.0, 3.0])
+    assert len(learn.fit(1e-3, 3, hooks=[hook]).epochs) == 2
+    assert len(learn.fit(1e-3, 3, hooks=[hook]).epochs) == 3
+
+
+def test_fine_tunes_second_part_does_not_put_back_the_first_ones_weights(learn, scripted):
+    """Catches hooks that carry the frozen phase's best weights into the phase that trains everything."""
+    scripted([0.1, 9.0, 5.0, 4.0, 9.0])  # 9.0 where the weights that were put back are measured
+    recorder = Recorder()
+    learn.fine_tune(2, hooks=[KeepBest(), recorder])
+    assert same(recorder.states[2], weights_of(learn))
+
+
+@pytest.mark.parametrize("hook", [AverageWeights([1, 2]), KeepBest()], ids=["average", "keep best"])
+def test_weights_that_a_hook_puts_in_are_measured(learn, hook, capsys):
+    """Catches metrics of weights that are gone, and a model left in training mode."""
+    learn.to_fp32()
+    if isinstance(hook, KeepBest):  # the first epoch is the best
+        hook.on_epoch_end = lambda run: setattr(hook, "weights", hook.weights or weights_of(learn))
+    learn.unfreeze()
+    history = learn.fit(1e-2, 2, hooks=[hook])
+    preds = learn.get_preds()
+    assert not any(module.training for module in learn.model.modules())
+    assert history.final.valid_loss == pytest.approx(preds.losses.mean().item(), rel=1e-4)
+    assert history.final.metrics["accuracy"] == pytest.approx(preds.accuracy())
+    assert history.final.valid_loss != history.epochs[-1].valid_loss
+    assert f"the weights were changed at the end; they have valid_loss {history.final.valid_loss:.4f}" in (
+        capsys.readouterr().out
+    )
+
+
+def test_without_such_a_hook_the_last_epoch_is_the_end(learn, capsys):
+    """Catches a second validation of weights that nobody touched."""
+    history = learn.fit(1e-3, 2, hooks=[Recorder()])
+    assert history.final == history.epochs[-1] and "changed" not in capsys.readouterr().out

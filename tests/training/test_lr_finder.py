@@ -50,7 +50,7 @@ def state(learn):
         "grads": [None if p.grad is None else p.grad.clone() for p in model.parameters()],
         "addresses": [p.data_ptr() for p in model.parameters()],
         "random": (torch.get_rng_state(), random.getstate(), np.random.get_state()[1]),  # noqa: NPY002
-        "learner": (learn.trained_from, learn.precompute, learn.history, learn._interrupted),
+        "learner": (learn.trained_from, learn.precompute, learn.history, learn.interrupted),
     }
 
 

@@ -118,10 +118,10 @@ def test_the_number_of_epochs_is_fastais_formula(cycles, length, mult):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"cycles": 0}, "cycles is a whole number of at least 1; got 0"),
-        ({"cycles": 2, "cycle_len": 1.5}, "cycle_len is a whole number of at least 1; got 1.5"),
-        ({"cycles": 2, "cycle_mult": 0}, "cycle_mult is a whole number of at least 1; got 0"),
-        ({"cycles": "3"}, "cycles is a whole number of at least 1; got '3'"),
+        ({"cycles": 0}, "cycles must be a whole number of at least 1; got 0"),
+        ({"cycles": 2, "cycle_len": 1.5}, "cycle_len must be a whole number of at least 1; got 1.5"),
+        ({"cycles": 2, "cycle_mult": 0}, "cycle_mult must be a whole number of at least 1; got 0"),
+        ({"cycles": "3"}, "cycles must be a whole number of at least 1; got '3'"),
     ],
 )
 def test_impossible_cycles_are_refused(asked, message):

@@ -4,6 +4,7 @@ import math
 import random
 import warnings
 import weakref
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,8 +24,9 @@ from helpers.models.classifier import Classifier, Normalize, make_head
 from helpers.runtime.seeds import generator
 from helpers.training import loop as training
 from helpers.training.loop import fit, gradients, train_step
+from helpers.training.losses import PictureLoss
 from helpers.training.metrics import metrics_named
-from helpers.training.run import Hook, Run
+from helpers.training.run import Hook, Plan, Run
 from helpers.training.schedules import constant
 
 CPU = torch.device("cpu")
@@ -78,7 +80,7 @@ class Hungry(nn.Module):
 
 @pytest.fixture
 def make_run():
-    """`make_run(source, limit=..., **fields of Run)`: a tiny network (convolution, BatchNorm, fastai's head)."""
+    """`make_run(source, limit=..., **fields of Plan)`: a tiny network (convolution, BatchNorm, fastai's head)."""
 
     def make(source=None, *, limit=None, dropout=0.0, lr=0.1, **fields):
         torch.manual_seed(0)
@@ -90,9 +92,10 @@ def make_run():
         optimizer = torch.optim.SGD(model.parameters(), lr=lr)
         for group in optimizer.param_groups:
             group["base_lr"] = lr
-        loss = fields.pop("loss", None) or nn.CrossEntropyLoss(reduction="none")
-        fields = {"schedule": constant, "epochs": 1, "batch_size": 4, **fields}
-        return Run(model=model, optimizer=optimizer, source=source or Rows(), loss=loss, device=CPU, **fields)
+        loss = PictureLoss(fields.pop("loss", None) or nn.CrossEntropyLoss(), K)
+        hooks = fields.pop("hooks", ())
+        plan = Plan(**{"epochs": 1, "batch_size": 4, **fields})
+        return Run(plan, model, optimizer, source or Rows(), loss, CPU, hooks=hooks)
 
     return make
 
@@ -130,7 +133,7 @@ LOSSES = {
 @pytest.mark.parametrize("kind", LOSSES)
 def test_parts_add_up_to_torchs_mean_loss(make_run, kind, micro_batches):
     """Catches a mean of means (wrong for parts of unequal size or class weight), and smoothing weighted twice."""
-    run = make_run(loss=nn.CrossEntropyLoss(reduction="none", **LOSSES[kind]), micro_batches=micro_batches)
+    run = make_run(loss=nn.CrossEntropyLoss(**LOSSES[kind]), micro_batches=micro_batches)
     run.model.eval()
     batch = run.source.batch(run.source.indices_of("train"))  # 11 pictures
     loss = gradients(run, batch)
@@ -149,7 +152,7 @@ def test_a_weight_of_two_is_the_picture_twice(make_run, kind, micro_batches):
     counts = torch.randint(1, 4, (18,), generator=torch.Generator().manual_seed(0))
     run = make_run(
         Rows(weights=counts.float()),
-        loss=nn.CrossEntropyLoss(reduction="none", **LOSSES[kind]),
+        loss=nn.CrossEntropyLoss(**LOSSES[kind]),
         micro_batches=micro_batches,
     )
     run.model.eval()
@@ -174,7 +177,7 @@ def test_a_batch_that_weighs_nothing_moves_nothing(make_run):
 @pytest.mark.parametrize("kind", LOSSES)
 def test_mixed_targets_give_torchs_mean(make_run, kind):
     """Catches soft targets divided by class weights, which torch divides by the number of pictures."""
-    run = make_run(loss=nn.CrossEntropyLoss(reduction="none", **LOSSES[kind]), micro_batches=3)
+    run = make_run(loss=nn.CrossEntropyLoss(**LOSSES[kind]), micro_batches=3)
     run.model.eval()
     batch = run.source.batch(run.source.indices_of("train"))
     soft = torch.rand(len(batch), K).softmax(dim=1)
@@ -264,7 +267,7 @@ def test_a_short_batch_weighs_its_length(make_run):
 @pytest.mark.parametrize("kind", LOSSES)
 def test_validation_loss_is_torchs_over_the_whole_part(make_run, kind):
     """Catches class weights averaged per batch."""
-    run = make_run(loss=nn.CrossEntropyLoss(reduction="none", **LOSSES[kind]))
+    run = make_run(loss=nn.CrossEntropyLoss(**LOSSES[kind]))
     batch = run.source.batch(run.source.indices_of("valid"))
     found, _ = training.evaluate(run)
     with torch.no_grad():
@@ -358,10 +361,10 @@ class Recorder(Hook):
         self.events.append("begin")
         self.runs.append(
             SimpleNamespace(
-                epochs=run.epochs,
+                epochs=run.plan.epochs,
                 base=[group["base_lr"] for group in run.optimizer.param_groups],
-                schedule=[run.schedule(i / 50) for i in range(50)],
-                momentum=[run.momentum(i / 50) for i in range(50)] if run.momentum else None,
+                schedule=[run.plan.schedule(i / 50) for i in range(50)],
+                momentum=[run.plan.momentum(i / 50) for i in range(50)] if run.plan.momentum else None,
             )
         )
 
@@ -496,8 +499,8 @@ def test_a_misspelt_keyword_fails_and_names_its_neighbour(learn, call, sentence)
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda learn: learn.fit(1e-2, 0), "at least one epoch; got 0"),
-        (lambda learn: learn.fit_one_cycle(-1), "at least one epoch; got -1"),
+        (lambda learn: learn.fit(1e-2, 0), "whole number of at least 1; got 0"),
+        (lambda learn: learn.fit_one_cycle(-1), "whole number of at least 1; got -1"),
         (lambda learn: learn.fit(1e-2, 2, cycle_mult=2), "cycle_mult needs cycle_len"),
         (lambda learn: learn.fit([1e-2, 1e-3], 1), "2 learning rates for 3 layer groups"),
     ],
@@ -556,7 +559,7 @@ def test_epochs_before_the_divergence_stay_in_the_history(learn):
     class Explode(Hook):
         def on_epoch_end(self, run):
             if run.done == 2:
-                run.schedule = lambda progress: math.inf
+                run.plan = replace(run.plan, schedule=lambda progress: math.inf)
 
     with pytest.raises(FloatingPointError, match="epoch 2"):
         learn.fit(1e-3, 4, hooks=[Explode()])
@@ -710,7 +713,7 @@ def test_no_step_waits_for_the_gpu(data, precision, trained_from):
     learn.freeze_to(trained_from)
     getattr(learn, precision)()
     learn.fit(1e-3, 1)  # everything has been loaded, compiled and allocated
-    run = learn._run(1e-3, epochs=1, schedule=constant, hooks=())
+    run = learn._run(1e-3, 1, constant)
     run.model.train()
     batches = list(run.source.train_batches(run.device, 8, 0))
     with warnings.catch_warnings():
@@ -719,7 +722,7 @@ def test_no_step_waits_for_the_gpu(data, precision, trained_from):
         torch.cuda.set_sync_debug_mode("error")
         try:
             for batch in run.source.train_batches(run.device, 8, 1):
-                training.set_rates(run.optimizer, run.schedule, None, 0.5)
+                training.set_rates(run.optimizer, 0.5, None)
                 if precision != "to_fp16":  # the loss scaler must look whether a step overflowed
                     train_step(run, batch)
                 else:
