@@ -1,29 +1,22 @@
 """What a model gets right and wrong: predict once, then answer every question from that record."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from helpers.analysis.heatmaps import heat_map
 from helpers.analysis.predictions import Predictions
 from helpers.analysis.report import Report, report_from
 from helpers.runtime.arguments import closest, did_you_mean
 from helpers.runtime.seeds import generator
 
 PICKS = {
-    "random_correct": "Right, drawn at random{of}: {k} of {n}.",
+    "random_correct": "Correct, drawn at random{of}: {k} of {n}.",
     "random_incorrect": "Wrong, drawn at random{of}: {k} of {n}.",
-    "most_correct": "Right, surest first{of}: {k} of {n}, by the highest probability of the true class.",
+    "most_correct": "Correct, most confident first{of}: {k} of {n}, by the highest probability of the true class.",
     "most_incorrect": "Wrong, worst first{of}: {k} of {n}, by the lowest probability of the true class.",
-    "most_uncertain": "Most uncertain first{of}: {k} of {n}, by {measure}.",
-}
-MEASURES = {
-    "margin": "the smallest lead of the likeliest class over the second",
-    "entropy": "the highest entropy of the probabilities",
-    "distance": "the probability nearest to 1 / {K}",
+    "most_uncertain": "Most uncertain first{of}: {k} of {n}, by the smallest lead of the likeliest class over the second.",
 }
 
 
@@ -61,35 +54,34 @@ class Picks:
         """The caption, then one line a picture."""
         preds, lines = self.preds, [self.caption]
         for item, target, answer, p in zip(preds.items, preds.targets, preds.predicted, preds.probs, strict=True):
-            truth = preds.classes[target] if target >= 0 else "no label"
-            lines.append(f"{item.name}: {truth}, called {preds.classes[answer]} with p = {p[answer]:.3f}")
+            truth = f"labelled {preds.classes[target]}" if target >= 0 else "no label"
+            lines.append(f"{item.name}: {truth}, predicted {preds.classes[answer]} (p = {p[answer]:.3f})")
         return "\n".join(lines)
 
 
 class Interpretation:
-    """Everything about one prediction record; `learn` is asked for heat maps only, never to predict again."""
+    """Every question about one prediction record, which is never predicted again."""
 
-    def __init__(self, preds: Predictions, learn=None):
+    def __init__(self, preds: Predictions):
         if preds.log_probs.isnan().any():
             broken = int(preds.log_probs.isnan().any(1).sum())
             raise ValueError(f"{broken} of {len(preds.items)} predictions are not numbers: the training has diverged")
-        self.preds, self.learn = preds, learn
+        self.preds = preds
 
     @classmethod
     @did_you_mean
     def from_learner(cls, learn, part: str = "valid", *, tta: int | None = None) -> "Interpretation":
         """Predict `part` once: plainly, or averaged over `tta` augmented views of each picture."""
-        preds = learn.get_preds(part) if tta is None else learn.tta(n=tta, part=part)
-        return cls(preds, learn)
+        return cls(learn.get_preds(part) if tta is None else learn.tta(n=tta, part=part))
 
     def confusion_matrix(self) -> Tensor:
-        """int64 (K, K): entry [i, j] counts the labelled pictures of class i that were called j."""
-        k = len(self.preds.classes)
-        truth, predicted = self.preds.targets[self._labelled()], self.preds.predicted[self._labelled()]
+        """int64 (K, K): entry [i, j] counts the labelled pictures of class i that were predicted as j."""
+        k, labelled = len(self.preds.classes), self._labelled()
+        truth, predicted = self.preds.targets[labelled], self.preds.predicted[labelled]
         return torch.bincount(truth * k + predicted, minlength=k * k).view(k, k)
 
     def most_confused(self, min_val: int = 1) -> list[Confusion]:
-        """Pairs of classes confused at least `min_val` times, most first, then in vocabulary order."""
+        """Pairs of classes confused at least `min_val` times, most first, then in the order of the classes."""
         matrix, classes = self.confusion_matrix().fill_diagonal_(0), self.preds.classes
         pairs = (matrix >= max(min_val, 1)).nonzero().tolist()
         confused = [Confusion(classes[i], classes[j], int(matrix[i, j])) for i, j in pairs]
@@ -97,82 +89,44 @@ class Interpretation:
 
     def top_losses(self, k: int = 9) -> list[TopLoss]:
         """The k labelled pictures with the largest loss -log p(truth), worst first; ties by name."""
-        preds, probs = self.preds, self.preds.probs
-        losses = preds.losses.tolist()
-        rows = sorted(self._rows(self._labelled()), key=lambda row: -losses[row])[:k]
-        truths, answers = preds.targets.tolist(), preds.predicted.tolist()
-        return [
-            TopLoss(
-                row=row,
-                name=preds.items[row].name,
-                truth=preds.classes[truths[row]],
-                predicted=preds.classes[answers[row]],
-                loss=losses[row],
-                p_truth=float(probs[row, truths[row]]),
-                p_predicted=float(probs[row, answers[row]]),
-            )
-            for row in rows
-        ]
+        preds, probs, losses = self.preds, self.preds.probs, self.preds.losses.tolist()
+        top = []
+        for row in sorted(self._rows(self._labelled()), key=lambda row: -losses[row])[:k]:
+            truth, answer = int(preds.targets[row]), int(preds.predicted[row])
+            p_truth, p_answer = float(probs[row, truth]), float(probs[row, answer])
+            name = preds.items[row].name
+            top.append(TopLoss(row, name, preds.classes[truth], preds.classes[answer], losses[row], p_truth, p_answer))
+        return top
 
     def report(self, *, confidence: float = 0.95) -> Report:
         """Precision, recall and F1 of each class with their intervals, and the whole in one sentence."""
         return report_from(self.confusion_matrix(), self.preds.classes, confidence=confidence)
 
     @did_you_mean
-    def pick(
-        self, which: str, k: int = 4, *, of_class: str | None = None, measure: str = "margin", seed: int = 0
-    ) -> Picks:
-        """Up to k sample pictures: `which` of PICKS, `measure` of MEASURES, `of_class` a true class or None.
+    def pick(self, which: str, k: int = 4, *, of_class: str | None = None, seed: int = 0) -> Picks:
+        """Up to k sample pictures: `which` of PICKS, `of_class` a true class or None.
 
         Equal values stand in the order of their names, so the same record always gives the same pictures.
         """
-        for word, choices in ((which, PICKS), (measure, MEASURES)):
-            if word not in choices:
-                raise ValueError(f"pick() does not know {word!r}; {closest(word, choices)}")
+        if which not in PICKS:
+            raise ValueError(f"pick() does not know {which!r}; {closest(which, PICKS)}")
         if k < 1:
             raise ValueError(f"k is how many pictures to pick, at least 1; got {k}")
-        wanted = self._of_class(of_class) if which == "most_uncertain" else self._of_class(of_class) & self._labelled()
-        if which.endswith("_correct"):
-            wanted = wanted & self.preds.correct
-        elif which.endswith("_incorrect"):
-            wanted = wanted & ~self.preds.correct
+        preds, wanted = self.preds, self._of_class(of_class)
+        if which != "most_uncertain":
+            wanted &= self._labelled() & (preds.correct if which.endswith("_correct") else ~preds.correct)
         rows = self._rows(wanted)
-        n = len(rows)
         if which.startswith("random_"):
-            rng = generator("pick", which, of_class, seed)
-            rows = [rows[place] for place in torch.randperm(n, generator=rng).tolist()]
-        elif which == "most_uncertain":
-            certainty = self._certainty(measure, of_class).tolist()
-            rows.sort(key=lambda row: certainty[row])
+            shuffled = torch.randperm(len(rows), generator=generator("pick", which, of_class, seed))
+            rows = [rows[place] for place in shuffled.tolist()]
         else:
-            p_truth = self.preds.log_probs.gather(1, self.preds.targets.clamp(min=0)[:, None])[:, 0].tolist()
-            rows.sort(key=lambda row: p_truth[row], reverse=which == "most_correct")
-        caption = PICKS[which].format(
-            k=min(k, n),
-            n=n,
-            of="" if of_class is None else f", class {of_class}",
-            measure=MEASURES[measure].format(K=len(self.preds.classes)),
-        )
-        return Picks(self.preds.subset(rows[:k]), tuple(rows[:k]), which, of_class, caption)
-
-    def heat_maps(self, rows: Sequence[int]) -> Tensor:
-        """Where the model looked for the class it answered, for these rows: (n, H, W) float 0..1."""
-        if self.learn is None:
-            raise ValueError("heat maps need the model and the pictures: use Interpretation.from_learner(learn)")
-        data, rows = self.learn.data, list(rows)
-        images = data.eval_images([data.index_of(self.preds.items[row].name) for row in rows])
-        return heat_map(self.learn, images, self.preds.predicted[rows])
-
-    def _certainty(self, measure: str, of_class: str | None) -> Tensor:
-        """(N,) float, small where the model is unsure."""
-        probs = self.preds.probs.double()
-        if measure == "margin":
-            first, second = probs.topk(2, dim=1).values.unbind(1)
-            return first - second
-        if measure == "entropy":
-            return torch.special.xlogy(probs, probs).sum(1)
-        p_class = probs.max(1).values if of_class is None else probs[:, self.preds.classes.index(of_class)]
-        return (p_class - 1 / len(self.preds.classes)).abs()
+            first, second = preds.probs.double().topk(2, dim=1).values.unbind(1)
+            p_truth = preds.log_probs.gather(1, preds.targets.clamp(min=0)[:, None])[:, 0]
+            order = {"most_correct": -p_truth, "most_incorrect": p_truth, "most_uncertain": first - second}[which]
+            rows.sort(key=order.tolist().__getitem__)
+        of = "" if of_class is None else f", class {of_class}"
+        caption = PICKS[which].format(k=min(k, len(rows)), n=len(rows), of=of)
+        return Picks(preds.subset(rows[:k]), tuple(rows[:k]), which, of_class, caption)
 
     def _labelled(self) -> Tensor:
         labelled = self.preds.targets >= 0
