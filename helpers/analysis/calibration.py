@@ -112,7 +112,7 @@ def fit_temperature(preds: Predictions) -> Temperature:
 
     bounds = 1 / HOTTEST, 1 / COLDEST
     best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x
-    if min(best - bounds[0], bounds[1] - best) < 1e-4:  # at an end of the range, so the least loss lies beyond it
+    if min(map(loss, bounds)) <= loss(best):  # an end of the range is as good: the least loss lies there or beyond
         return Temperature(1.0, loss(1), loss(1), estimated=False)
     return Temperature(1 / best, loss(1), loss(best))
 

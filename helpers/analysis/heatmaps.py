@@ -1,12 +1,12 @@
 """Where a model looks: Grad-CAM heat maps from the last feature map, or the last patches of a transformer."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from helpers.models.classifier import eval_mode
 
 
 def heat_map(model, images: Tensor, class_index: int | Tensor | None = None) -> Tensor:
@@ -20,12 +20,8 @@ def heat_map(model, images: Tensor, class_index: int | Tensor | None = None) -> 
     The model is left as it was: no gradient in it, every module in the mode it had.
     """
     model = getattr(model, "model", model)
-    missing = [part for part in ("normalize", "body", "pool", "head") if not hasattr(model, part)]
-    if missing:
-        raise ValueError(
-            "a heat map needs a Classifier with normalize, body, pool and head; "
-            f"{type(model).__name__} has no {missing[0]}"
-        )
+    if not all(hasattr(model, part) for part in ("normalize", "body", "pool", "head")):
+        raise ValueError(f"a heat map needs a Classifier or a Learner; got {type(model).__name__}")
     images = images[None] if images.ndim == 3 else images
     if images.ndim != 4 or len(images) == 0:
         raise ValueError(f"images are (N, 3, H, W) or (3, H, W), at least one; got {tuple(images.shape)}")
@@ -33,7 +29,7 @@ def heat_map(model, images: Tensor, class_index: int | Tensor | None = None) -> 
     with eval_mode(model), torch.inference_mode(False), torch.no_grad():
         inputs = model.normalize(images.to(device).clone())
         features = model.body(inputs)  # (N, F, h, w), or (N, F) of a body that is one stage
-        if isinstance(features, Tensor) and features.ndim == 4:
+        if features.ndim == 4:
             features.requires_grad_()
             with torch.enable_grad():
                 score = _score(model, features, class_index)
@@ -50,7 +46,13 @@ def heat_map(model, images: Tensor, class_index: int | Tensor | None = None) -> 
 def _score(model: nn.Module, features: Tensor, class_index: int | Tensor | None) -> Tensor:
     """The sum of the logits that are asked about, one of each picture."""
     logits = model.head(model.pool(features))  # (N, K)
-    return logits.gather(1, _class_column(class_index, logits)).sum()
+    n, k = logits.shape
+    asked = logits.argmax(1) if class_index is None else torch.as_tensor(class_index, device=logits.device).long()
+    if asked.ndim > 1 or (asked.ndim == 1 and len(asked) != n):
+        raise ValueError(f"class_index is one class, or one for each of {n} pictures; got shape {tuple(asked.shape)}")
+    if ((asked < 0) | (asked >= k)).any():
+        raise ValueError(f"class_index counts from 0 to {k - 1}; got {class_index}")
+    return logits.gather(1, asked.expand(n)[:, None]).sum()
 
 
 def _inner_map(model: nn.Module, inputs: Tensor, class_index: int | Tensor | None) -> tuple[Tensor, Tensor]:
@@ -85,28 +87,3 @@ def _as_map(output: Tensor, n_features: int) -> Tensor | None:
         return None
     side = math.isqrt(output.shape[1])
     return output[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Every module evaluates inside the block; after it, each is in the mode it had, whatever happened."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _class_column(class_index: int | Tensor | None, logits: Tensor) -> Tensor:
-    """(N, 1) int64: the class each picture is asked about."""
-    n, k = logits.shape
-    if class_index is None:
-        return logits.argmax(1, keepdim=True)
-    asked = torch.as_tensor(class_index, device=logits.device).long()
-    if asked.ndim > 1 or (asked.ndim == 1 and len(asked) != n):
-        raise ValueError(f"class_index is one class, or one for each of {n} pictures; got shape {tuple(asked.shape)}")
-    if ((asked < 0) | (asked >= k)).any():
-        raise ValueError(f"class_index counts from 0 to {k - 1}; got {class_index}")
-    return asked.expand(n)[:, None]

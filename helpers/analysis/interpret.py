@@ -16,7 +16,7 @@ PICKS = {
     "random_incorrect": "Wrong, drawn at random{of}: {k} of {n}.",
     "most_correct": "Correct, most confident first{of}: {k} of {n}, by the highest probability of the true class.",
     "most_incorrect": "Wrong, worst first{of}: {k} of {n}, by the lowest probability of the true class.",
-    "most_uncertain": "Most uncertain first{of}: {k} of {n}, by the smallest lead of the likeliest class over the second.",
+    "most_uncertain": "Most uncertain first{of}: {k} of {n}, by the lead of the likeliest class over the second.",
 }
 
 

@@ -11,7 +11,7 @@ A function draws into `ax` (or `axes`) when it is given one.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
@@ -41,35 +41,6 @@ from helpers.runtime.text import counted, listed, number
 from helpers.training.lr_finder import smoothed
 
 # Any lines --------------------------------------------------------------------------------------------------
-
-
-def plot_lines(
-    lines: Mapping[str, Sequence[float] | tuple[Sequence[float], Sequence[float]]],
-    *,
-    x_label: str,
-    y_label: str,
-    log_x: bool = False,
-    title: str = "",
-    text: str = "",
-    ax: Axes | None = None,
-) -> Drawing:
-    """Lines with their names at their ends. Each is a row of y values, or a pair of rows (xs, ys)."""
-    if not lines:
-        return empty_drawing(ax, "Nothing to draw yet: there are no lines.")
-    ax = style_axes(ax, x=x_label + (" (log axis)" if log_x else ""), y=y_label, title=title, log_x=log_x)
-    drawn, counts = {}, True
-    for i, (name, line) in enumerate(lines.items()):
-        is_pair = isinstance(line, tuple) and len(line) == 2 and np.ndim(line[0]) == 1
-        xs, ys = line if is_pair else (range(len(line)), line)
-        counts = counts and all(float(x).is_integer() for x in xs)
-        colour, dash, mark = COLOURS[i % 7], DASHES[i % 7], MARKS[i % 7] if len(ys) <= 20 else None
-        look = {"color": colour, "linestyle": dash, "marker": mark, "linewidth": 2.2, "markersize": 8}
-        (drawn[name],) = ax.plot(xs, ys, label=name, **look)
-    if counts and not log_x:  # there is no epoch 2.5
-        ax.xaxis.set_major_locator(round_ticks(6, integer=True))
-    if len(lines) > 1:
-        name_ends(ax, drawn)
-    return Drawing(figure_of(ax), text or f"{y_label} against {x_label}: {listed(list(lines))}.")
 
 
 # Training ---------------------------------------------------------------------------------------------------
@@ -203,43 +174,6 @@ def _course(lrs: Sequence[float]) -> str:
         f"it starts at {number(lrs[0])}, is highest ({number(lrs[peak])}) at step {peak + 1} "
         f"and ends at {number(lrs[-1])}"
     )
-
-
-Multipliers = Callable[[float], float] | Sequence[float]
-
-
-def plot_schedule(
-    schedules: Multipliers | Mapping[str, Multipliers],
-    *,
-    base_lr: float | None = None,
-    points: int = 400,
-    ax: Axes | None = None,
-) -> Drawing:
-    """What a schedule will do, before any training: multiplier (or rate, with `base_lr`) against progress.
-
-    A schedule is a function from progress 0..1 to a multiplier, or a list with one multiplier per step;
-    several go into a dict with a name each.
-    """
-    named = schedules if isinstance(schedules, Mapping) else {"schedule": schedules}
-    lines = {}
-    for name, schedule in named.items():
-        values = [schedule(i / (points - 1)) for i in range(points)] if callable(schedule) else schedule
-        values = np.asarray(values, dtype=float) * (1.0 if base_lr is None else base_lr)
-        if len(values):
-            lines[name] = (np.linspace(0, 100, len(values)), values)
-    if not lines:
-        return empty_drawing(ax, "No schedule to draw: it has no steps.")
-    y_label = "multiplier of the rate" if base_lr is None else "learning rate"
-    said = listed([f"{name} ({_multipliers(*line)})" for name, line in lines.items()])
-    text = f"{y_label.capitalize()} over the whole training: {said}."
-    return plot_lines(lines, x_label="progress of the training (%)", y_label=y_label, text=text, ax=ax)
-
-
-def _multipliers(progress: np.ndarray, values: np.ndarray) -> str:
-    if values.min() == values.max():
-        return f"constant {number(float(values[0]))}"
-    first, last, peak = number(float(values[0])), number(float(values[-1])), int(np.argmax(values))
-    return f"from {first} to {last}, highest {number(float(values[peak]))} at {progress[peak]:.0f} %"
 
 
 RATE_MARKS = {"steep": ("^", RED), "valley": ("v", GREEN), "slide": ("D", PINK), "minimum": ("s", BLACK)}

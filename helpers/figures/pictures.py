@@ -4,7 +4,6 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from matplotlib.axes import Axes
 
 from helpers.analysis.interpret import Interpretation, Picks
 from helpers.analysis.predictions import Predictions
-from helpers.data.augment import Augment, apply_draws, draw, identity
+from helpers.data.augment import Augment, apply_draws, draw
 from helpers.figures.style import (
     BLACK,
     MIDDLE_PT,
@@ -142,7 +141,7 @@ def show_augmented(
     axes: Sequence[Axes] | None = None,
 ) -> Drawing:
     """One picture as it is, and `n` draws of its augmentation. `item`: an Item, its name or row in `data`."""
-    row = _row_of(data, item)
+    row = row_of(data, item)
     draws = draw(n, data.augment if augment is None else augment, generator("show_augmented", seed))
     squares = data.store.squares(torch.full((n,), row), draws.crop_position)
     images = torch.cat([data.eval_images([row]), apply_draws(squares, draws, data.size).cpu()])
@@ -151,58 +150,7 @@ def show_augmented(
     return show_pictures(images, titles, columns=columns, text=text, axes=axes)
 
 
-def show_each_operation(
-    data, item, *, augment: Augment | None = None, columns: int = 4, axes: Sequence[Axes] | None = None
-) -> Drawing:
-    """One picture as it is, then every operation of the augmentation alone at the ends of its range."""
-    row = _row_of(data, item)
-    operations = each_operation(data.augment if augment is None else augment)
-    draws = identity(len(operations))
-    for i, changes in enumerate(operations.values()):
-        for name, value in changes.items():
-            changed = getattr(draws, name).clone()
-            changed[i] = value
-            draws = replace(draws, **{name: changed})
-    squares = data.store.squares(torch.full((len(operations),), row))
-    images = data.eval_images([row])
-    if operations:
-        images = torch.cat([images, apply_draws(squares, draws, data.size).cpu()])
-    run_cli = (
-        f", then each operation alone: {listed(list(operations))}"
-        if operations
-        else "; this augmentation changes nothing"
-    )
-    text = f"{data.items[row].name} as it is{run_cli}."
-    return show_pictures(images, ["as it is", *operations], columns=min(columns, len(images)), text=text, axes=axes)
-
-
-def each_operation(ranges: Augment) -> dict[str, dict[str, float]]:
-    """Title -> the fields of `Draws` that differ from "nothing", for both ends of every range."""
-    zoom, area, warp, light = ranges.max_zoom, ranges.min_scale, ranges.max_warp, ranges.max_lighting
-    found: dict[str, dict[str, float]] = {}
-    if ranges.flip or ranges.dihedral:
-        found["mirrored"] = {"mirror": -1.0}
-    if ranges.dihedral:
-        found |= {f"turned {90 * quarter}°": {"quarter_turns": float(quarter)} for quarter in (1, 2, 3)}
-    if ranges.max_rotate_deg:
-        ends = (-ranges.max_rotate_deg, ranges.max_rotate_deg)
-        found |= {f"rotated {angle:+g}°": {"angle_rad": math.radians(angle)} for angle in ends}
-    if zoom > 1:
-        found[f"zoomed {zoom:g} x"] = {"scale": 1 / zoom}
-    if area < 1:
-        side = math.sqrt(area)
-        found[f"{100 * area:g} % top left"] = {"scale": side, "shift_x": -1.0, "shift_y": -1.0}
-        found[f"{100 * area:g} % low right"] = {"scale": side, "shift_x": 1.0, "shift_y": 1.0}
-    if warp:
-        found |= {f"warped {axis} {end:+g}": {f"warp_{axis}": end} for axis in "xy" for end in (-warp, warp)}
-    if light:
-        shift = math.log((1 + light) / (1 - light))
-        found |= {"darkest": {"brightness": -shift}, "brightest": {"brightness": shift}}
-        found |= {"least contrast": {"contrast": 1 - light}, "most contrast": {"contrast": 1 / (1 - light)}}
-    return found
-
-
-def _row_of(data, item) -> int:
+def row_of(data, item) -> int:
     if isinstance(item, int):
         return range(len(data.items))[item]
     return data.index_of(getattr(item, "name", item))
@@ -265,15 +213,9 @@ def _show_answers(preds: Predictions, data, *, text: str, columns, axes, header:
 
 
 def plot_top_losses(
-    interp: Interpretation, data=None, k: int = 9, *, columns: int = 3, axes: Sequence[Axes] | None = None
+    interp: Interpretation, data, k: int = 9, *, columns: int = 3, axes: Sequence[Axes] | None = None
 ) -> Drawing:
-    """The `k` pictures with the largest loss, worst first: prediction / actual / loss / p of actual.
-
-    `data` is only needed when the interpretation has no learner.
-    """
-    data = getattr(interp.learn, "data", None) if data is None else data
-    if data is None:
-        raise ValueError("the pictures are missing: pass data=, or use Interpretation.from_learner(learn)")
+    """The `k` pictures with the largest loss, worst first: prediction / actual / loss / p of actual."""
     top = interp.top_losses(k)
     wrong = [row.predicted != row.truth for row in top]
     titles = [

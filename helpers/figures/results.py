@@ -8,29 +8,26 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from helpers.analysis.calibration import Coverage, DecisionCost, Reliability, coverage_curve, reliability
+from helpers.analysis.calibration import Reliability, reliability
 from helpers.analysis.interpret import Confusion, Interpretation, clustered_order
-from helpers.analysis.intervals import Interval, accuracy_interval, accuracy_text, wilson
+from helpers.analysis.intervals import Interval, accuracy_interval, accuracy_text
 from helpers.analysis.predictions import Predictions
-from helpers.analysis.report import Report
 from helpers.figures.style import (
     BIG_PT,
     BLACK,
     BLUE,
     MIDDLE_PT,
     ORANGE,
-    RED,
     WORDS,
     Drawing,
     empty_drawing,
     figure_of,
-    ink,
     new_figure,
     round_ticks,
     style_axes,
 )
 from helpers.runtime.arguments import closest
-from helpers.runtime.text import counted, listed, number, shorten, two_lines
+from helpers.runtime.text import counted, listed, shorten, two_lines
 
 LARGE_CELLS = 5  # classes up to which a cell of the confusion matrix has room for two lines
 WITH_NUMBERS = 12  # ... up to which the cells carry their counts
@@ -172,7 +169,7 @@ def _plot_pairs(pairs: Sequence[Confusion], ax: Axes | None) -> Drawing:
 
 
 def plot_accuracies(preds: Mapping[str, Predictions] | Predictions, *, ax: Axes | None = None) -> Drawing:
-    """The accuracy of each model with its 95 % interval; dotted, always answering the most frequent class.
+    """The accuracy of each model with its 95 % confidence interval; dotted, always answering the most frequent class.
 
     Overlapping intervals do not prove two models equal: `intervals.compare` is the sharper, paired test.
     """
@@ -185,7 +182,9 @@ def plot_accuracies(preds: Mapping[str, Predictions] | Predictions, *, ax: Axes 
     same_n = len(set(sizes)) == 1
     names = [name if same_n else f"{shorten(name, 18)} (n {n})" for name, n in zip(named, sizes, strict=True)]
     ax = _draw_intervals(list(zip(names, intervals, strict=True)), ax)
-    ax.set_xlabel(f"accuracy (%) with 95 % interval{f', n = {sizes[0]:,}' if same_n else ''}", fontsize=BIG_PT)
+    ax.set_xlabel(
+        f"accuracy (%) with 95 % confidence interval{f', n = {sizes[0]:,}' if same_n else ''}", fontsize=BIG_PT
+    )
     detail = " ".join(f"{name}: {accuracy_text(record)}." for name, record in named.items())
     majorities = {round(100 * float(targets.bincount().max()) / len(targets), 1) for targets in labelled}
     if len(majorities) == 1:
@@ -194,23 +193,9 @@ def plot_accuracies(preds: Mapping[str, Predictions] | Predictions, *, ax: Axes 
         ax.set_title(f"dotted: the most frequent class, {majority} %", fontsize=MIDDLE_PT, loc="left")
         detail += f" Always answering the most frequent class: {majority} %."
     pictures = counted(sizes[0], "picture") if same_n else f"{min(sizes):,} to {max(sizes):,} pictures"
-    return Drawing(figure_of(ax), f"Accuracy with its 95 % interval on {pictures}: {listed(list(named))}.", detail)
-
-
-def plot_scores(report: Report, *, measure: str = "recall", at_most: int = 20, ax: Axes | None = None) -> Drawing:
-    """Precision, recall or F1 of each class with its 95 % interval; of many classes the `at_most` lowest."""
-    if measure not in ("precision", "recall", "f1"):
-        raise ValueError(f'measure is one of "precision", "recall", "f1"; got {measure!r}')
-    name = "F1" if measure == "f1" else measure
-    classes = list(report.classes)
-    text = f"{name[0].upper()}{name[1:]} of {counted(len(classes), 'class')} with its 95 % interval"
-    if len(classes) > at_most:
-        classes.sort(key=lambda row: (math.isnan(getattr(row, measure).estimate), getattr(row, measure).estimate))
-        classes = classes[:at_most]
-        text += f", the {at_most} lowest"
-    ax = _draw_intervals([(f"{shorten(row.name, 18)} ({row.support})", getattr(row, measure)) for row in classes], ax)
-    ax.set_xlabel(f"{name} (%) with 95 % interval", fontsize=BIG_PT)
-    return Drawing(figure_of(ax), f"{text}; in brackets the number of pictures.", report.text)
+    return Drawing(
+        figure_of(ax), f"Accuracy with its 95 % confidence interval on {pictures}: {listed(list(named))}.", detail
+    )
 
 
 def _draw_intervals(rows: Sequence[tuple[str, Interval]], ax: Axes | None) -> Axes:
@@ -275,72 +260,4 @@ def plot_reliability(record: Reliability | Predictions, *, ax: Axes | None = Non
         below.yaxis.set_major_locator(round_ticks(3, integer=True))
     pictures, bins = counted(int(record.counts.sum()), "picture"), counted(len(record.counts), "bin")
     text = f"Share right against stated probability: {pictures} in {bins}; the dashed line is perfect."
-    return Drawing(figure_of(ax), text, record.text)
-
-
-def plot_coverage(
-    record: Coverage | Predictions, *, marks: Sequence[float] = (0.7, 0.9, 0.99), ax: Axes | None = None
-) -> Drawing:
-    """Accuracy of the answers against the share of pictures answered, when the model may say "I do not know".
-
-    The band is the 95 % interval. `marks` are thresholds of the stated probability to write on the curve; one
-    that no picture reaches is left out, and so are the first answers, too few to say anything.
-    """
-    record = coverage_curve(record) if isinstance(record, Predictions) else record
-    shares, right, thresholds = (row.numpy() for row in (record.coverage, record.accuracy, record.thresholds))
-    answered = np.rint(shares * record.n).astype(int)
-    enough = answered >= min(20, answered[-1])
-    ax = style_axes(ax, x="pictures answered (%)", y="right among the answers (%)")
-    band = [wilson(round(share * n), int(n)) for share, n in zip(right[enough], answered[enough], strict=True)]
-    low, high = [100 * interval.low for interval in band], [100 * interval.high for interval in band]
-    ax.fill_between(100 * shares[enough], low, high, color=BLUE, alpha=0.2, linewidth=0)
-    ax.plot(100 * shares[enough], 100 * right[enough], "-", color=BLUE, linewidth=2.5)
-    ax.set_xlim(0, 100)
-    ax.margins(y=0.12)
-    for threshold in marks:
-        reached = np.flatnonzero((thresholds >= threshold) & enough)
-        if len(reached) and reached[-1] < len(shares) - 1:
-            at = (100 * shares[reached[-1]], 100 * right[reached[-1]])
-            ax.plot(*at, "o", color=BLUE, markersize=8, zorder=5)
-            ax.annotate(f"p ≥ {threshold:g}", at, (-6, -10), textcoords="offset points", ha="right", va="top", **WORDS)
-    everything = (100, 100 * right[-1])
-    ax.plot(*everything, "s", color=RED, markersize=10, clip_on=False, zorder=5)
-    ax.annotate("all", everything, (9, 0), textcoords="offset points", va="center", color=ink(RED), **WORDS)
-    gain = right[np.flatnonzero(shares >= 0.5)[0]] - right[-1]
-    course = "higher than" if gain > 0.02 else "lower than" if gain < -0.02 else "about the same as"
-    text = (
-        f"Accuracy against the share of {counted(record.n, 'picture')} that get an answer: "
-        f"on the surer half it is {course} on all."
-    )
-    return Drawing(figure_of(ax), text, record.text)
-
-
-def plot_cost(record: DecisionCost, *, ax: Axes | None = None) -> Drawing:
-    """Mean cost of a picture against the threshold of the alarm; the cheapest one and one half are marked."""
-    thresholds, cost = record.thresholds.numpy().clip(max=1.0), record.cost.numpy()
-    ax = style_axes(ax, x=f"threshold for answering {shorten(record.positive, 24)}", y="mean cost of a picture")
-    ax.step(thresholds, cost, where="post", color=BLUE, linewidth=2.5)
-    points = (
-        ("cheapest", thresholds[record.best], record.best, "s", RED, -20),
-        ("one half", 0.5, record.half, "o", BLACK, 12),
-    )
-    for name, x, entry, shape, colour, up_pt in points:
-        ax.plot([x], [cost[entry]], shape, color=colour, markersize=10, zorder=5, label=name)
-        side = "left" if x < 0.2 else "right" if x > 0.8 else "center"
-        words = f"{name} {number(float(cost[entry]))}"
-        ax.annotate(
-            words,
-            (x, cost[entry]),
-            (0, up_pt),
-            textcoords="offset points",
-            ha=side,
-            color=ink(colour),
-            **WORDS,
-        )
-    ax.set_xlim(-0.02, 1.02)
-    ax.margins(y=0.2)
-    text = (
-        f"Mean cost of a picture against the threshold for answering {record.positive}, "
-        f"when a miss costs {record.cost_of_miss:g} and a false alarm {record.cost_of_false_alarm:g}."
-    )
     return Drawing(figure_of(ax), text, record.text)

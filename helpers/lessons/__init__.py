@@ -4,6 +4,8 @@ course        the course's data, and models handed from lesson to lesson
 checks        `check_NN_k`: whether exercise k of lesson NN is right, and if not, why not yet
 quiz          `Quiz("NN")`
 doctor        is this machine ready?
+decisions     when to answer at all, and from which threshold to raise an alarm
+figures       what only lessons draw
 labs          things to play with: rates, schedules, augmentation
 messy_folder  a folder of pictures as people send them
 """
@@ -21,12 +23,12 @@ MODULE_OF = {
     "messy_folder": "lessons.messy_folder",
     "misfiled": "lessons.messy_folder",
     "Quiz": "lessons.quiz",
-    "plot_lines": "figures.curves",
-    "plot_schedule": "figures.curves",
-    "show_each_operation": "figures.pictures",
+    "plot_lines": "lessons.figures",
+    "plot_schedule": "lessons.figures",
+    "show_each_operation": "lessons.figures",
     "show_heat_map": "figures.pictures",
-    "plot_cost": "figures.results",
-    "plot_coverage": "figures.results",
+    "plot_cost": "lessons.figures",
+    "plot_coverage": "lessons.figures",
 } | {
     f"check_{lesson:02}_{number}": f"lessons.checks.lesson_{lesson:02}" for lesson in range(10) for number in (1, 2, 3)
 }

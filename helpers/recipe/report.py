@@ -76,7 +76,7 @@ def draw_figures(learn: Learner, finder: Sequence[LRFinderResult], preds: Predic
     """Heading -> drawings."""
     from helpers.figures import curves, pictures, results  # matplotlib only now
 
-    data, interp = learn.data, Interpretation(tta, learn)
+    data, interp = learn.data, Interpretation(tta)
     return {
         "What the model sees": [pictures.show_batch(data)],
         "Learning rates: the last layer, then what was unfrozen": [curves.plot_lr_find(curve) for curve in finder],

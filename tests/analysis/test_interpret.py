@@ -1,9 +1,7 @@
 """Interpretation: every answer from one record, against scikit-learn and brute force."""
 
-import ast
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,13 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from scipy.stats import entropy
 from sklearn.metrics import confusion_matrix, log_loss
 from torch import nn
 
-import helpers.analysis.interpret
 import helpers.learner
-from helpers.analysis.interpret import MEASURES, PICKS, Confusion, Interpretation, clustered_order
+from helpers.analysis.interpret import PICKS, Confusion, Interpretation, clustered_order
 from helpers.analysis.predictions import Predictions
 from helpers.data.dataset import ImageData
 from helpers.data.items import Item
@@ -150,44 +146,26 @@ def test_random_picks_are_fair():
     assert counts.min() > 60, counts  # 100 each on average, standard deviation 9
 
 
-@pytest.mark.parametrize("measure", MEASURES)
-def test_most_uncertain_follows_its_measure(measure):
+def test_most_uncertain_is_the_smallest_lead():
     preds = random_preds(40, 3)
-    probs = preds.probs.double().numpy()
-    top = np.sort(probs, axis=1)
-    certainty = {
-        "margin": top[:, -1] - top[:, -2],
-        "entropy": -entropy(probs, axis=1),
-        "distance": np.abs(top[:, -1] - 1 / 3),
-    }[measure]
-    assert Interpretation(preds).pick("most_uncertain", 40, measure=measure).indices == tuple(np.argsort(certainty))
-
-
-def test_the_distance_of_one_class_is_that_of_its_own_probability():
-    preds = random_preds(60, 3)
-    rows = np.flatnonzero(preds.targets.numpy() == 2)
-    expected = rows[np.argsort(np.abs(preds.probs[rows, 2].double().numpy() - 1 / 3))][:4]
-    assert Interpretation(preds).pick("most_uncertain", of_class="class 2", measure="distance").indices == tuple(
-        expected
-    )
+    top = np.sort(preds.probs.double().numpy(), axis=1)
+    assert Interpretation(preds).pick("most_uncertain", 40).indices == tuple(np.argsort(top[:, -1] - top[:, -2]))
 
 
 def test_captions_say_what_was_picked():
     interp = Interpretation(preds_of([[0.9, 0.1], [0.6, 0.4]], [0, 1]))
-    assert interp.pick("random_correct").caption == "Right, drawn at random: 1 of 1."
+    assert interp.pick("random_correct").caption == "Correct, drawn at random: 1 of 1."
     assert interp.pick("most_incorrect", of_class="class 1").caption == (
         "Wrong, worst first, class class 1: 1 of 1, by the lowest probability of the true class."
     )
-    nearest = interp.pick("most_uncertain", 1, measure="distance")
-    assert nearest.caption == "Most uncertain first: 1 of 2, by the probability nearest to 1 / 2."
 
 
 def test_picks_print_as_a_list():
     preds = preds_of([[0.9, 0.1], [0.6, 0.4]], [-1, 1])
     assert repr(Interpretation(preds).pick("most_uncertain")) == (
-        "Most uncertain first: 2 of 2, by the smallest lead of the likeliest class over the second.\n"
-        "0001.png: class 1, called class 0 with p = 0.600\n"
-        "0000.png: no label, called class 0 with p = 0.900"
+        "Most uncertain first: 2 of 2, by the lead of the likeliest class over the second.\n"
+        "0001.png: labelled class 1, predicted class 0 (p = 0.600)\n"
+        "0000.png: no label, predicted class 0 (p = 0.900)"
     )
 
 
@@ -195,8 +173,6 @@ def test_unknown_words_are_answered_with_the_meant_one():
     interp = Interpretation(random_preds(5, 2))
     with pytest.raises(ValueError, match=r"pick\(\) does not know 'most_corect'; did you mean 'most_correct'"):
         interp.pick("most_corect")
-    with pytest.raises(ValueError, match="'entropi'; did you mean 'entropy'"):
-        interp.pick("most_uncertain", measure="entropi")
     with pytest.raises(ValueError, match="no class 'clas 1'; did you mean 'class 1'"):
         interp.pick("most_correct", of_class="clas 1")
     with pytest.raises(TypeError, match="no keyword 'of_clas'; did you mean 'of_class'"):
@@ -223,9 +199,8 @@ class CountingLearner:
 def ask_everything(interp):
     interp.confusion_matrix(), interp.most_confused(), interp.top_losses(4), str(interp.report())
     for which in PICKS:
-        for measure in MEASURES:
-            interp.pick(which, measure=measure)
-            interp.pick(which, of_class=interp.preds.classes[0], measure=measure)
+        interp.pick(which)
+        interp.pick(which, of_class=interp.preds.classes[0])
 
 
 def test_one_prediction_answers_everything():
@@ -254,7 +229,6 @@ def test_a_real_model_sees_every_picture_once(tmp_path, monkeypatch):
     ask_everything(interp)
     assert sum(seen) == len(interp.preds.items) == 5
     assert interp.preds.part == "valid"
-    assert interp.heat_maps(interp.pick("random_incorrect").indices).shape[1:] == (32, 32)
     views = Interpretation.from_learner(learn, "train", tta=2)
     assert [item.name for item in views.preds.items] == ["train/a/0.png", "train/b/1.png"]
 
@@ -300,23 +274,6 @@ def test_a_diverged_model_is_called_that():
         Interpretation(replace(preds, log_probs=preds.log_probs.index_fill(0, torch.tensor([2]), float("nan"))))
 
 
-def test_heat_maps_ask_the_data_for_the_right_pictures(monkeypatch):
-    preds = random_preds(6, 2)
-    asked = {}
-
-    def heat_map(learn, images, class_index):
-        asked.update(images=images, classes=class_index.tolist())
-        return "maps"
-
-    data = SimpleNamespace(index_of=lambda name: int(name[:4]), eval_images=lambda indices: indices)
-    monkeypatch.setattr(helpers.analysis.interpret, "heat_map", heat_map)
-    assert Interpretation(preds, SimpleNamespace(data=data)).heat_maps([4, 1]) == "maps"
-    assert asked["images"] == [int(preds.items[row].name[:4]) for row in (4, 1)]
-    assert asked["classes"] == preds.predicted[[4, 1]].tolist()
-    with pytest.raises(ValueError, match="use Interpretation.from_learner"):
-        Interpretation(preds).heat_maps([0])
-
-
 def test_clustered_order_puts_confused_classes_side_by_side():
     matrix = torch.eye(6, dtype=torch.int64) * 50
     for i, j in ((0, 3), (1, 5), (2, 4)):
@@ -326,24 +283,3 @@ def test_clustered_order_puts_confused_classes_side_by_side():
     for i, j in ((0, 3), (1, 5), (2, 4)):
         assert abs(order.index(i) - order.index(j)) == 1
     assert clustered_order(matrix[:2, :2]) == [0, 1]
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "interpret",
-        "report",
-        "intervals",
-        "calibration",
-        "heatmaps",
-        "neighbours",
-        "duplicates",
-        "label_errors",
-    ],
-)
-def test_slow_imports_wait_until_they_are_needed(module):
-    tree = ast.parse((Path(helpers.analysis.interpret.__file__).parent / f"{module}.py").read_text())
-    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    names = {alias.name.split(".")[0] for node in imports if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module.split(".")[0] for node in imports if isinstance(node, ast.ImportFrom)}
-    assert not names & {"sklearn", "scipy", "cleanlab", "pandas", "matplotlib", "ipywidgets"}

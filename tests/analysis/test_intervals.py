@@ -57,8 +57,11 @@ def test_confidence_is_a_share(confidence):
 def test_accuracy_in_one_sentence():
     preds = preds_of([True] * 557 + [False] * 99)
     theirs = stats.binomtest(557, 656).proportion_ci(method="wilson")
-    assert accuracy_text(preds) == f"84.9 % of 656, 95 % interval {100 * theirs.low:.1f}-{100 * theirs.high:.1f}"
-    assert accuracy_text(preds) == "84.9 % of 656, 95 % interval 82.0-87.4"
+    assert (
+        accuracy_text(preds)
+        == f"84.9 % of 656, 95 % confidence interval {100 * theirs.low:.1f} to {100 * theirs.high:.1f}"
+    )
+    assert accuracy_text(preds) == "84.9 % of 656, 95 % confidence interval 82.0 to 87.4"
 
 
 def test_accuracy_counts_labelled_pictures_only():
@@ -84,7 +87,7 @@ def test_bootstrap_of_the_accuracy_is_close_to_scipy_and_repeats():
     assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.02)
     assert ours == bootstrap(preds, lambda drawn: drawn.accuracy(), draws=600)
     assert ours != bootstrap(preds, lambda drawn: drawn.accuracy(), draws=600, seed=1)
-    assert ours.text == f"0.800, 95 % interval {ours.low:.3f}-{ours.high:.3f}"
+    assert ours.text == f"0.800, 95 % confidence interval {ours.low:.3f} to {ours.high:.3f}"
 
 
 def test_bootstrap_leaves_the_global_random_state_alone():
@@ -119,7 +122,7 @@ def test_mcnemar_equals_the_exact_binomial_test(only_first, only_second, both, n
     assert result.difference.estimate == pytest.approx(result.second_accuracy - result.first_accuracy)
     assert result.difference.low - 1e-12 <= result.difference.estimate <= result.difference.high + 1e-12
     outside = result.difference.low > 0 or result.difference.high < 0
-    assert outside == result.more_than_noise, "interval and test must not contradict each other"
+    assert outside == result.significant, "interval and test must not contradict each other"
 
 
 @pytest.mark.parametrize(("only_second", "more"), [(7, False), (8, True)])
@@ -129,19 +132,19 @@ def test_the_interval_of_the_difference_agrees_with_the_test_where_it_is_close(o
     second = preds_of([False] + [True] * only_second + [True] * 20)
     result = mcnemar(first, second)
     assert result.p_value == pytest.approx(2 * (only_second + 2) / 2 ** (only_second + 1))
-    assert result.more_than_noise == more == (result.difference.low > 0)
+    assert result.significant == more == (result.difference.low > 0)
 
 
-def test_compare_says_noise_or_more():
+def test_compare_says_whether_the_difference_is_significant():
     first = preds_of([True] * 80 + [False] * 20)
     slightly = preds_of([True] * 78 + [False] * 2 + [True] * 5 + [False] * 15)
     much = preds_of([True] * 79 + [False] * 1 + [True] * 12 + [False] * 8)
     assert compare(first, slightly) == (
         "80.0 % against 83.0 % of the same 100 pictures (only the first gets 2 right, only the second 5): "
-        "the difference is inside the noise (p = 0.45)"
+        "the difference is not significant (p = 0.45)"
     )
-    assert "only the second 12): the difference is more than noise (p = 0.0034)" in compare(first, much)
-    assert compare(preds_of([False] * 40), preds_of([True] * 40)).endswith("more than noise (p < 0.001)")
+    assert "only the second 12): the difference is significant (p = 0.0034)" in compare(first, much)
+    assert compare(preds_of([False] * 40), preds_of([True] * 40)).endswith("the difference is significant (p < 0.001)")
     assert mcnemar(first, first).p_value == 1
 
 
@@ -149,10 +152,10 @@ def test_compare_needs_the_same_pictures_in_the_same_order():
     first = preds_of([True, False, True], names=["a", "b", "c"])
     with pytest.raises(
         ValueError,
-        match="only in the first: 1, e.g. c; only in the second: 1, e.g. d",
+        match="1 are only in the first, e.g. c",
     ):
         compare(first, preds_of([True, False, True], names=["a", "b", "d"]))
-    with pytest.raises(ValueError, match="another order or number from row 1 on"):
+    with pytest.raises(ValueError, match="another order or number"):
         compare(first, preds_of([True, False, True], names=["a", "c", "b"]))
     with pytest.raises(ValueError, match="labels differ between the two records for 1, e.g. b"):
         compare(first, replace(first, targets=torch.tensor([0, 1, 0])))
@@ -163,5 +166,29 @@ def test_compare_needs_the_same_pictures_in_the_same_order():
         compare(unlabelled, unlabelled)
 
 
-def test_interval_text():
-    assert Interval(0.5, 0.25, 0.75, 0.9).text == "0.500, 90 % interval 0.250-0.750"
+def test_an_interval_reads_well_below_zero_too():
+    assert Interval(0.5, 0.25, 0.75, 0.9).text == "0.500, 90 % confidence interval 0.250 to 0.750"
+    assert Interval(-0.02, -0.03, -0.01).text == "-0.020, 95 % confidence interval -0.030 to -0.010"
+    assert Interval(0.5, 0.25, 0.75).range_text() == "95 % confidence interval 25.0 to 75.0"
+
+
+@pytest.mark.parametrize(("n", "at_most"), [(5, 0.44), (656, 0.006)])
+def test_no_disagreement_on_few_pictures_does_not_prove_two_models_equal(n, at_most):
+    preds = preds_of([True] * n)
+    difference = mcnemar(preds, preds).difference
+    assert difference.estimate == 0 and difference.high == -difference.low == wilson(0, n).high
+    assert 0.9 * at_most < difference.high <= at_most
+
+
+@pytest.mark.parametrize(("n", "p_first", "p_second"), [(8, 0.02, 0.05), (12, 0.3, 0.1), (14, 0.2, 0.2)])
+def test_the_interval_of_the_difference_holds_the_truth_as_often_as_it_says(n, p_first, p_second):
+    """All outcomes of n pictures, each weighted with its probability."""
+    holds = 0.0
+    for a in range(n + 1):
+        for b in range(n + 1 - a):
+            rest = n - a - b
+            weight = comb(n, a) * comb(n - a, b) * p_first**a * p_second**b * (1 - p_first - p_second) ** rest
+            first, second = [True] * a + [False] * b, [False] * a + [True] * b
+            difference = mcnemar(preds_of(first + [True] * rest), preds_of(second + [True] * rest)).difference
+            holds += weight * (difference.low <= p_second - p_first <= difference.high)
+    assert holds >= 0.95

@@ -11,6 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, precision_recall_fscore_sup
 
 from helpers.analysis.intervals import wilson
 from helpers.analysis.report import report_from
+from helpers.training import metrics
 
 answers = st.integers(2, 5).flatmap(
     lambda k: st.tuples(
@@ -38,6 +39,7 @@ def test_every_number_equals_scikit_learn(drawn):
     np.testing.assert_allclose([*ours, [row.support for row in report.classes]], expected)
     macro = precision_recall_fscore_support(truth, predicted, average="macro", zero_division=np.nan)[2]
     assert report.macro_f1 == pytest.approx(macro)
+    assert report.macro_f1 == metrics.f1(matrix_of(pairs, k).double()), "one definition in the whole kit"
     assert report.balanced_accuracy == pytest.approx(balanced_accuracy_score(truth, predicted))
     assert report.accuracy == wilson(int((truth == predicted).sum()), len(truth))
     assert report.majority == np.bincount(truth).max() / len(truth)
@@ -49,11 +51,11 @@ def test_every_number_equals_scikit_learn(drawn):
 def test_the_table_reads_well():
     report = report_from(torch.tensor([[40, 10, 0], [5, 45, 0], [0, 0, 0]]), ("cat", "hot dog", "owl"))
     assert str(report).splitlines() == [
-        "class    precision         recall            F1                pictures",
-        "cat      0.89 (0.77-0.95)  0.80 (0.67-0.89)  0.84 (0.75-0.91)        50",
-        "hot dog  0.82 (0.70-0.90)  0.90 (0.79-0.96)  0.86 (0.77-0.91)        50",
-        "owl      -                 -                 -                        0",
-        "Accuracy 85.0 % of 100 (95 % interval 76.7-90.7), macro F1 0.850, balanced accuracy 0.850; "
+        "class    precision            recall               F1                   pictures",
+        "cat      0.89 (0.77 to 0.95)  0.80 (0.67 to 0.89)  0.84 (0.75 to 0.91)        50",
+        "hot dog  0.82 (0.70 to 0.90)  0.90 (0.79 to 0.96)  0.86 (0.77 to 0.91)        50",
+        "owl      -                    -                    -                           0",
+        "Accuracy 85.0 % of 100 (95 % confidence interval 76.7 to 90.7), macro F1 0.850, balanced accuracy 0.850; "
         "always answering the most frequent class gives 50.0 %.",
     ]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers.analysis.calibration import decision_cost
 from helpers.analysis.predictions import Predictions
 from helpers.data.items import Item
 from helpers.lessons.checks.lesson_07 import check_07_1, check_07_2, check_07_3
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
+from helpers.lessons.decisions import decision_cost
 
 # 30 mono cells, 27 answered rightly (0.9); 20 poly cells, 14 of them (0.7)
 KINDS = ["mono"] * 30 + ["poly"] * 20

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from helpers.analysis.calibration import DecisionCost
 from helpers.analysis.predictions import Predictions
 from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, number, outcome, right, short, what
+from helpers.lessons.decisions import DecisionCost
 
 
 @exercise(1, todo="put the probability from which on the alarm should go off into answer_1")

@@ -1,0 +1,213 @@
+"""Figures that only lessons draw: lines of any kind, schedules, operations of the augmentation, decisions."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+
+from helpers.analysis.intervals import wilson
+from helpers.analysis.predictions import Predictions
+from helpers.data.augment import Augment, apply_draws, identity
+from helpers.figures.pictures import row_of, show_pictures
+from helpers.figures.style import (
+    BLACK,
+    BLUE,
+    COLOURS,
+    DASHES,
+    MARKS,
+    RED,
+    WORDS,
+    Drawing,
+    empty_drawing,
+    figure_of,
+    ink,
+    name_ends,
+    round_ticks,
+    style_axes,
+)
+from helpers.lessons.decisions import Coverage, DecisionCost, coverage_curve
+from helpers.runtime.text import counted, listed, number, shorten
+
+
+def plot_lines(
+    lines: Mapping[str, Sequence[float] | tuple[Sequence[float], Sequence[float]]],
+    *,
+    x_label: str,
+    y_label: str,
+    log_x: bool = False,
+    title: str = "",
+    text: str = "",
+    ax: Axes | None = None,
+) -> Drawing:
+    """Lines with their names at their ends. Each is a row of y values, or a pair of rows (xs, ys)."""
+    if not lines:
+        return empty_drawing(ax, "Nothing to draw yet: there are no lines.")
+    ax = style_axes(ax, x=x_label + (" (log axis)" if log_x else ""), y=y_label, title=title, log_x=log_x)
+    drawn, counts = {}, True
+    for i, (name, line) in enumerate(lines.items()):
+        is_pair = isinstance(line, tuple) and len(line) == 2 and np.ndim(line[0]) == 1
+        xs, ys = line if is_pair else (range(len(line)), line)
+        counts = counts and all(float(x).is_integer() for x in xs)
+        colour, dash, mark = COLOURS[i % 7], DASHES[i % 7], MARKS[i % 7] if len(ys) <= 20 else None
+        look = {"color": colour, "linestyle": dash, "marker": mark, "linewidth": 2.2, "markersize": 8}
+        (drawn[name],) = ax.plot(xs, ys, label=name, **look)
+    if counts and not log_x:  # there is no epoch 2.5
+        ax.xaxis.set_major_locator(round_ticks(6, integer=True))
+    if len(lines) > 1:
+        name_ends(ax, drawn)
+    return Drawing(figure_of(ax), text or f"{y_label} against {x_label}: {listed(list(lines))}.")
+
+
+Multipliers = Callable[[float], float] | Sequence[float]
+
+
+def plot_schedule(
+    schedules: Multipliers | Mapping[str, Multipliers],
+    *,
+    base_lr: float | None = None,
+    points: int = 400,
+    ax: Axes | None = None,
+) -> Drawing:
+    """What a schedule will do, before any training: multiplier (or rate, with `base_lr`) against progress.
+
+    A schedule is a function from progress 0..1 to a multiplier, or a list with one multiplier per step;
+    several go into a dict with a name each.
+    """
+    named = schedules if isinstance(schedules, Mapping) else {"schedule": schedules}
+    lines = {}
+    for name, schedule in named.items():
+        values = [schedule(i / (points - 1)) for i in range(points)] if callable(schedule) else schedule
+        values = np.asarray(values, dtype=float) * (1.0 if base_lr is None else base_lr)
+        if len(values):
+            lines[name] = (np.linspace(0, 100, len(values)), values)
+    if not lines:
+        return empty_drawing(ax, "No schedule to draw: it has no steps.")
+    y_label = "multiplier of the rate" if base_lr is None else "learning rate"
+    said = listed([f"{name} ({_multipliers(*line)})" for name, line in lines.items()])
+    text = f"{y_label.capitalize()} over the whole training: {said}."
+    return plot_lines(lines, x_label="progress of the training (%)", y_label=y_label, text=text, ax=ax)
+
+
+def _multipliers(progress: np.ndarray, values: np.ndarray) -> str:
+    if values.min() == values.max():
+        return f"constant {number(float(values[0]))}"
+    first, last, peak = number(float(values[0])), number(float(values[-1])), int(np.argmax(values))
+    return f"from {first} to {last}, highest {number(float(values[peak]))} at {progress[peak]:.0f} %"
+
+
+def show_each_operation(
+    data, item, *, augment: Augment | None = None, columns: int = 4, axes: Sequence[Axes] | None = None
+) -> Drawing:
+    """One picture as it is, then every operation of the augmentation alone at the ends of its range."""
+    row = row_of(data, item)
+    operations = each_operation(data.augment if augment is None else augment)
+    draws = identity(len(operations))
+    for i, changes in enumerate(operations.values()):
+        for name, value in changes.items():
+            changed = getattr(draws, name).clone()
+            changed[i] = value
+            draws = replace(draws, **{name: changed})
+    squares = data.store.squares(torch.full((len(operations),), row))
+    images = data.eval_images([row])
+    if operations:
+        images = torch.cat([images, apply_draws(squares, draws, data.size).cpu()])
+    names = f", then each operation alone: {listed(list(operations))}"
+    text = f"{data.items[row].name} as it is{names if operations else '; this augmentation changes nothing'}."
+    return show_pictures(images, ["as it is", *operations], columns=min(columns, len(images)), text=text, axes=axes)
+
+
+def each_operation(ranges: Augment) -> dict[str, dict[str, float]]:
+    """Title -> the fields of `Draws` that differ from "nothing", for both ends of every range."""
+    zoom, area, warp, light = ranges.max_zoom, ranges.min_scale, ranges.max_warp, ranges.max_lighting
+    found: dict[str, dict[str, float]] = {}
+    if ranges.flip or ranges.dihedral:
+        found["mirrored"] = {"mirror": -1.0}
+    if ranges.dihedral:
+        found |= {f"turned {90 * quarter}°": {"quarter_turns": float(quarter)} for quarter in (1, 2, 3)}
+    if ranges.max_rotate_deg:
+        ends = (-ranges.max_rotate_deg, ranges.max_rotate_deg)
+        found |= {f"rotated {angle:+g}°": {"angle_rad": math.radians(angle)} for angle in ends}
+    if zoom > 1:
+        found[f"zoomed {zoom:g} x"] = {"scale": 1 / zoom}
+    if area < 1:
+        side = math.sqrt(area)
+        found[f"{100 * area:g} % top left"] = {"scale": side, "shift_x": -1.0, "shift_y": -1.0}
+        found[f"{100 * area:g} % low right"] = {"scale": side, "shift_x": 1.0, "shift_y": 1.0}
+    if warp:
+        found |= {f"warped {axis} {end:+g}": {f"warp_{axis}": end} for axis in "xy" for end in (-warp, warp)}
+    if light:
+        shift = math.log((1 + light) / (1 - light))
+        found |= {"darkest": {"brightness": -shift}, "brightest": {"brightness": shift}}
+        found |= {"least contrast": {"contrast": 1 - light}, "most contrast": {"contrast": 1 / (1 - light)}}
+    return found
+
+
+def plot_coverage(
+    record: Coverage | Predictions, *, marks: Sequence[float] = (0.7, 0.9, 0.99), ax: Axes | None = None
+) -> Drawing:
+    """Accuracy of the answers against the share of pictures answered, when the model may say "I do not know".
+
+    The band is the 95 % confidence interval. `marks` are thresholds of the stated probability to write on the curve;
+    one that no picture reaches is left out, and so are the first answers, too few to say anything.
+    """
+    record = coverage_curve(record) if isinstance(record, Predictions) else record
+    shares, correct, thresholds = (row.numpy() for row in (record.coverage, record.accuracy, record.thresholds))
+    answered = np.rint(shares * record.n).astype(int)
+    enough = answered >= min(20, answered[-1])
+    ax = style_axes(ax, x="pictures answered (%)", y="correct among the answers (%)")
+    band = [wilson(round(share * n), int(n)) for share, n in zip(correct[enough], answered[enough], strict=True)]
+    low, high = [100 * interval.low for interval in band], [100 * interval.high for interval in band]
+    ax.fill_between(100 * shares[enough], low, high, color=BLUE, alpha=0.2, linewidth=0)
+    ax.plot(100 * shares[enough], 100 * correct[enough], "-", color=BLUE, linewidth=2.5)
+    ax.set_xlim(0, 100)
+    ax.margins(y=0.12)
+    for threshold in marks:
+        reached = np.flatnonzero((thresholds >= threshold) & enough)
+        if len(reached) and reached[-1] < len(shares) - 1:
+            at = (100 * shares[reached[-1]], 100 * correct[reached[-1]])
+            ax.plot(*at, "o", color=BLUE, markersize=8, zorder=5)
+            ax.annotate(f"p ≥ {threshold:g}", at, (-6, -10), textcoords="offset points", ha="right", va="top", **WORDS)
+    everything = (100, 100 * correct[-1])
+    ax.plot(*everything, "s", color=RED, markersize=10, clip_on=False, zorder=5)
+    ax.annotate("all", everything, (9, 0), textcoords="offset points", va="center", color=ink(RED), **WORDS)
+    gain = correct[np.flatnonzero(shares >= 0.5)[0]] - correct[-1]
+    course = "higher than" if gain > 0.02 else "lower than" if gain < -0.02 else "about the same as"
+    text = (
+        f"Accuracy against the share of {counted(record.n, 'picture')} that get an answer: "
+        f"on the more confident half it is {course} on all."
+    )
+    return Drawing(figure_of(ax), text, record.text)
+
+
+def plot_cost(record: DecisionCost, *, ax: Axes | None = None) -> Drawing:
+    """Mean cost of a picture against the threshold of the alarm; the cheapest one and one half are marked."""
+    thresholds, cost = record.thresholds.numpy().clip(max=1.0), record.cost.numpy()
+    ax = style_axes(ax, x=f"threshold for answering {shorten(record.positive, 24)}", y="mean cost of a picture")
+    ax.step(thresholds, cost, where="post", color=BLUE, linewidth=2.5)
+    points = (
+        ("cheapest", thresholds[record.best], record.best, "s", RED, -20),
+        ("one half", 0.5, record.half, "o", BLACK, 12),
+    )
+    for name, x, entry, shape, colour, up_pt in points:
+        ax.plot([x], [cost[entry]], shape, color=colour, markersize=10, zorder=5, label=name)
+        side = "left" if x < 0.2 else "right" if x > 0.8 else "center"
+        words = f"{name} {number(float(cost[entry]))}"
+        ax.annotate(
+            words,
+            (x, cost[entry]),
+            (0, up_pt),
+            textcoords="offset points",
+            ha=side,
+            color=ink(colour),
+            **WORDS,
+        )
+    ax.set_xlim(-0.02, 1.02)
+    ax.margins(y=0.2)
+    text = (
+        f"Mean cost of a picture against the threshold for answering {record.positive}, "
+        f"when a miss costs {record.cost_of_miss:g} and a false alarm {record.cost_of_false_alarm:g}."
+    )
+    return Drawing(figure_of(ax), text, record.text)

@@ -1,0 +1,148 @@
+"""Figures of the lessons are read back: the data in them, the words on them, the sentence beside them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.analysis.predictions import Predictions
+from helpers.data.augment import draw, side_on, top_down
+from helpers.data.dataset import ImageData
+from helpers.data.items import Item
+from helpers.data.pixels import PixelStore
+from helpers.data.splits import Split
+from helpers.lessons.decisions import coverage_curve, decision_cost
+from helpers.lessons.figures import (
+    each_operation,
+    plot_cost,
+    plot_coverage,
+    plot_lines,
+    plot_schedule,
+    show_each_operation,
+)
+from helpers.training.schedules import sgdr
+
+
+def predictions(n=60, k=2, *, strength=2.0, classes=None, names=None, seed=0, labelled=True) -> Predictions:
+    rng = torch.Generator().manual_seed(seed)
+    targets = torch.arange(n) % k
+    logits = torch.randn(n, k, generator=rng)
+    logits[torch.arange(n), targets] += strength
+    names = names or [f"valid/{i:05}.png" for i in range(n)]
+    classes = classes or tuple(f"class {i}" for i in range(k))
+    items = tuple(Item(name, Path(name), classes[t]) for name, t in zip(names, targets.tolist(), strict=True))
+    targets = targets if labelled else torch.full((n,), -1)
+    return Predictions(items, logits.log_softmax(1), targets, classes, "valid")
+
+
+def line(ax, label):
+    return next(artist for artist in ax.get_lines() if artist.get_label() == label)
+
+
+def words(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+@pytest.fixture
+def data() -> ImageData:
+    """Twelve drawn pictures of 20 px, seen at 16 px, without any file."""
+    names = [f"{i:02}.png" for i in range(12)]
+    items = [Item(name, Path(name), "ab"[i % 2]) for i, name in enumerate(names)]
+    pixels = torch.randint(0, 256, (12, 1, 20, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    store = PixelStore(pixels.flatten(), [(1, 20, 20)] * 12, 20)
+    split = Split(tuple(names[:8]), tuple(names[8:]))
+    return ImageData(items, split, size=16, augment=top_down(min_scale=0.5), batch_size=8, decoded=store)
+
+
+def test_plot_lines_takes_rows_and_pairs():
+    drawing = plot_lines({"row": [3, 4], "pair": ([5, 7], [1, 2])}, x_label="x", y_label="y", log_x=True)
+    ax = drawing.figure.axes[0]
+    assert line(ax, "row").get_xydata().tolist() == [[0, 3], [1, 4]]
+    assert line(ax, "pair").get_xydata().tolist() == [[5, 1], [7, 2]]
+    assert line(ax, "row").get_linestyle() != line(ax, "pair").get_linestyle()
+    assert ax.get_xlabel() == "x (log axis)" and ax.get_xscale() == "log"
+    assert drawing.text == "y against x: row and pair."
+
+
+def test_names_in_foreign_letters_are_drawn_without_a_warning():
+    """Catches names of other scripts that are dropped, escaped or replaced on the way into the figure."""
+    drawing = plot_lines({"猫": [1, 2], "犬": [2, 1]}, x_label="x", y_label="y")
+    assert drawing.png().startswith(b"\x89PNG")
+    assert "猫" in drawing.text and "犬" in drawing.text
+    assert sorted(words(drawing.figure.axes[0])) == ["犬", "猫"]
+
+
+@pytest.mark.parametrize(("xs", "whole"), [(range(3), True), ((1.0, 2.0), True), ((0.5, 1.0, 2.0), False)])
+def test_ticks_of_a_count_are_whole_numbers(xs, whole):
+    drawing = plot_lines({"loss": (xs, [3, 2, 1][: len(xs)])}, x_label="epoch", y_label="loss")
+    ticks = drawing.figure.axes[0].xaxis.get_majorticklocs()
+    assert all(float(tick).is_integer() for tick in ticks) == whole
+
+
+def test_schedule_before_training():
+    drawing = plot_schedule({"restarts": sgdr(3, 1, 2), "by hand": [1.0, 0.5, 0.0]}, base_lr=0.02)
+    ax = drawing.figure.axes[0]
+    xs, ys = line(ax, "restarts").get_data()
+    expected = [0.02 * sgdr(3, 1, 2)(x / 100) for x in xs]
+    assert np.allclose(ys, expected, atol=1e-9) and ys.max() == pytest.approx(0.02)
+    assert line(ax, "by hand").get_xydata().tolist() == [[0, 0.02], [50, 0.01], [100, 0]]
+    assert "by hand (from 0.02 to 0, highest 0.02 at 0 %)" in drawing.text
+    assert plot_schedule(lambda progress: 1.0).text.endswith("schedule (constant 1).")
+    assert plot_schedule([]).text == "No schedule to draw: it has no steps."
+
+
+def test_coverage_curve_ends_at_all_pictures():
+    preds = predictions(200, 2)
+    record = coverage_curve(preds)
+    ax = (drawing := plot_coverage(record, marks=(0.9, 2.0))).figure.axes[0]
+    xs, ys = ax.get_lines()[0].get_data()
+    assert xs[-1] == 100 and ys[-1] == pytest.approx(100 * preds.accuracy()) and xs[0] >= 10
+    assert words(ax) == ["p ≥ 0.9", "all"]
+    marked = ax.get_lines()[1].get_xydata()[0]
+    assert marked[0] == pytest.approx(100 * float((preds.probs.amax(1) >= 0.9).double().mean()))
+    assert "on the more confident half it is higher than on all" in drawing.text
+    assert "about the same as on all" in plot_coverage(predictions(40, 2, strength=99.0)).text
+
+
+def test_cost_curve_marks_the_cheapest_and_one_half():
+    record = decision_cost(predictions(100, 2), positive="class 1", cost_of_miss=10, cost_of_false_alarm=1)
+    drawing = plot_cost(record)
+    ax = drawing.figure.axes[0]
+    assert line(ax, "cheapest").get_ydata()[0] == float(record.cost.min())
+    assert line(ax, "one half").get_xydata()[0].tolist() == [0.5, float(record.cost[record.half])]
+    assert "when a miss costs 10 and a false alarm 1" in drawing.text
+
+
+@pytest.mark.parametrize("ranges", [side_on(min_scale=0.5, max_rotate_deg=30), top_down()])
+def test_each_operation_is_at_the_end_of_its_range(ranges):
+    operations = each_operation(ranges)
+    draws = draw(20_000, ranges, torch.Generator().manual_seed(0))
+    for title, changes in operations.items():
+        for field, value in changes.items():
+            drawn = getattr(draws, field)
+            if field in ("shift_x", "shift_y", "scale"):
+                continue
+            low, high = drawn.min().item(), drawn.max().item()
+            margin = 0.01 * (high - low)
+            assert (drawn - value).abs().min() < margin and low - margin < value < high + margin, title
+    ends = 2 if ranges.min_scale < 1 else 0
+    assert len(operations) == 1 + 3 * ranges.dihedral + 2 + 1 + ends + 4 * (ranges.max_warp > 0) + 4
+
+
+def test_each_operation_alone(data):
+    drawing = show_each_operation(data, 2)
+    titles = [ax.get_title() for ax in drawing.figure.axes]
+    shown = {
+        title: ax.images[0].get_array() for title, ax in zip(titles, drawing.figure.axes, strict=True) if ax.images
+    }
+    turned = data.with_augment(side_on(max_rotate_deg=0, max_zoom=1, max_warp=0, max_lighting=0))
+    assert list(shown)[:3] == ["as it is", "mirrored", "turned 90°"] and "50 % low right" in shown
+    assert np.allclose(np.asarray(shown["turned 180°"])[::-1, ::-1], shown["mirrored"][:, ::-1], atol=1e-4)
+    assert shown["darkest"].mean() < shown["as it is"].mean() < shown["brightest"].mean()
+    assert shown["least contrast"].std() < shown["as it is"].std() < shown["most contrast"].std()
+    assert show_each_operation(turned, 2).text == "02.png as it is, then each operation alone: mirrored."
+    assert show_each_operation(data, 2, augment=replace(turned.augment, flip=False)).text == (
+        "02.png as it is; this augmentation changes nothing."
+    )
