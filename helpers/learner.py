@@ -20,7 +20,7 @@ from helpers.models.classifier import Classifier, build_classifier, from_module
 from helpers.models.features import FeatureData, precompute, weights_digest
 from helpers.runtime.arguments import did_you_mean, old_attribute
 from helpers.runtime.device import keep_freed_memory, pick_device
-from helpers.runtime.precision import fast_precision
+from helpers.runtime.precision import fast_precision, network_kind
 from helpers.training import schedules
 from helpers.training.checkpoints import load_model, save_model
 from helpers.training.loop import fit
@@ -227,7 +227,7 @@ class Learner:
     @property
     def precision(self) -> torch.dtype:
         """As set by `to_...`, else what is fastest here."""
-        return self._precision or fast_precision(self.device)
+        return self._precision or fast_precision(self.device, network_kind(self.model))
 
     # Training ------------------------------------------------------------------------------------------------
 

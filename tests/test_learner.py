@@ -151,7 +151,7 @@ def test_item_weights_reach_loss_and_validation(data):
 
 def test_precision_is_chosen_and_can_be_set(learn, monkeypatch):
     """Catches a choice by timing (it differs between runs), and one that cannot be overruled."""
-    monkeypatch.setattr(learner, "fast_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr(learner, "fast_precision", lambda device, kind: torch.bfloat16)
     assert learn.precision is torch.bfloat16
     assert learn.to_fp32() is learn and learn.precision is torch.float32
     learn.to_bf16()

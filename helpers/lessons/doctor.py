@@ -68,18 +68,36 @@ def check_device() -> Check:
 
 
 def check_precision() -> Check:
-    """Never wrong, only good to know: bfloat16 is used where the processor has it built in."""
-    import torch
-
+    """Never wrong, only good to know: what was measured on this machine, and what is used for it."""
+    from helpers.runtime import precision
     from helpers.runtime.device import pick_device
-    from helpers.runtime.precision import fast_precision
 
     if not check_device().ok:
         return Check("precision", True, "not known before the device works")
     device = pick_device()
-    if fast_precision(device) is torch.bfloat16:
-        return Check("precision", True, f"{device} has native bfloat16: used where it is faster")
-    return Check("precision", True, f"{device} has no native bfloat16: float32 is used")
+    used = {kind: str(precision.fast_precision(device, kind)).removeprefix("torch.") for kind in precision.KINDS}
+    if chosen := os.environ.get("COURSE_PRECISION"):
+        return Check("precision", True, f"{chosen}, as COURSE_PRECISION says")
+    if device.type != "cpu" or not precision.cpu_has_bfloat16():
+        native = "has" if "bfloat16" in used.values() else "has no"
+        return Check("precision", True, f"{used['dense']}: {device} {native} bfloat16 of its own")
+    timed = [
+        f"{used[kind]} for {kind} networks (float32 {seconds['float32'] * 1000:.0f} ms, "
+        f"bfloat16 {seconds['bfloat16'] * 1000:.0f} ms)"
+        for kind in precision.KINDS
+        for seconds in [precision.timings(kind)]
+    ]
+    return Check("precision", True, "; ".join(timed))
+
+
+def check_threads() -> Check:
+    """Threads that have nothing to do must sleep: where they spin instead, a program beside this one makes a training
+    step up to ten times as slow. Measured, because a variable may have been set too late."""
+    from helpers.runtime.device import spinning_ms
+
+    spinning = spinning_ms()
+    fix = "unset OMP_WAIT_POLICY, or: export OMP_WAIT_POLICY=PASSIVE (then restart the kernel)"
+    return Check("threads", spinning < 1, f"{spinning:.1f} ms of processor time while waiting for 20 ms", fix)
 
 
 def check_disk() -> Check:
@@ -150,6 +168,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     check_packages,
     check_device,
     check_precision,
+    check_threads,
     check_disk,
     check_memory,
     check_data,

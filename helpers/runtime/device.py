@@ -1,8 +1,11 @@
-"""Which device computes, and how its memory is kept."""
+"""Which device computes, what its errors mean, and how its memory and threads wait for the next step."""
 
 import ctypes
+import functools
 import os
 import sys
+import threading
+import time
 
 import torch
 
@@ -33,8 +36,9 @@ def is_out_of_memory(error: Exception) -> bool:
     return told or isinstance(error, torch.OutOfMemoryError)
 
 
+@functools.cache  # once per process
 def keep_freed_memory() -> None:
-    """From here on memory that tensors leave stays with this process, for the tensors of the next step.
+    """From here on memory that tensors leave stays with this process, for the tensors of the next step (`Learner` asks).
 
     glibc gives every large block back to the system when it is freed and asks for it anew a moment later; the system
     then fills the new pages with zeros. That took a sixth of a training step and two fifths of a prediction (lite0,
@@ -44,3 +48,33 @@ def keep_freed_memory() -> None:
     if mallopt:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+@functools.cache
+def let_waiting_threads_sleep() -> None:
+    """For a process that loaded torch before OMP_WAIT_POLICY=PASSIVE was set: from here on idle threads sleep, too.
+
+    GNU's OpenMP reads the variable only while it is loaded; later it still stops threads from spinning as soon as
+    there are more of them than processors (libgomp, `gomp_throttled_spin_count_var`). So a second pool of threads is
+    made here, and kept: on two cores beside another program that took an epoch from 131 s to 9.5 s.
+    """
+    made, never = threading.Event(), threading.Event()
+
+    def hold_a_pool() -> None:
+        torch.ones(1_000_000).add_(1)  # large enough for all threads
+        made.set()
+        never.wait()
+
+    threading.Thread(target=hold_a_pool, name="second OpenMP pool", daemon=True).start()
+    made.wait()
+
+
+def spinning_ms() -> float:
+    """Processor time in ms that this process burns while it waits for 20 ms: near 0 where idle threads sleep."""
+    numbers, burnt = torch.ones(1_000_000), []
+    for _ in range(5):
+        numbers.add_(1)  # by all threads, which then have nothing to do
+        started = time.process_time()
+        time.sleep(0.02)
+        burnt.append(1000 * (time.process_time() - started))
+    return max(burnt)

@@ -49,9 +49,6 @@ def tuned(work: Work, task: str) -> dict[str, dict]:
 
 
 def bf16_is_built_in() -> bool:
-    import torch
+    from helpers.runtime.precision import cpu_has_bfloat16
 
-    from helpers.runtime.device import pick_device
-    from helpers.runtime.precision import fast_precision
-
-    return fast_precision(pick_device()) is torch.bfloat16
+    return cpu_has_bfloat16()

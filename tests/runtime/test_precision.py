@@ -1,27 +1,121 @@
 """Which arithmetic is chosen, and what mixed precision computes."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
 
+from helpers.models.classifier import build_classifier
 from helpers.runtime import precision
-from helpers.runtime.precision import autocast, fast_precision
+from helpers.runtime.precision import autocast, fast_precision, network_kind
 
 CPU = torch.device("cpu")
 
 
-def test_bfloat16_only_where_the_processor_has_it(monkeypatch):
-    """Catches emulated bfloat16 (a hundred times slower) and bfloat16 on a device nobody asked about."""
+@pytest.fixture
+def slower(monkeypatch, course_data):
+    """A processor that has the flag and is slower with bfloat16 in dense networks; counts what is measured."""
+    measured = []
+    times = {"depthwise": {"float32": 2.0, "bfloat16": 1.5}, "dense": {"float32": 1.0, "bfloat16": 1.8}}
+    monkeypatch.delenv("COURSE_PRECISION", raising=False)
+    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "_measure", lambda kind: measured.append(kind) or times[kind])
+    precision.timings.cache_clear()
+    yield measured
+    precision.timings.cache_clear()
+
+
+def test_the_clock_decides_and_not_the_flag(slower):
+    """Catches bfloat16 chosen because the processor has the instructions: on one it took up to 2.2 times as long."""
+    assert fast_precision(CPU, "dense") is torch.float32
+    assert fast_precision(CPU, "depthwise") is torch.bfloat16
+    assert slower == ["dense", "depthwise"]
+
+
+def test_a_machine_is_timed_once(slower, course_data, monkeypatch):
+    """Catches a probe in every process, and an answer kept for another torch, processor or number of threads."""
+    file = course_data / "cache" / "precision.json"
+    for _ in range(2):
+        precision.timings.cache_clear()  # as a new process would
+        fast_precision(CPU, "dense")
+    assert slower == ["dense"] and "dense" in file.read_text()
+    for change in (
+        lambda: monkeypatch.setattr(torch, "__version__", "9.9"),
+        lambda: monkeypatch.setattr(precision, "_cpu_name", lambda: "another processor"),
+        lambda: monkeypatch.setattr(torch, "get_num_threads", lambda: 77),
+    ):
+        change()
+        precision.timings.cache_clear()
+        fast_precision(CPU, "dense")
+    assert slower == ["dense"] * 4
+    assert len(json.loads(file.read_text())) == 4, "the other answers stay"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 1}', '{"a": {"float32": "x", "bfloat16": 1}}', "null"])
+def test_a_damaged_file_is_measured_again(slower, course_data, content):
+    """Catches a crash over a file that nobody knows of."""
+    file = course_data / "cache" / "precision.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(content)
+    assert fast_precision(CPU, "dense") is torch.float32
+    assert len(json.loads(file.read_text())) == 1
+
+
+def test_a_disk_that_cannot_be_written_breaks_nothing(slower, course_data):
+    """Catches an OSError in the first line of a lesson."""
+    course_data.mkdir()
+    (course_data / "cache").write_text("a file where the folder should be")
+    assert fast_precision(CPU, "dense") is torch.float32
+
+
+def test_the_environment_variable_overrides_the_clock(slower, monkeypatch):
+    """Catches a COURSE_PRECISION that is read but not obeyed, or a typing mistake that means float32."""
+    for word in ("bfloat16", "float32"):
+        monkeypatch.setenv("COURSE_PRECISION", word)
+        for device in ("cpu", "cuda", "mps"):
+            assert fast_precision(torch.device(device), "dense") is getattr(torch, word)
+    monkeypatch.setenv("COURSE_PRECISION", "bf16")
+    with pytest.raises(ValueError, match="COURSE_PRECISION is float32 or bfloat16; got 'bf16'"):
+        fast_precision(CPU, "dense")
+    assert slower == []
+
+
+def test_what_cannot_be_fast_is_not_timed(slower, monkeypatch):
+    """Catches emulated bfloat16 (a hundred times slower), timed for minutes or served."""
+    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: False)
+    assert fast_precision(CPU, "depthwise") is torch.float32
+    assert fast_precision(torch.device("mps"), "depthwise") is torch.float32
     for has_it, expected in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(precision, "_cpu_has_bfloat16", lambda has_it=has_it: has_it)
-        assert fast_precision(torch.device("cpu")) == expected
         asked = {}
         monkeypatch.setattr(
             torch.cuda, "is_bf16_supported", lambda asked=asked, has_it=has_it, **k: asked.update(k) or has_it
         )
-        assert fast_precision(torch.device("cuda")) == expected
+        assert fast_precision(torch.device("cuda"), "dense") is expected
         assert asked == {"including_emulation": False}
-    assert fast_precision(torch.device("mps")) == torch.float32
+    assert slower == []
+
+
+def test_the_probe_measures_and_leaves_no_trace(monkeypatch):
+    """Catches a probe that draws from the global generator, and networks of the two kinds that are the same."""
+    monkeypatch.setattr(precision, "TURNS", 1)
+    state = torch.get_rng_state()
+    seconds = precision._measure("dense")
+    assert set(seconds) == {"float32", "bfloat16"} and all(0 < s < 60 for s in seconds.values())
+    assert torch.equal(torch.get_rng_state(), state)
+    for kind in ("depthwise", "dense"):
+        network = precision._small_network(kind)
+        assert network_kind(network) == kind
+        assert network(torch.rand(2, 3, 64, 64)).shape == (2, 256, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("arch", "kind"), [("efficientnet_lite0", "depthwise"), ("test_convnext", "depthwise"), ("test_resnet", "dense")]
+)
+def test_the_kind_of_a_network_is_read_off_its_convolutions(arch, kind):
+    """Catches a first layer of one channel, or grouped convolutions, taken for depthwise ones."""
+    assert network_kind(build_classifier(arch, 2, size=64, pretrained=False)) == kind
+    assert network_kind(nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3, groups=2), nn.Linear(3, 3))) == "dense"
 
 
 def types_seen(layer: nn.Conv2d, *, training: bool) -> list[torch.dtype]:
