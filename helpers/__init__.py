@@ -17,10 +17,14 @@ The names below are loaded when they are first used: `from helpers import ImageD
 
 import importlib
 import os
+import sys
 
 # Threads that wait should sleep, not spin: with other programs on the same cores, spinning makes a training step
 # several times as slow. OpenMP reads this when torch is loaded; `make`, the kernel and conda set it, too.
+too_late = "torch" in sys.modules and "OMP_WAIT_POLICY" not in os.environ
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if too_late:
+    importlib.import_module("helpers.runtime.device").let_waiting_threads_sleep()
 
 NAMES_OF = {
     "runtime.seeds": "generator",

@@ -21,7 +21,9 @@ from helpers.runtime.files import write_atomically
 from helpers.runtime.progress import progress
 from helpers.runtime.seeds import generator, seed_for, seeded
 
-# Device and precision ------------------------------------------------------------------------------------------
+ROOT = Path(device.__file__).parents[2]
+
+# Device ----------------------------------------------------------------------------------------------------
 
 
 def test_the_environment_variable_overrides_the_device(monkeypatch):
@@ -106,10 +108,42 @@ def test_freed_memory_is_used_again():
 def test_other_systems_keep_their_own_ways(monkeypatch, system, asks):
     """Catches a crash where there is no glibc: Windows cannot even be asked for it, musl has no mallopt."""
     asked = []
+    keep_freed_memory.cache_clear()
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(device.ctypes, "CDLL", lambda _: asked.append(system) or SimpleNamespace())
     keep_freed_memory()
+    keep_freed_memory()  # every learner asks
     assert len(asked) == asks
+
+
+IMPORTS = """
+import sys, torch
+if sys.argv[1] == "with helpers":
+    import helpers
+from importlib.util import module_from_spec, spec_from_file_location
+spec = spec_from_file_location("device", sys.argv[2])
+device = module_from_spec(spec)
+spec.loader.exec_module(device)
+print(device.spinning_ms(), torch.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="torch has another OpenMP there")
+def test_idle_threads_sleep_although_torch_was_imported_first():
+    """Catches an order of imports that matters: beside another program training took up to 14 times as long."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
+
+    def spinning(mode):
+        command = [sys.executable, "-c", IMPORTS, mode, device.__file__]
+        done = subprocess.run(command, capture_output=True, text=True, env=bare, cwd=ROOT)
+        milliseconds, threads = done.stdout.split()
+        return float(milliseconds), int(threads)
+
+    milliseconds, threads = spinning("torch alone")
+    if threads == 1:
+        pytest.skip("one thread never waits for another")
+    assert milliseconds > 1, "the measurement sees spinning"
+    assert spinning("with helpers")[0] < 1
 
 
 # Seeds ---------------------------------------------------------------------------------------------------------
