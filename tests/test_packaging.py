@@ -65,7 +65,7 @@ def test_the_second_lock_changes_nothing_that_the_first_has_installed(python):
 
 
 def test_a_learner_downloads_nothing_that_only_authors_need():
-    """No browser driver, linter or test runner; but everything that the package, `make course` and `make work` import."""
+    """No browser driver, linter or test runner; but all that the package, `make course` and `make work` import."""
     held = set(pins("requirements.lock", "3.12"))
     only_authors = {canonicalize_name(Requirement(text).name) for text in GROUPS["test"] + GROUPS["lint"]}
     assert held & (only_authors - {"packaging", "pyyaml"}) == set()
