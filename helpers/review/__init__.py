@@ -1,1 +1,1 @@
-"""Pictures looked at and marked: marks · session · html · pages · widgets · browser · browsers · labs."""
+"""Pictures looked at and marked: marks · rows · session · html · pages · widgets · browser · browsers; keys.js."""

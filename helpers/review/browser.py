@@ -4,61 +4,68 @@ All decisions are in the review. Only the pictures of the current page are sent,
 fast as 250. No control is ever disabled: one that was would drop the keyboard's focus.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import ipywidgets as widgets
 
 from helpers.data.items import Item
-from helpers.review import pages as review_pages
+from helpers.review import pages
 from helpers.review.html import Html, fill, printable, shortened
-from helpers.review.marks import Mark
-from helpers.review.session import SORTS, Review, Row
+from helpers.review.marks import KINDS, Mark
+from helpers.review.rows import NO_LABEL, SORTS, Row
+from helpers.review.session import Review
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, choice, row
 from helpers.runtime.text import counted
 
 MOST_BUTTONS = 9  # classes with a button and a digit of their own; more get a list
 NAME_LETTERS = 16  # of a file's name on its button
-SELECTED, NOT_SELECTED = "3px solid #0072B2", "3px solid transparent"
-KEYS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "PageUp", "PageDown", "0", "r", "s", "x", "u")
+BORDERS = {True: "3px solid #0072B2", False: "3px solid transparent"}  # selected or not
+TABLE_NAME = "labels_after_review.csv"
+
+# name: (words on the button, its key, hint)
+ACTIONS = {
+    "previous": ("◀ Previous page", "PageUp", ""),
+    "next": ("Next page ▶", "PageDown", ""),
+    "undo": ("Undo", "u", "take back the last marks made here, and show the picture"),
+    "redo": ("Redo", "y", "make the marks that were taken back once more"),
+    "export": ("Export labels", "", "write the labels of the whole data set as the marks leave them, as a CSV table"),
+    "right": ("Label is correct", "r", ""),
+    "unsure": ("Unsure", "s", "nobody can tell the label"),
+    "remove": ("Remove", "x", "leave the pictures out; no file is deleted"),
+    "clear": ("Clear mark", "0", "take the marks of the selected pictures away"),
+    "page": ("This page is correct", "p", "mark every picture of this page that has no mark as correct"),
+    "all": ("Select page", "a", "select every picture of this page"),
+}
+ARROWS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown")
 
 
 class Browser(StaticWidget):
-    """The parts that all browsers share; `views` are the ways to look closer: name -> function of a row."""
+    """The parts that all browsers share; `views` are more ways to look closer: name -> function of a row."""
 
-    def __init__(
-        self,
-        rows: Iterable[Row],
-        classes: Iterable[str],
-        *,
-        what: str,
-        save_to: Path | str | None,
-        page_size: int,
-        sort: str,
-        views: Mapping[str, Callable[[Row], Html]],
-    ):
-        self.review = Review(rows, classes, save_to=save_to, page_size=page_size)
+    def __init__(self, review: Review, *, what: str, sort: str, views: Mapping[str, Callable[[Row], Html]] = {}):
+        self.review, self.what = review, what
         self.review.sort_by(sort)
-        self.what, self.selected, self.pinned, self._said = what, 0, None, ""
-        self._views = {"Zoom": self._zoom, "Compare": self._compare, **views}
-        self._view = ""
+        self.cursor, self.selected = 0, {0}  # places on the page; marks are about all that are selected
+        self._view, self._said = "", ""
+        self._views = {"Zoom": partial(pages.zoomed, review), "Compare": self._compare, **views}
         self.filters = self._make_filters(sort)
         self._make_controls()
-        self._make_tiles(page_size)
+        self._make_tiles()
         self.panel = SafeText(layout={"flex": "0 1 470px", "display": "none"})
         self.panel.add_class("course-panel")
         self.status = SafeText()
         self.status.add_class("course-status")
         page = widgets.HBox([self.grid, self.panel], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
-        n_digits = len(self.label_buttons)
-        last = f" {'and' if n_digits == 2 else 'to'} {n_digits} relabel" if n_digits > 1 else " relabels"
-        digit_help = f"1{last}, " if n_digits else ""
-        digits = [str(n + 1) for n in range(n_digits)]
+        keys = {key: words.strip("◀▶ ").lower() for words, key, _ in ACTIONS.values() if key}
         super().__init__(
             [row(*self.filters.values()), self.turning, self.marking, self.looking, self.status, page],
-            keys=(*KEYS, *digits),
-            help=f"Keys: arrows select, Page Up and Page Down turn, {digit_help}"
-            "R right, S unsure, X remove, 0 no mark, U undo.",
+            keys=[*ARROWS, *self._on_key],
+            help="Keys: arrows select, with Shift several; digits give a new label; "
+            + ", ".join(f"{key.upper() if len(key) == 1 else key} {words}" for key, words in keys.items())
+            + ". A click with Ctrl or Shift selects several pictures.",
             on_message=self._on_message,
         )
         self._refresh()
@@ -70,119 +77,113 @@ class Browser(StaticWidget):
         """All marks by picture name."""
         return self.review.marks
 
-    def apply(self, items: Iterable[Item]) -> tuple[Item, ...]:
-        """New items with the marks carried out; no file is touched."""
-        return self.review.apply(items)
+    def apply(self, items: Iterable[Item], *, held_out: bool = False) -> tuple[Item, ...]:
+        """New items with the marks carried out; no file is touched. See `Review.apply` about held-out pictures."""
+        return self.review.apply(items, held_out=held_out)
 
-    def export(self, path: Path | str) -> Path:
-        """Write the labels as the marks leave them as a CSV table."""
-        return self.review.export(path)
+    def export(self, path: Path | str, *, held_out: bool = False) -> Path:
+        """Write the labels of the whole data set as the marks leave them as a CSV table."""
+        return self.review.export(path, held_out=held_out)
+
+    @property
+    def current(self) -> Row | None:
+        """The row that was selected last; None when no picture passes the filter."""
+        rows = self.review.page_rows()
+        return rows[self.cursor] if rows else None
+
+    def show_only(self, names: Iterable[str] | None) -> None:
+        """Show only these pictures (None: all), as far as the filters let them pass."""
+        self.review.show(names=None if names is None else frozenset(names))
+        self._select(0)
 
     # --- making the controls ----------------------------------------------------------------------------
 
     def _make_filters(self, sort: str) -> dict[str, widgets.Widget]:
         """The filters that this review's rows can use, by the name of the field of `Filter` they set."""
-        rows, change = self.review.rows, self._on_filter
+        rows, change = self.review.view, self._on_filter
         has_predictions = any(r.top for r in rows)
-        needs = {
-            "loss": any(r.loss is not None for r in rows),
-            "margin": has_predictions,
-            "probability": has_predictions,
-        }
-        sorts = [(words, key) for key, (words, *_) in SORTS.items() if needs.get(key, True)]
-        made = {"sort": choice("Sort by", sorts, change, value=sort)}
-        made["reverse"] = widgets.Checkbox(description="the other way round", indent=False, layout={"width": "auto"})
-        made["reverse"].observe(lambda _: change(), "value")
-        any_class = [("all", None), *((name, name) for name in self.review.classes)]
+        has = {"loss": any(r.loss is not None for r in rows), "margin": has_predictions, "probability": has_predictions}
+        made = {"sort": choice("Sort by", [(SORTS[k][0], k) for k in SORTS if has.get(k, True)], change, value=sort)}
+        made["reverse"] = widgets.Checkbox(description="Reverse", indent=False, layout={"width": "auto"})
+        classes = [("all", None), *((name, name) for name in self.review.classes)]
         if any(r.label is not None for r in rows):
-            made["label"] = choice("Label", any_class, change, width="220px")
+            made["label"] = choice("Label", [*classes, ("no label", NO_LABEL)], change, width="220px")
         if has_predictions:
-            made["predicted"] = choice("Predicted", any_class, change, width="240px")
-            answers = [("right and wrong", None), ("wrong", False), ("right", True)]
+            made["predicted"] = choice("Predicted", classes, change, width="240px")
+            answers = [("correct and wrong", None), ("wrong", False), ("correct", True)]
             made["correct"] = choice("Answers", answers, change)
             made["sure"] = widgets.FloatRangeSlider(
                 value=(0, 1), min=0, max=1, step=0.01, description="Probability", readout_format=".2f",
                 continuous_update=False, style=FULL_NAME, layout={"width": "330px"},
             )  # fmt: skip
-            made["sure"].observe(lambda _: change(), "value")
         parts = sorted({r.part for r in rows if r.part})
         if len(parts) > 1:
             made["part"] = choice("Part", [("all", None), *((part, part) for part in parts)], change)
-        marked = [("marked and unmarked", None), ("marked", True), ("not marked", False)]
-        made["marked"] = choice("Marks", marked, change)
-        made["name_has"] = widgets.Text(
-            description="Name contains", continuous_update=False, style=FULL_NAME, layout={"width": "230px"}
-        )
-        made["name_has"].observe(lambda _: change(), "value")
+        kinds = zip(("new label", "label is correct", "unsure", "to be removed", "only a note"), KINDS, strict=True)
+        made["mark"] = choice("Marks", [("all", None), ("any mark", "any"), ("no mark", "none"), *kinds], change)
+        made["name_has"] = _text("Name contains", "230px")
+        for name in {"reverse", "sure", "name_has"} & set(made):
+            made[name].observe(lambda _: change(), "value")
         return made
 
     def _make_controls(self) -> None:
-        self.previous = button("◀ Previous page", lambda: self._turn(self.review.page - 1))
-        self.next = button("Next page ▶", lambda: self._turn(self.review.page + 1))
+        calls = {
+            "previous": lambda: self._turn(self.review.page - 1),
+            "next": lambda: self._turn(self.review.page + 1),
+            "undo": lambda: self._take_back("Undone", self.review.undo),
+            "redo": lambda: self._take_back("Redone", self.review.redo),
+            "export": self._export,
+            "clear": lambda: self._mark(self.review.clear),
+            "page": self._page_is_right,
+            "all": lambda: self._select(self.cursor, set(range(len(self.review.page_rows())))),
+        }
+        calls |= {kind: partial(self._mark, partial(self._give, kind)) for kind in ("right", "unsure", "remove")}
+        self.buttons = {name: button(words, calls[name], hint=hint) for name, (words, _, hint) in ACTIONS.items()}
+        self._on_key = {key: calls[name] for name, (_, key, _) in ACTIONS.items() if key}
+        self.label_buttons, self.label_list = (), ()
+        classes = self.review.classes
+        if len(classes) <= MOST_BUTTONS:
+            for n, label in enumerate(classes, start=1):
+                relabel = self._on_key[str(n)] = partial(self._relabel, label)
+                self.label_buttons += (button(f"{n} {shortened(label, 24)}", relabel, hint=f"new label: {label}"),)
+        else:
+            options = [("choose a class", None), *((name, name) for name in classes)]
+            self.label_list = (choice("New label", options, self._relabel_from_list, width="300px"),)
         self.page_box = widgets.BoundedIntText(
             value=1, min=1, max=1, description="Page", style=FULL_NAME, layout={"width": "110px"}
         )
         self.page_box.observe(lambda _: self._turn(self.page_box.value - 1), "value")
         self.page_count = SafeText()
-        self.undo = button("Undo", self._undo, hint="take back the last mark")
-        self.redo = button("Redo", self._redo, hint="make the mark that was taken back once more")
-        self.export_button = button(
-            "Export labels", self._export, hint="write the labels as the marks leave them as a CSV table"
-        )
-        self.turning = row(
-            self.previous, self.page_box, self.page_count, self.next, self.undo, self.redo, self.export_button
-        )
-        classes = self.review.classes
-        self.label_buttons, self.label_list = (), None
-        if len(classes) <= MOST_BUTTONS:
-            self.label_buttons = tuple(
-                button(
-                    f"{n} {shortened(name, 24)}",
-                    lambda name=name: self._relabel(name),
-                    hint=f"the label should be {name}",
-                )
-                for n, name in enumerate(classes, start=1)
-            )
-        else:
-            options = [("choose a class", None), *((name, name) for name in classes)]
-            self.label_list = choice("New label", options, self._relabel_from_list, width="300px")
-        self.mark_buttons = {
-            "right": button("Label is right", lambda: self._mark("right")),
-            "unsure": button("Unsure", lambda: self._mark("unsure"), hint="nobody can tell the label"),
-            "remove": button("Remove", lambda: self._mark("remove"), hint="leave the picture out; no file is deleted"),
-            "clear": button("No mark", self._clear, hint="take the mark of the selected picture away"),
-        }
-        self.marking = row(
-            SafeText(fill("Mark the selected picture:&nbsp;")),
-            *self.label_buttons,
-            self.label_list,
-            *self.mark_buttons.values(),
+        self.note = _text("Note", "260px")
+        self.note.observe(lambda _: self._write_note(), "value")
+        self.go_on = widgets.Checkbox(
+            value=True, description="Go on after a mark", indent=False, layout={"width": "auto"}
         )
         self.view_buttons = {
-            name: button(name, lambda name=name: self._look(name), hint=f"{name.lower()}: the selected picture")
+            name: button(name, partial(self._look, name), hint=f"{name.lower()}: the selected picture")
             for name in self._views
         }
-        self.pin = button("Pin", self._pin, hint="keep the selected picture to compare others with it")
-        self.close_view = button("Close", lambda: self._look(""), hint="close the closer look")
-        self.looking = row(SafeText(fill("Look closer:&nbsp;")), *self.view_buttons.values(), self.pin, self.close_view)
+        self.close_view = button("Close", partial(self._look, ""), hint="close the closer look")
+        b = self.buttons
+        self.turning = row(b["previous"], self.page_box, self.page_count, b["next"], b["undo"], b["redo"], b["export"])
+        marks = (b[name] for name in ("right", "unsure", "remove", "clear"))
+        mark_what = SafeText(fill("Mark the selected pictures:&nbsp;"))
+        self.marking = row(mark_what, *self.label_buttons, *self.label_list, *marks, self.note, self.go_on)
+        look = SafeText(fill("Look closer:&nbsp;"))
+        self.looking = row(b["all"], b["page"], look, *self.view_buttons.values(), self.close_view)
 
-    def _make_tiles(self, page_size: int) -> None:
-        self.pictures = tuple(SafeText() for _ in range(page_size))
-        self.names = tuple(
-            button("-", lambda place=place: self._select(place), width="100%") for place in range(page_size)
-        )
+    def _make_tiles(self) -> None:
+        places = range(self.review.page_size)
+        self.pictures = tuple(SafeText() for _ in places)
+        self.names = tuple(button("-", partial(self._select, place), width="100%") for place in places)
         self.tiles = tuple(widgets.VBox(pair) for pair in zip(self.pictures, self.names, strict=True))
         for tile in self.tiles:
-            tile.layout = {
-                "width": f"{review_pages.TILE_PX + 16}px",
-                "padding": "4px",
-                "border": NOT_SELECTED,
-            }
+            tile.layout = {"width": f"{pages.TILE_PX + 16}px", "padding": "4px", "border": BORDERS[False]}
             tile.add_class("course-tile")
         self.grid = widgets.HBox(layout={"flex_flow": "row wrap", "flex": "1 1 380px", "align_items": "stretch"})
         self.grid.add_class("course-page")
 
-    # --- what the controls do ---------------------------------------------------------------------------
+    # --- looking ----------------------------------------------------------------------------------------
 
     def _on_filter(self) -> None:
         values = {name: control.value for name, control in self.filters.items()}
@@ -197,121 +198,143 @@ class Browser(StaticWidget):
             self.review.go_to(page)
             self._select(0)
 
-    def _select(self, place: int) -> None:
-        self.selected = place
+    def _select(self, place: int, selected: set[int] | None = None) -> None:
+        """Put the cursor on a place of the page; selects only it, or all of `selected`."""
+        self.cursor, self.selected = place, selected or {place}
         self._refresh()
 
-    def _move(self, steps: int) -> None:
-        """Select the picture so many places further on, also across pages."""
-        place = self.review.page * self.review.page_size + self.selected + steps
-        if 0 <= place < len(self.review.order):
-            self.review.go_to(place // self.review.page_size)
-            self._select(place % self.review.page_size)
+    def _go_to(self, position: int) -> None:
+        """Select the picture at this position of the whole order, turning the page where that is needed."""
+        if 0 <= position < len(self.review.order):
+            self.review.go_to(position // self.review.page_size)
+            self._select(position % self.review.page_size)
 
-    @property
-    def current(self) -> Row | None:
-        """The selected row; None when no picture passes the filter."""
-        rows = self.review.page_rows()
-        return rows[self.selected] if self.selected < len(rows) else None
-
-    def _relabel(self, label: str) -> None:
-        if self.current:
-            self.review.relabel(self.current.name, label)
-            self._refresh_marks(f"{self.current.name}: {self.review.mark_of(self.current.name)}.")
-
-    def _relabel_from_list(self) -> None:
-        if self.label_list.value is not None:
-            self._relabel(self.label_list.value)
-            self.label_list.value = None
-
-    def _mark(self, kind: str) -> None:
-        if self.current:
-            self.review.mark(self.current.name, kind)
-            self._refresh_marks(f"{self.current.name}: {self.review.mark_of(self.current.name)}.")
-
-    def _clear(self) -> None:
-        if self.current:
-            self.review.clear(self.current.name)
-            self._refresh_marks(f"{self.current.name}: no mark.")
-
-    def _undo(self) -> None:
-        name = self.review.undo()
-        self._refresh_marks(f"Undone: {name}, now {self.review.mark_of(name) or 'no mark'}." if name else "")
-
-    def _redo(self) -> None:
-        name = self.review.redo()
-        self._refresh_marks(f"Redone: {name}, now {self.review.mark_of(name) or 'no mark'}." if name else "")
-
-    def _export(self) -> None:
-        folder = self.review.save_to.parent if self.review.save_to else Path()
-        try:
-            self._refresh_marks(f"Written: {self.export(folder / 'labels_after_review.csv')}")
-        except (OSError, ValueError) as error:
-            self._refresh_marks(f"Not written: {error}")
-
-    def _pin(self) -> None:
-        self.pinned = self.current
-        self._look("Compare")
+    def _move(self, steps: int, *, extend: bool) -> None:
+        """Move the cursor so many places: across pages, or on this page with all it passes selected."""
+        if extend:
+            place = min(max(self.cursor + steps, 0), len(self.review.page_rows()) - 1)
+            self._select(place, self.selected | set(_between(self.cursor, place)))
+        else:
+            self._go_to(self.review.page * self.review.page_size + self.cursor + steps)
 
     def _look(self, view: str) -> None:
         self._view = view
         self._refresh_panel()
 
     def _on_message(self, message: dict) -> None:
-        """A key or a click on a picture, from the keyboard layer."""
+        """A key or a click on a picture, see keys.js."""
         if "tile" in message:
-            return self._select(int(message["tile"]))
-        key, columns = str(message.get("key")), max(1, int(message.get("columns") or 1))
-        page = self.review.page
-        actions = {
-            "ArrowLeft": lambda: self._move(-1),
-            "ArrowRight": lambda: self._move(1),
-            "ArrowUp": lambda: self._move(-columns),
-            "ArrowDown": lambda: self._move(columns),
-            "PageUp": lambda: self._turn(page - 1),
-            "PageDown": lambda: self._turn(page + 1),
-            "0": self._clear,
-            "r": lambda: self._mark("right"),
-            "s": lambda: self._mark("unsure"),
-            "x": lambda: self._mark("remove"),
-            "u": self._undo,
-        }
-        if key.isdecimal() and key != "0" and int(key) <= len(self.label_buttons):
-            return self._relabel(self.review.classes[int(key) - 1])
-        return actions.get(key, lambda: None)()
+            place, how = int(message["tile"]), message.get("how")
+            ways = {"toggle": self.selected ^ {place}, "range": set(_between(self.cursor, place))}
+            return self._select(place, ways.get(how))
+        key, columns = message.get("key"), max(1, int(message.get("columns") or 1))
+        if key in ARROWS:
+            steps = dict(zip(ARROWS, (-1, 1, -columns, columns), strict=True))[key]
+            return self._move(steps, extend=bool(message.get("shift")))
+        return self._on_key.get(key, lambda: None)()
 
-    # --- showing the state ------------------------------------------------------------------------------
+    # --- marking ----------------------------------------------------------------------------------------
 
-    def _refresh_marks(self, said: str) -> None:
+    def _selected_names(self) -> list[str]:
+        rows = self.review.page_rows()
+        return list(dict.fromkeys(rows[place].name for place in sorted(self.selected) if place < len(rows)))
+
+    def _give(self, kind: str, names: list[str]) -> None:
+        self.review.mark(names, kind)
+
+    def _relabel(self, label: str) -> None:
+        self._mark(lambda names: self.review.relabel(names, label))
+
+    def _relabel_from_list(self) -> None:
+        (classes,) = self.label_list
+        if classes.value is not None:
+            self._relabel(classes.value)
+            classes.value = None
+
+    def _mark(self, change: Callable[[list[str]], None]) -> None:
+        """Change the marks of the selected pictures; then the next picture is selected."""
+        if names := self._selected_names():
+            change(names)
+            self._say(f"{self._in_words(names)}.")
+            if self.go_on.value:
+                self._go_to(self.review.page * self.review.page_size + max(self.selected) + 1)
+
+    def _page_is_right(self) -> None:
+        names = [r.name for r in self.review.page_rows() if not self.review.mark_of(r.name)]
+        self.review.mark(names, "right")
+        self._say(f"{counted(len(names), 'picture')} marked as correct.")
+        if self.go_on.value:
+            self._turn(min(self.review.page + 1, self.review.pages - 1))
+
+    def _write_note(self) -> None:
+        """Of the selected pictures; nothing when the text shown is the note they have."""
+        if self.current and self.note.value != self._note_of(self.current.name):
+            self.review.note(self._selected_names(), self.note.value)
+            self._say(f"{self._in_words(self._selected_names())}.")
+
+    def _note_of(self, name: str) -> str:
+        mark = self.review.mark_of(name)
+        return mark.note if mark else ""
+
+    def _take_back(self, word: str, undo: Callable) -> None:
+        """Undo or redo, and select the picture it was about."""
+        names, left = undo()
+        said = f"{word}: {self._in_words(names, 'now ')}." if names else ""
+        if left:
+            said += f" {counted(len(left), 'mark')} left as it is: changed by somebody else since ({left[0]})."
+        positions = [i for i, n in enumerate(self.review.order) if self.review.view[n].name in names]
+        if names and not positions:
+            said += " The filter hides it."
+        self._said = said
+        if positions:
+            self._go_to(positions[0])
+        else:
+            self._refresh()
+
+    def _in_words(self, names: Iterable[str], now: str = "") -> str:
+        first, *others = names
+        more = f" and {counted(len(others), 'other picture')}" if others else ""
+        return f"{first}{more}: {now}{pages.mark_in_words(self.review, first) or 'no mark'}"
+
+    def _export(self) -> None:
+        try:
+            with warnings.catch_warnings(record=True, action="always") as refused:
+                path = self.export(Path(TABLE_NAME).absolute())
+            self._say(" ".join([f"Written: {path}.", *(f"{warning.message}." for warning in refused)]))
+        except (OSError, ValueError) as error:
+            self._say(f"Not written: {error}")
+
+    def _say(self, said: str) -> None:
         self._said = said
         self._refresh()
+
+    # --- showing the state ------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
         """Bring the page in step with the review. What has not changed is not sent again."""
         rows, review = self.review.page_rows(), self.review
-        self.selected = max(0, min(self.selected, len(rows) - 1))
+        self.cursor = max(0, min(self.cursor, len(rows) - 1))
         for place, shown in enumerate(rows):
-            self.pictures[place].value = review_pages.tile(shown, review.mark_of(shown.name))
-            chosen = place == self.selected
-            name = Path(shown.name).name
-            self.names[place].description = (
-                "▶ " + shortened(name, NAME_LETTERS - 2) if chosen else shortened(name, NAME_LETTERS)
-            )
+            sign = "▶ " if place == self.cursor else "● " if place in self.selected else ""
+            self.pictures[place].value = pages.tile(review, shown)
+            self.names[place].description = sign + shortened(Path(shown.name).name, NAME_LETTERS - len(sign))
             self.names[place].tooltip = f"select {printable(shown.name)}"
-            self.tiles[place].layout.border = SELECTED if chosen else NOT_SELECTED
+            self.tiles[place].layout.border = BORDERS[place in self.selected]
         if len(self.grid.children) != len(rows):
             self.grid.children = self.tiles[: len(rows)]
         with self.page_box.hold_trait_notifications():  # a new maximum alone would turn the page
             self.page_box.max, self.page_box.value = review.pages, review.page + 1
         self.page_count.value = fill("of {pages}&nbsp;", pages=f"{review.pages:,}")
-        if self.keyboard:
-            self.keyboard.selected = self.selected
+        self.note.value = self._note_of(self.current.name) if self.current else ""
+        self.keyboard.selected = self.cursor
         self._refresh_status()
         self._refresh_panel()
 
     def _refresh_status(self) -> None:
-        current = self.current
-        words = review_pages.in_words(current, self.review.mark_of(current.name)) if current else "none"
+        words = "none"
+        if current := self.current:
+            words = pages.in_words(current, pages.mark_in_words(self.review, current.name))
+            words = f"{len(self.selected)} pictures, last {words}" if len(self.selected) > 1 else words
         self.status.value = fill(
             '<div style="line-height:1.4">{sentence}<br>Selected: {words}<br><b>{said} {problem}</b></div>',
             sentence=self._sentence(),
@@ -322,11 +345,9 @@ class Browser(StaticWidget):
 
     def _sentence(self) -> str:
         review = self.review
-        text = f"{counted(len(review.rows), self.what)}"
-        if len(review.order) < len(review.rows):
-            text += f", {len(review.order):,} shown"
-        text += f", by {review.sorted_by}; page {review.page + 1:,} of {review.pages:,}. {review.report()}"
-        return text
+        shown = f", {len(review.order):,} shown" if len(review.order) < len(review.view) else ""
+        place = f"by {review.sorted_by}; page {review.page + 1:,} of {review.pages:,}"
+        return f"{counted(len(review.view), self.what)}{shown}, {place}. {review.report()}"
 
     def _refresh_panel(self) -> None:
         """The closer look follows the selection."""
@@ -341,19 +362,22 @@ class Browser(StaticWidget):
             page = fill("<em>{problem}</em>", problem=error)
         self.panel.value = fill("<b>{view}</b>{page}", view=self._view, page=page)
 
-    def _zoom(self, shown: Row) -> Html:
-        return review_pages.zoomed(shown, self.review.mark_of(shown.name))
-
     def _compare(self, shown: Row) -> Html:
-        """With the pinned picture, or else with the next one of the page (the other half of a pair)."""
-        if self.pinned:
-            return review_pages.side_by_side(
-                "the pinned picture and the selected one", [self.pinned, shown], self.marks
-            )
-        rows = self.review.page_rows()
-        pair = [shown, rows[(self.selected + 1) % len(rows)]]
-        return review_pages.side_by_side("the selected picture and the next", pair, self.marks)
+        """All selected pictures, or the only one with the next of the page (the other half of a pair)."""
+        rows, places = self.review.page_rows(), sorted(self.selected)
+        if len(places) == 1:
+            places = [self.cursor, (self.cursor + 1) % len(rows)]
+        return pages.tiles(self.review, [rows[place] for place in places], pages.COMPARE_PX)
 
     def face(self) -> tuple[str, Html]:
         text = f"{type(self).__name__}: {self._sentence()}"
-        return text, review_pages.gallery(self.review, text)
+        return text, pages.gallery(self.review, text)
+
+
+def _text(name: str, width: str) -> widgets.Text:
+    """A field for one line, which counts when it is left or Enter is pressed."""
+    return widgets.Text(description=name, continuous_update=False, style=FULL_NAME, layout={"width": width})
+
+
+def _between(first: int, last: int) -> range:
+    return range(min(first, last), max(first, last) + 1)

@@ -1,44 +1,92 @@
-"""HTML from templates, the only place where it is made: what comes from the data is escaped on its way in.
+"""HTML from templates, the only place where it is made, and pictures inside it.
 
 A file or a class may be called `<img src=x onerror=...>`. `fill` escapes every value, so such a name is shown
 and never obeyed; the widgets refuse text that did not come through it.
 """
 
 import base64
-import html
+import io
+import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
 
+from markupsafe import Markup as Html
+from PIL import Image
 
-class Html(str):
-    """Text that is HTML already: made by `fill` or `join`, from our own templates."""
+from helpers.data.decode import UnreadableImage, read_image
+from helpers.runtime.text import shorten
+
+THUMBNAILS_KEPT = 1024  # one of 160 px takes about 8 kB
+BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they can reorder what is read
+NOT_PRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, bad bytes, line and paragraph separators
+
+PICTURE = '<img alt="{alt}" src="{address}" style="width:{side}px;height:{side}px;object-fit:contain">'
+UNREADABLE = '<div role="img" aria-label="{alt}" style="max-width:{side}px"><em>{problem}</em></div>'
 
 
 def fill(template: str, /, **values: object) -> Html:
     """`template` with every {name} replaced by its value, escaped unless it is `Html` itself."""
-    return Html(template.format_map({name: _safe(value) for name, value in values.items()}))
+    return Html(template).format(**{name: _filtered(value) for name, value in values.items()})
 
 
 def join(parts: Iterable[Html]) -> Html:
     """Pieces of HTML, one after the other; plain text among them is escaped."""
-    return Html("".join(map(_safe, parts)))
+    return Html().join(_filtered(part) for part in parts)
 
 
-def _safe(value: object) -> str:
-    return value if isinstance(value, Html) else html.escape(printable(value), quote=True)
+def _filtered(value: object) -> str:
+    return value if isinstance(value, Html) else printable(value)
 
 
 def printable(value: object) -> str:
-    """Text on one line that every browser can take: control characters and bad bytes become U+FFFD."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(value))
+    """Text on one line that every browser can take: what cannot be shown, or reorders the rest, becomes U+FFFD."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in NOT_PRINTABLE or c in BIDI_CONTROLS else c
+        for c in str(value)
+    )
 
 
 def shortened(value: object, width: int) -> str:
     """Printable, and at most `width` letters; a long name loses its middle, so that its ending stays."""
-    text = printable(value)
-    head = width // 2
-    return text if len(text) <= width else f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+    return shorten(printable(value), width)
 
 
 def data_uri(content: bytes, kind: str) -> Html:
     """The address of a picture that stands in the page itself; `kind` is "jpeg" or "png"."""
     return fill("data:image/{kind};base64,{content}", kind=kind, content=base64.b64encode(content).decode())
+
+
+def jpeg_uri(image: Image.Image) -> Html:
+    """Any picture of mode L or RGB as an address for an <img>."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=80)
+    return data_uri(buffer.getvalue(), "jpeg")
+
+
+def thumbnail(path: Path, side_px: int) -> Html:
+    """The file's address for an <img>, longest side at most `side_px`; made once per version of the file.
+
+    Raises UnreadableImage.
+    """
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise UnreadableImage(f"{path} is not there any more ({error.strerror})") from error
+    return _thumbnail(path, stat.st_mtime_ns, stat.st_size, side_px)
+
+
+@lru_cache(maxsize=THUMBNAILS_KEPT)
+def _thumbnail(path: Path, _mtime_ns: int, _n_bytes: int, side_px: int) -> Html:
+    image = read_image(path, at_least_px=side_px)
+    image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
+    return jpeg_uri(image)
+
+
+def picture(path: Path, alt: str, side_px: int) -> Html:
+    """An <img> of the file in a square of `side_px`; if it cannot be read, a sentence that says so."""
+    try:
+        address = thumbnail(path, side_px)
+    except UnreadableImage as error:
+        return fill(UNREADABLE, alt=alt, side=side_px, problem=error)
+    return fill(PICTURE, alt=alt, address=address, side=side_px)

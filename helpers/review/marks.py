@@ -6,66 +6,149 @@ Lines are sorted and carry no date: the same marks make the same file.
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
+from filelock import FileLock
+
+import data_setup
+from helpers.data.items import Item
 from helpers.runtime.files import write_atomically
 
-KINDS = ("relabel", "right", "unsure", "remove")
-MARK_COLUMNS = ["name", "old_label", "mark", "new_label"]
-WORDS = {"right": "label is right", "unsure": "unsure", "remove": "to be removed"}
+KINDS = ("relabel", "right", "unsure", "remove", "note")
+MARK_COLUMNS = ["name", "old_label", "mark", "new_label", "note"]
+WORDS = {"right": "label is correct", "unsure": "unsure", "remove": "to be removed", "note": "note"}
+LOCK_SECONDS = 10  # how long to wait for another program that writes the same file
 
 
 @dataclass(frozen=True)
 class Mark:
-    """The label should be another one, it is right, it is unclear, or the picture should go."""
+    """The label should be another one, it is right, it is unclear, the picture should go, or there is only a note."""
 
     kind: str  # one of KINDS
     old_label: str | None  # the label the picture had when it was marked
     new_label: str | None = None  # only for "relabel"
+    note: str = ""
 
     def __str__(self) -> str:
-        return f"new label {self.new_label}" if self.kind == "relabel" else WORDS[self.kind]
+        text = f"new label {self.new_label}" if self.kind == "relabel" else WORDS[self.kind]
+        return f"{text}: {self.note}" if self.note else text
+
+    def is_stale(self, label: str | None) -> bool:
+        """Was it made against another label than `label`, which is not the one it asked for either?"""
+        return label != self.old_label and (self.kind != "relabel" or label != self.new_label)
+
+
+class MarkFile:
+    """All marks, and the file they are kept in (`path` None: no file). Other programs may write it at the same time.
+
+    Marks that cannot be written stay in memory, are reported in `problem` and are written with the next one.
+    """
+
+    def __init__(self, path: Path | str | None):
+        self.path = None if path is None else Path(path)
+        self.marks = read_marks(self.path) if self.path else {}
+        self.problem = ""
+        self._unsaved: dict[str, Mark | None] = {}
+
+    def update(
+        self, names: Iterable[str], change: Callable[[str, Mark | None], Mark | None]
+    ) -> dict[str, tuple[Mark | None, Mark | None]]:
+        """Replace each name's mark by `change(name, mark in the file now)`; (before, after) of those that changed."""
+        self.problem = ""
+        with ExitStack() as locked:
+            with self._reporting():
+                if self.path:
+                    self.path.parent.mkdir(parents=True, exist_ok=True)
+                    locked.enter_context(FileLock(self.path.with_name(f".{self.path.name}.lock"), LOCK_SECONDS))
+                    self._read_again()
+            pairs = {name: (self.marks.get(name), change(name, self.marks.get(name))) for name in names}
+            changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+            new_marks = {name: after for name, (_, after) in changed.items()}
+            self._unsaved.update(new_marks)
+            _put(self.marks, new_marks)
+            with self._reporting():
+                if self.path and not self.problem:
+                    write_marks(self.path, self.marks)
+                    self._unsaved.clear()
+        return changed
+
+    def _read_again(self) -> None:
+        """Take over what others wrote; a file that has vanished is written again from memory."""
+        marks = read_marks(self.path) if self.path.exists() else dict(self.marks)
+        _put(marks, self._unsaved)
+        self.marks = marks
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            self.problem = f"The marks are NOT saved: {error}. They stay in memory until the next mark is saved."
+
+
+def _put(marks: dict[str, Mark], changes: Mapping[str, Mark | None]) -> None:
+    for name, mark in changes.items():
+        if mark is None:
+            marks.pop(name, None)
+        else:
+            marks[name] = mark
+
+
+def default_file(items: Iterable[Item]) -> Path:
+    """The marks' file of a data set: one for each folder of pictures, below `reviews` in the course's data folder."""
+    paths = [(item.path.absolute(), len(Path(item.name).parts)) for item in items]
+    roots = {path.parents[min(depth, len(path.parents)) - 1] for path, depth in paths}
+    root = Path(os.path.commonpath(roots)) if roots else Path.cwd()
+    home = data_setup.home()
+    if root.is_relative_to(home) and root != home:
+        name = "_".join(root.relative_to(home).parts)
+    else:  # two folders elsewhere may have the same name
+        name = f"{root.name}-{sha256(os.fsencode(root)).hexdigest()[:8]}"
+    return home / "reviews" / f"{name}.csv"
 
 
 def read_marks(path: Path | str) -> dict[str, Mark]:
     """The marks in a file that `write_marks` wrote, by picture name; none when there is no file.
 
-    Raises ValueError, naming the file and the entry, for any other content.
+    Raises ValueError, naming the file and the entry, for any other content. A file without notes is read, too.
     """
     path = Path(path)
     if not path.exists():
         return {}
-    entries = read_table(path)
-    if entries[:1] != [MARK_COLUMNS]:
+    header, *entries = read_table(path) or [[]]
+    if header not in (MARK_COLUMNS, MARK_COLUMNS[:4]):
         raise ValueError(f"{path} is not a file of marks: it should start with {','.join(MARK_COLUMNS)}")
     marks = {}
-    for number, cells in enumerate(entries[1:], start=1):
-        if len(cells) != 4 or cells[2] not in KINDS or (cells[2] == "relabel") != bool(cells[3]):
-            raise ValueError(f"{path}, entry {number}: {cells} is not a mark; mend it or move the file away")
-        name, old, kind, new = cells
-        marks[name] = Mark(kind, old or None, new or None)
+    for number, cells in enumerate(entries, start=1):
+        if len(cells) != len(header) or cells[2] not in KINDS or (cells[2] == "relabel") != bool(cells[3]):
+            raise ValueError(f"{path}, entry {number}: {cells} is not a mark; fix it or move the file away")
+        name, old, kind, new, note = (*cells, "")[:5]
+        marks[name] = Mark(kind, old or None, new or None, note)
     return marks
 
 
 def write_marks(path: Path | str, marks: Mapping[str, Mark]) -> None:
-    """Write all marks, sorted by name: either the whole new file is there afterwards or the whole old one."""
+    """Write all marks, sorted by name, atomically."""
     lines = [(name, marks[name]) for name in sorted(marks)]
-    write_table(path, MARK_COLUMNS, [[name, m.old_label or "", m.kind, m.new_label or ""] for name, m in lines])
+    write_table(path, MARK_COLUMNS, [[name, m.old_label or "", m.kind, m.new_label or "", m.note] for name, m in lines])
 
 
 def read_table(path: Path | str) -> list[list[str]]:
-    """All lines of a CSV file, the header first. Raises ValueError when it is no table."""
+    """All lines of a CSV file, the header first. Raises ValueError when it is not a table."""
     with Path(path).open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         try:
             return list(csv.reader(file, strict=True))
         except csv.Error as error:
-            raise ValueError(f"{path} cannot be read as a table ({error}); mend it or move it away") from error
+            raise ValueError(f"{path} cannot be read as a table ({error}); fix it or move it away") from error
 
 
 def write_table(path: Path | str, columns: list[str], lines: Iterable[list[str]]) -> None:
-    """Write a header and lines, atomically. File names that are no UTF-8 come out byte by byte."""
+    """Write a header and lines, atomically. File names that are not UTF-8 come out byte by byte."""
     text = io.StringIO(newline="")
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([columns, *lines])
     with write_atomically(Path(path)) as temporary:

@@ -1,133 +1,92 @@
 """What a review looks like: rows and marks in, HTML and alternative texts out. No widget, no state.
 
-Right and wrong, marked and selected are always said in words or signs, never by colour alone.
+Correct and wrong, marked and selected are always said in words or signs, never by colour alone.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
-from helpers.analysis.audit import Neighbour
-from helpers.review.html import Html, fill, join
-from helpers.review.marks import Mark
-from helpers.review.session import Review, Row
-from helpers.review.thumbnails import picture
+from helpers.review.html import Html, fill, join, picture
+from helpers.review.rows import Row
+from helpers.review.session import Review
 from helpers.runtime.text import counted
 
 TILE_PX, ZOOM_PX, COMPARE_PX, NEAR_PX, STATIC_PX = 150, 400, 210, 100, 96
 STATIC_TILES, STATIC_CHARS = 24, 110_000  # the static face shows no more pictures than this
-SIGNS = {"relabel": "✎", "right": "✓", "unsure": "?", "remove": "✕"}
+FACT = '<tr style="line-height:1.4"><th style="text-align:left">{name}</th><td>&emsp;{value}</td></tr>'
+SIGNS = {"relabel": "✎", "right": "✓", "unsure": "?", "remove": "✕", "note": "✍"}
 
 
-def in_words(row: Row, mark: Mark | None = None) -> str:
+def in_words(row: Row, mark: str = "") -> str:
     """The alternative text: 'cell_17.png: labelled defective, predicted functional 0.97, wrong; unsure'."""
     text = f"{row.name}: {_label(row)}"
     if row.top:
         text += f", predicted {row.predicted} {row.probability:.2f}"
     if row.correct is not None:
-        text += ", right" if row.correct else ", wrong"
+        text += ", correct" if row.correct else ", wrong"
     if row.caption:
         text += f"; {row.caption}"
     return f"{text}; marked: {mark}" if mark else text
+
+
+def mark_in_words(review: Review, name: str) -> str:
+    """'new label dog (made against an older label: cat)'; "" without a mark."""
+    mark = review.mark_of(name)
+    stale = f" (made against an older label: {mark.old_label})" if review.is_stale(name) else ""
+    return f"{mark}{stale}" if mark else ""
 
 
 def _label(row: Row) -> str:
     return "no label" if row.label is None else f"labelled {row.label}"
 
 
-def caption(row: Row, mark: Mark | None) -> Html:
-    """The lines below a picture; the file's name stands elsewhere."""
-    lines = [fill("{label}", label=_label(row))]
+def tile(review: Review, row: Row, side_px: int = TILE_PX, *, named: bool = False) -> Html:
+    """One picture with its caption; `named`: with the file's name, too."""
+    mark = mark_in_words(review, row.name)
+    lines = [_label(row)]
     if row.top:
-        verdict = {True: "✓ right", False: "✗ wrong", None: ""}[row.correct]
-        line = fill(
-            'predicted {predicted} {p} <b style="white-space:nowrap">{verdict}</b>',
-            predicted=row.predicted,
-            p=f"{row.probability:.2f}",
-            verdict=verdict,
-        )
-        lines.append(line)
-    if row.caption:
-        lines.append(fill("<em>{caption}</em>", caption=row.caption))
-    if mark:
-        lines.append(fill("<b>{sign} {mark}</b>", sign=SIGNS[mark.kind], mark=mark))
-    return join(fill("<div>{line}</div>", line=line) for line in lines)
-
-
-def tile(row: Row, mark: Mark | None, side_px: int = TILE_PX) -> Html:
-    """One picture of a page, with its caption."""
+        verdict = {True: " ✓ correct", False: " ✗ wrong", None: ""}[row.correct]
+        lines.append(f"predicted {row.predicted} {row.probability:.2f}{verdict}")
+    lines += [fill("<em>{caption}</em>", caption=row.caption)] if row.caption else []
+    lines += [fill("<b>{sign} {mark}</b>", sign=SIGNS[review.mark_of(row.name).kind], mark=mark)] if mark else []
+    lines += [fill("<small>{name}</small>", name=row.name)] if named else []
     return fill(
-        '<div style="line-height:1.3;overflow-wrap:anywhere">{picture}{caption}</div>',
+        '<div style="max-width:{width}px;line-height:1.3;overflow-wrap:anywhere">{picture}{lines}</div>',
+        width=max(side_px, 130) + 10,  # room for the words
         picture=picture(row.path, in_words(row, mark), side_px),
-        caption=caption(row, mark),
+        lines=join(fill("<div>{line}</div>", line=line) for line in lines),
     )
 
 
-def zoomed(row: Row, mark: Mark | None) -> Html:
+def tiles(review: Review, rows: Iterable[Row], side_px: int) -> Html:
+    """Pictures side by side, with names."""
+    return _side_by_side(tile(review, row, side_px, named=True) for row in rows)
+
+
+def _side_by_side(pieces: Iterable[Html]) -> Html:
+    return fill('<div style="display:flex;flex-wrap:wrap;gap:8px">{pieces}</div>', pieces=join(pieces))
+
+
+def zoomed(review: Review, row: Row) -> Html:
     """One picture large, with everything known about it."""
     facts = [("part", row.part)] if row.part else []
     facts += [(f"p({name})", f"{p:.3f}") for name, p in row.top]
-    facts += [("loss", f"{row.loss:.3f}")] if row.loss is not None else []
-    facts += [("margin", f"{row.margin:.3f}")] if row.margin is not None else []
+    facts += [(name, f"{n:.3f}") for name, n in (("loss", row.loss), ("margin", row.margin)) if n is not None]
     return fill(
-        '<div style="line-height:1.4">{name}{tile}<table>{facts}</table></div>',
-        name=breakable(row.name),
-        tile=tile(row, mark, ZOOM_PX),
-        facts=join(_fact(name, value) for name, value in facts),
-    )
-
-
-def _fact(name: str, value: str) -> Html:
-    return fill(
-        '<tr style="line-height:1.4"><th style="text-align:left">{name}</th><td>&emsp;{value}</td></tr>',
-        name=name,
-        value=value,
-    )
-
-
-def side_by_side(title: str, rows: Iterable[Row], marks: Mapping[str, Mark]) -> Html:
-    """Two pictures at the same size."""
-    pieces = _wrapped(_named(row, marks.get(row.name), COMPARE_PX) for row in rows)
-    return fill("<div>{title}</div>{pieces}", title=title, pieces=pieces)
-
-
-def neighbours(row: Row, found: Sequence[Neighbour]) -> Html:
-    """A picture and those most like it to the model, most similar first."""
-    near = [Row(n.item.name, n.item.path, n.item.label, caption=f"similarity {n.similarity:.2f}") for n in found]
-    return fill(
-        "<div>{own}</div><div>Most alike among the training pictures:</div>{near}",
-        own=_named(row, None, TILE_PX),
-        near=_wrapped(_named(other, None, NEAR_PX) for other in near),
+        "<div>{tile}<table>{facts}</table></div>",
+        tile=tile(review, row, ZOOM_PX, named=True),
+        facts=join(fill(FACT, name=name, value=value) for name, value in facts),
     )
 
 
 def gallery(review: Review, sentence: str) -> Html:
     """The static face: the current page, with its marks; small enough for a notebook (below 150 kB)."""
-    rows, marks = review.page_rows(), review.marks
-    pieces, left = [], STATIC_CHARS
+    rows, pieces, n_chars = review.page_rows(), [], 0
     for row in rows[:STATIC_TILES]:
-        piece = _named(row, marks.get(row.name), STATIC_PX)
-        if len(piece) > left:
+        piece = tile(review, row, STATIC_PX, named=True)
+        n_chars += len(piece)
+        if n_chars > STATIC_CHARS:
             break
         pieces.append(piece)
-        left -= len(piece)
     rest = len(rows) - len(pieces)
     more = f"And {counted(rest, 'more picture')} on this page." if rest else ""
-    return fill("<div><p>{text}</p>{tiles}<p>{more}</p></div>", text=sentence, tiles=_wrapped(pieces), more=more)
-
-
-def _named(row: Row, mark: Mark | None, side_px: int) -> Html:
-    return fill(
-        '<div style="width:{width}px;line-height:1.3">{tile}<small>{name}</small></div>',
-        width=max(side_px, 130) + 10,  # room for the words
-        tile=tile(row, mark, side_px),
-        name=breakable(row.name),
-    )
-
-
-def breakable(name: str) -> Html:
-    """A file's name that may go on in the next line after a slash, a dash or an underscore."""
-    return join(fill("{piece}<wbr>", piece=piece) for piece in re.findall(r"[^/_-]*[/_-]?", name) if piece)
-
-
-def _wrapped(pieces: Iterable[Html]) -> Html:
-    return fill('<div style="display:flex;flex-wrap:wrap;gap:8px">{pieces}</div>', pieces=join(pieces))
+    return fill("<div><p>{text}</p>{tiles}<p>{more}</p></div>", text=sentence, tiles=_side_by_side(pieces), more=more)

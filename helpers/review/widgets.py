@@ -1,14 +1,14 @@
-"""What all widgets of the course share: text that comes from a template, a static face, and small makers."""
+"""What all widgets of the course share: text that comes from a template, keys, a static face, and small makers."""
 
 import io
+from pathlib import Path
 
+import anywidget
 import ipywidgets as widgets
+import traitlets
 from PIL import Image
-from traitlets import validate
 
-from helpers.review.html import Html, data_uri, fill, printable, shortened
-from helpers.review.keyboard import listen
-from helpers.review.thumbnails import jpeg_uri
+from helpers.review.html import Html, data_uri, fill, jpeg_uri, printable, shortened
 
 FULL_NAME = {"description_width": "initial"}  # never cut the name of a control
 
@@ -16,26 +16,33 @@ FULL_NAME = {"description_width": "initial"}  # never cut the name of a control
 class SafeText(widgets.HTML):
     """A piece of the page. Takes only what `fill` made, so that no data is ever read as HTML."""
 
-    @validate("value")
+    @traitlets.validate("value")
     def _only_html(self, proposal):
         if proposal["value"] and not isinstance(proposal["value"], Html):
-            raise TypeError("text on a page comes from helpers.safe_html.fill, which escapes it")
+            raise TypeError("text on a page comes from helpers.review.html.fill, which escapes it")
         return proposal["value"]
+
+
+class Keys(anywidget.AnyWidget):
+    """Sends what is typed, clicked or drawn in the widget around it: see keys.js for the messages."""
+
+    _esm = Path(__file__).with_name("keys.js")
+    wanted = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    help = traitlets.Unicode().tag(sync=True)
+    selected = traitlets.Int(0).tag(sync=True)  # the tile that has the focus next
 
 
 class StaticWidget(widgets.VBox):
     """A widget that can also be read where no kernel runs: on a web page, in a viewer, in a comparison.
 
-    Subclasses give `face()`: one sentence, and HTML that depends on nothing but the data.
+    Subclasses have `face()`: one sentence, and HTML that depends on nothing but the data.
     """
 
     def __init__(self, children, *, keys=(), help="", on_message=lambda message: None):
-        self.keyboard = listen(keys, help=help, on_message=on_message)
-        super().__init__([*children, *([self.keyboard] if self.keyboard else [])])
+        self.keyboard = Keys(wanted=list(keys), help=help)
+        self.keyboard.on_msg(lambda _, message, buffers: on_message(message))
+        super().__init__([*children, self.keyboard])
         self.add_class("course-widget")
-
-    def face(self) -> tuple[str, Html]:
-        raise NotImplementedError
 
     def _repr_mimebundle_(self, **options):
         bundle = super()._repr_mimebundle_(**options)
@@ -49,9 +56,8 @@ class StaticWidget(widgets.VBox):
 
 def button(name: str, on_click, *, hint: str = "", width: str = "auto") -> widgets.Button:
     """A button that says what it does; `on_click` takes no argument."""
-    made = widgets.Button(
-        description=printable(name), tooltip=printable(hint or name), layout={"width": width, "padding": "0 8px"}
-    )
+    layout = {"width": width, "padding": "0 8px"}
+    made = widgets.Button(description=printable(name), tooltip=printable(hint or name), layout=layout)
     made.on_click(lambda _: on_click())
     return made
 
@@ -67,13 +73,11 @@ def choice(name: str, options, on_change, *, value=None, width: str = "auto") ->
 
 def row(*children) -> widgets.HBox:
     """Controls side by side, on a second line where there is no room."""
-    return widgets.HBox(
-        [child for child in children if child is not None], layout={"flex_flow": "row wrap", "grid_gap": "0 8px"}
-    )
+    return widgets.HBox(children, layout={"flex_flow": "row wrap", "grid_gap": "0 8px"})
 
 
 def drawn(drawing, *, as_photo: bool = False) -> Html:
-    """A `Drawing` of helpers.plots on a page, its sentence as alternative text; photographs as JPEG."""
+    """A `Drawing` of helpers.figures on a page, its sentence as alternative text; photographs as JPEG."""
     png = drawing.png()
     address = jpeg_uri(Image.open(io.BytesIO(png)).convert("RGB")) if as_photo else data_uri(png, "png")
     return figure_tag(address, drawing.text)
