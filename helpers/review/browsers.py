@@ -92,7 +92,7 @@ class MistakeBrowser(Browser):
         return drawn(show_heat_map(image, heat, title=f"{shown.predicted or shown.label}, {Path(shown.name).name}"))
 
     def _neighbours(self, shown: Row) -> Html:
-        train = self._data.indices["train"].tolist()
+        train = self._data.indices_of("train").tolist()
         query = self._features[self._data.index_of(shown.name)]
         items = [self._data.items[index] for index in train]
         found = nearest_neighbours(query, self._features[train], items, k=NEAR, other_than=shown.name)

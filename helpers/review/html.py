@@ -72,7 +72,7 @@ def thumbnail(path: Path, side_px: int) -> Html:
     try:
         stat = path.stat()
     except OSError as error:
-        raise UnreadableImage(f"{path} is not there any more ({error.strerror})") from error
+        raise UnreadableImage(f"{path} is missing ({error.strerror})") from error
     return _thumbnail(path, stat.st_mtime_ns, stat.st_size, side_px)
 
 

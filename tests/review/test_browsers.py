@@ -202,7 +202,7 @@ def test_neighbours_and_heat_maps_come_from_the_learner(data, learn, tmp_path):
     query = torch.nn.functional.normalize(features, dim=1) @ torch.nn.functional.normalize(
         features[data.index_of(own)], dim=0
     )
-    best = max(data.indices["train"].tolist(), key=lambda index: query[index])
+    best = max(data.indices_of("train").tolist(), key=lambda index: query[index])
     assert near[0] == data.items[best].name
     with pytest.raises(ValueError, match="one row per picture; got 3 rows and 24 pictures"):
         MistakeBrowser(preds, data, features=features[:3], save_to=None)
