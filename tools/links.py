@@ -2,10 +2,11 @@
 
 Looks at every link of the notebooks' text cells and of the Markdown files: a file must exist, a part of a
 page must be one of its headings, and a link's words must say where it leads. Addresses on the web are tried
-only with `--online`.
+only with `--online`. The same rules hold for built pages (.html).
 """
 
 import argparse
+import functools
 import re
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 from urllib.request import Request, urlopen
 
 import nbformat
+from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 
 from tools.notebook_files import ROOT, headings, read_notebook, run_cli
@@ -37,8 +39,18 @@ def read(path: Path) -> NotebookNode:
     return nbformat.v4.new_notebook(cells=[cell])
 
 
+@functools.cache
+def parse(path: Path) -> BeautifulSoup:
+    """A built page."""
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
 def links(path: Path) -> Iterator[tuple[bool, str, str]]:
     """(whether it is a picture, words, target) of every link in the file's text, outside code."""
+    if path.suffix == ".html":
+        yield from [(False, link.get_text().strip(), link["href"]) for link in parse(path).select("a[href]")]
+        yield from [(True, image.get("alt", "").strip(), image["src"]) for image in parse(path).select("img[src]")]
+        return
     for cell in read(path).cells:
         if cell.cell_type == "markdown":
             for mark, words, target in LINK.findall(CODE.sub("", cell.source)):
@@ -47,6 +59,8 @@ def links(path: Path) -> Iterator[tuple[bool, str, str]]:
 
 def anchors(path: Path) -> set[str]:
     """The names by which parts of the page can be linked to, as JupyterLab and web hosts make them."""
+    if path.suffix == ".html":
+        return {element["id"] for element in parse(path).find_all(id=True)}
     names = set()
     for _, text in headings(read(path).cells):
         plain = re.sub(r"[`*]", "", text)
@@ -67,8 +81,8 @@ def problem(path: Path, picture: bool, words: str, target: str, *, online: bool 
     name, _, part = unquote(target).partition("#")
     page = (path.parent / name).resolve() if name else path
     if not page.exists():
-        return "there is no such file"
-    if part and page.suffix in (".md", ".ipynb") and part not in anchors(page):
+        return "no such file"
+    if part and page.suffix in (".md", ".ipynb", ".html") and part not in anchors(page):
         return f"{page.name} has no heading {part!r}"
     return None
 

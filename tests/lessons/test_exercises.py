@@ -1,4 +1,5 @@
-"""The exercises as they stand in the notebooks: their form, and that an unfinished one says so and stops nothing."""
+"""The exercises as they stand in the notebooks: stored answers are right, and an unfinished one says so and stops
+nothing. Their form is held by tests/notebooks/test_frame.py."""
 
 import ast
 import builtins
@@ -8,14 +9,12 @@ from unittest.mock import MagicMock
 import pytest
 
 from helpers.lessons.checks.verdict import RIGHT, UNFINISHED
-from tools.learner_copies import is_solution, learner_copy
-from tools.notebook_files import find_notebooks, read_notebook, tags
+from tools.learner_copies import learner_copy
+from tools.notebook_files import find_notebooks, read_notebook
 
 PATHS = find_notebooks()
 HEADING = re.compile(r"^### Exercise (\d) \((read|change|build)\): \S", flags=re.MULTILINE)
 CHECK = re.compile(r"^check_(\d\d)_(\d)\(.+\)$")
-HINT = re.compile(r"^<details><summary>Hint (\d)</summary>(.+)</details>$", flags=re.MULTILINE)
-GRADES = ["read", "change", "build"]
 
 
 def exercises(notebook):
@@ -30,28 +29,6 @@ def exercises(notebook):
             found.append(part)
             part = None
     return found
-
-
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_three_exercises_graded_from_reading_to_building(path):
-    parts = exercises(read_notebook(path))
-    assert [HEADING.search(part[0].source).groups() for part in parts] == [
-        (str(number), grade) for number, grade in enumerate(GRADES, start=1)
-    ]
-    checks = [CHECK.match(part[-1].source.splitlines()[-1]).groups() for part in parts]
-    assert checks == [(path.stem[:2], str(number)) for number in (1, 2, 3)]
-
-
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_each_has_three_hints_a_stub_and_a_solution_with_its_reason(path):
-    notebook = read_notebook(path)
-    for part in exercises(notebook):
-        assert [number for number, _ in HINT.findall(part[0].source)] == ["1", "2", "3"], part[0].source
-        assert "`" not in "".join(text for _, text in HINT.findall(part[0].source)), "code in a hint is <code>"
-        assert any(is_solution(cell) for cell in part)
-        after = notebook.cells[notebook.cells.index(part[-1]) + 1 :]
-        reason = next(cell for cell in after if cell.cell_type == "markdown")
-        assert "solution" in tags(reason)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

@@ -14,8 +14,7 @@ from pygments.styles import get_style_by_name
 from helpers.figures import style as drawing
 from helpers.figures.style import COLOURS, DASHES, GREY, MARKS, ink
 from tests.notebooks.test_stored import SENTENCE_WORDS, label
-from tools import pages, site, slides
-from tools.links import EMPTY_WORDS
+from tools import links, pages, site, slides
 from tools.notebook_files import NOTEBOOKS, code_cells, read_notebook
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -280,40 +279,16 @@ def test_no_heading_level_is_skipped_on_a_page(built):
     assert on_all(built, skipped) == {}
 
 
-def test_every_picture_on_a_page_has_words(built):
-    assert (
-        on_all(built, lambda page: [i["src"][:30] for i in page.find_all("img") if not i.get("alt", "").strip()]) == {}
-    )
-
-
 def test_every_table_on_a_page_names_its_columns(built):
     assert on_all(built, lambda page: [str(t)[:60] for t in page.find_all("table") if not t.find("th")]) == {}
 
 
-def problem_of(link, name, folder, parsed) -> str | None:
-    """What is wrong with a link on the page `name` of the folder."""
-    words = link.get_text().strip()
-    if (not words or words.lower() in EMPTY_WORDS) and "anchor-link" not in link.get("class", []):
-        return f"{link['href']}: the words {words!r} do not say where it leads"
-    file, _, anchor = link["href"].partition("#")
-    if re.match(r"[a-z]+:", file):
-        return None
-    place = ((folder / name).parent / file).resolve() if file else folder.resolve() / name
-    target = place.relative_to(folder.resolve()).as_posix() if place.is_relative_to(folder.resolve()) else ""
-    if target not in parsed:
-        return f"{link['href']}: no page of this folder"
-    if anchor and not parsed[target].find(id=anchor):
-        return f"{link['href']}: {target} has no such part"
-    return None
-
-
-def test_every_link_on_a_page_has_words_and_leads_to_a_part_that_is_there(built):
+def test_every_link_and_picture_on_a_page_has_words_and_leads_to_a_part_that_is_there(built):
     folder, parsed = built
-    found = {
-        name: [said for link in page.find_all("a", href=True) if (said := problem_of(link, name, folder, parsed))]
-        for name, page in parsed.items()
-    }
-    assert {name: problems for name, problems in found.items() if problems} == {}
+    found = [(name, *link) for name in parsed for link in links.links(folder / name)]
+    assert len(found) > 100
+    said = {(name, target): links.problem(folder / name, *link, target) for name, *link, target in found}
+    assert {where: wrong for where, wrong in said.items() if wrong} == {}
 
 
 def test_every_field_on_a_page_has_a_label(built):

@@ -4,10 +4,8 @@ import ast
 import re
 
 import pytest
-from bs4 import BeautifulSoup
 
-from tools import links, pages
-from tools.notebook_files import NOTEBOOKS, ROOT, find_notebooks, headings, minutes, read_notebook, title
+from tools.notebook_files import NOTEBOOKS, ROOT, find_notebooks, minutes, read_notebook, title
 
 PAGE = NOTEBOOKS / "INSTRUCTORS.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -35,10 +33,6 @@ def table(text: str) -> list[list[str]]:
     """The cells of the rows of the first table in a text, without its header and the line under that."""
     lines = re.findall(r"^\|(.*)\|$", text, flags=re.MULTILINE)
     return [[cell.strip() for cell in line.split("|")] for line in lines[2:]]
-
-
-def links_in(text: str) -> list[str]:
-    return re.findall(r"\]\(([^)\s]+)\)", text)
 
 
 # --- timetables -------------------------------------------------------------------------------------------------------
@@ -90,52 +84,20 @@ def test_two_days_give_every_lesson_the_minutes_it_asks_for():
 
 
 @pytest.mark.parametrize("path", find_notebooks(), ids=lambda path: path.stem)
-def test_every_lesson_has_its_part(path):
+def test_every_lesson_has_its_part_with_its_minutes(path):
     notebook = read_notebook(path)
     text = below(title(notebook, path.stem))
     teaching, exercises = minutes(notebook)
     assert f"Teaching {teaching} minutes, exercises {exercises}:" in text
-    assert path.name in links_in(text)
-    counts = {
-        name: len(re.findall(r"^- ", part, flags=re.MULTILINE))
-        for name, part in re.findall(r"^\*\*(.+?)\*\*\n(.*?)(?=^\*\*|\Z)", text, flags=re.MULTILINE | re.DOTALL)
-    }
-    assert counts["Talking points"] >= 3 and counts["Typical mistakes"] >= 3 and counts["In groups"] >= 1
-
-
-def test_the_pack_is_complete():
-    found = [text for level, text in headings(links.read(PAGE).cells) if level == 2]
-    assert found == [
-        "Who sits in front of you",
-        "Timetables",
-        "Lesson by lesson",
-        "The set-up session",
-        "Without a GPU in the room",
-        "Without a network in the room",
-        "Slides, copies, licences",
-        "What other courses have, and what this one has",
-    ]
-
-
-def test_every_lesson_and_section_it_links_to_exists():
-    found = [(words, target) for _, words, target in links.links(PAGE)]
-    assert len(found) > 50
-    wrong = {target: said for words, target in found if (said := links.problem(PAGE, False, words, target))}
-    assert wrong == {}
-
-
-def test_every_section_it_links_to_is_called_by_its_name():
-    for _, words, target in links.links(PAGE):
-        name, _, anchor = target.partition("#")
-        if anchor and name.endswith(".ipynb"):
-            named = [text for _, text in headings(read_notebook(NOTEBOOKS / name).cells)]
-            assert words in named, target
+    assert f"({path.name})" in text
+    assert [
+        part for part in ("Talking points", "Typical mistakes", "In groups") if f"**{part}**\n\n- " not in text
+    ] == []
 
 
 def test_every_make_target_it_names_exists():
     named = set(re.findall(r"(?:`|^)make ([a-z]+)", TEXT, flags=re.MULTILINE))
-    assert {"check", "course", "data", "lab", "site", "slides", "test", "work"} <= named
-    assert named <= set(re.findall(r"^([a-z]+):", MAKEFILE, flags=re.MULTILINE))
+    assert named and named <= set(re.findall(r"^([a-z]+):", MAKEFILE, flags=re.MULTILINE))
 
 
 # --- the table of features --------------------------------------------------------------------------------------------
@@ -154,13 +116,6 @@ def is_test(name: str) -> bool:
     return any(isinstance(node, ast.FunctionDef) and node.name == function for node in tree.body)
 
 
-def test_whether_a_test_is_there_is_told():
-    assert is_test("tests/notebooks/test_instructors.py::test_whether_a_test_is_there_is_told")
-    assert not is_test("tests/notebooks/test_instructors.py::test_of_nothing")
-    assert not is_test("tests/notebooks/test_instructors.py::features"), "no test"
-    assert not is_test("tests/test_of_nothing.py::test_of_nothing")
-
-
 def test_every_claim_about_this_kit_names_tests_that_are_there():
     claims = {}
     for feature, ours, *others in table(below(COMPARED).partition("###")[0]):
@@ -171,9 +126,3 @@ def test_every_claim_about_this_kit_names_tests_that_are_there():
     assert list(held) == [feature for feature, ours in claims.items() if ours != "no"]
     assert [feature for feature, tests in held.items() if not tests] == []
     assert [test for tests in held.values() for test in tests if not is_test(test)] == []
-
-
-def test_the_tables_are_shown_as_tables():
-    html = BeautifulSoup(pages.markdown(links.read(PAGE).cells[0], NOTEBOOKS), "html.parser")
-    shapes = [{len(row.find_all(["td", "th"])) for row in shown.find_all("tr")} for shown in html.find_all("table")]
-    assert shapes == [{4}] * len(TIMETABLES) + [{3}, {COURSES + 2}, {2}], "timetables, set-up sheet, features, tests"
