@@ -1,13 +1,11 @@
-"""Lines: losses, metrics, rates, schedules. Each function draws one record and returns a `Drawing`.
+"""Lines: losses, metrics, rates. Each function draws one record and returns a `Drawing`.
 
 The rule for the sentence (`text`), because notebooks compare it word for word on every machine: it holds what
 follows from the data and the settings (what is drawn, how many, in which classes, the rates of a schedule),
 and of trained numbers only what a wide margin separates: a direction ("fell" means by more than 10 %), "more
 than half", one of three ranges. Decimals of this one run stand in the figure, and in `detail`, which only
-the alternative text carries. Where a lesson's own numbers lie on such a margin, `drawing.saying("...")`
+the alternative text carries. Where a lesson's own numbers lie on such a margin, `.with_caption("...")`
 puts another sentence.
-
-A function draws into `ax` (or `axes`) when it is given one.
 """
 
 import math
@@ -30,7 +28,6 @@ from helpers.figures.style import (
     WORDS,
     Drawing,
     empty_drawing,
-    figure_of,
     name_ends,
     new_figure,
     round_ticks,
@@ -40,53 +37,50 @@ from helpers.figures.style import (
 from helpers.runtime.text import counted, listed, number
 from helpers.training.lr_finder import smoothed
 
-# Any lines --------------------------------------------------------------------------------------------------
-
-
 # Training ---------------------------------------------------------------------------------------------------
 
 
-def plot_loss(history, *, skip: int = 10, skip_end: int = 5, ax: Axes | None = None) -> Drawing:
+def plot_loss(history) -> Drawing:
     """Training loss of every step with a smoothed line, and the validation loss after each epoch.
 
-    Leaves out the first `skip` and the last `skip_end` steps, as the lectures do, when enough remain.
+    Leaves out the first ten and the last five steps, as the lectures do, when enough remain.
     """
     losses = np.asarray(history.losses, dtype=float)
     if not len(losses):
-        return empty_drawing(ax, "No loss to draw yet: nothing has been trained.")
-    shown = _without_ends(len(losses), skip, skip_end)
+        return empty_drawing("No loss to draw yet: nothing has been trained.")
+    shown = _without_ends(len(losses))
     steps, smooth = np.arange(1, len(losses) + 1), _smooth(losses)
-    ax = style_axes(ax, x="training step", y="loss (dots: single batches)")
+    ax = style_axes(x="training step", y="loss (dots: single batches)")
     ax.plot(steps[shown], losses[shown], ".", color=GREY, markersize=4)
     drawn = ax.plot(steps[shown], smooth[shown], "-", color=BLUE, linewidth=2.5, label="training")
-    judged = [epoch for epoch in history.epochs if math.isfinite(epoch.valid_loss)]
-    if judged:
+    validated = [epoch for epoch in history.epochs if math.isfinite(epoch.valid_loss)]
+    if validated:
         ends_of_epochs = np.cumsum(history.steps_per_epoch)
         places = [ends_of_epochs[i] for i, epoch in enumerate(history.epochs) if math.isfinite(epoch.valid_loss)]
-        values = [epoch.valid_loss for epoch in judged]
+        values = [epoch.valid_loss for epoch in validated]
         drawn += ax.plot(places, values, "s--", color=RED, linewidth=2, markersize=8, label="validation")
     ax.set_xlim(0, len(losses) * 1.02)
     name_ends(ax, {line.get_label(): line for line in drawn})
-    return Drawing(figure_of(ax), *_loss_words(losses, history.epochs, judged))
+    return Drawing(ax.figure, *_loss_words(losses, history.epochs, validated))
 
 
-def _without_ends(n: int, skip: int, skip_end: int) -> slice:
-    return slice(skip, n - skip_end) if n > 2 * (skip + skip_end) else slice(0, n)
+def _without_ends(n: int) -> slice:
+    return slice(10, n - 5) if n > 30 else slice(0, n)
 
 
-def _loss_words(losses: np.ndarray, epochs: Sequence, judged: Sequence) -> tuple[str, str]:
+def _loss_words(losses: np.ndarray, epochs: Sequence, validated: Sequence) -> tuple[str, str]:
     finite = losses[np.isfinite(losses)]
     first, last = _first_and_last_tenth(finite)
     steps = f"{counted(len(losses), 'step')} ({counted(len(epochs), 'epoch')})"
     text = f"Training loss over {steps}: it {_trend(first, last)}"
-    text += "; validation loss is marked after each epoch." if judged else "."
+    text += "; validation loss is marked after each epoch." if validated else "."
     if broken := len(losses) - len(finite):
         text += f" At {counted(broken, 'step')} it was not a finite number."
     detail = f"Mean of the first tenth {first:.3f}, of the last tenth {last:.3f}." if len(finite) else ""
-    if judged:
-        best = min(judged, key=lambda epoch: epoch.valid_loss)
+    if validated:
+        best = min(validated, key=lambda epoch: epoch.valid_loss)
         detail += (
-            f" Validation loss ended at {judged[-1].valid_loss:.3f}; "
+            f" Validation loss ended at {validated[-1].valid_loss:.3f}; "
             f"its lowest is {best.valid_loss:.3f}, in epoch {best.number}."
         )
     return text, detail.strip()
@@ -112,18 +106,15 @@ def _smooth(losses: np.ndarray) -> np.ndarray:
     return smooth
 
 
-def plot_metrics(history, *, names: Sequence[str] | None = None, ax: Axes | None = None) -> Drawing:
-    """Each metric of the validation part after each epoch; the last value of each is written at its end."""
+def plot_metrics(history) -> Drawing:
+    """Each metric of the validation set after each epoch; the last value of each is written at its end."""
     if not history.epochs:
-        return empty_drawing(ax, "No metric to draw yet: no epoch has been finished.")
-    known = list(history.epochs[-1].metrics)
-    names = known if names is None else list(names)
-    if missing := [name for name in names if name not in known]:
-        raise ValueError(f"the history has no metric {missing[0]!r}; it has {listed(known)}")
+        return empty_drawing("No metric to draw yet: no epoch has been finished.")
+    names = list(history.epochs[-1].metrics)
     if not names:
-        return empty_drawing(ax, "No metric to draw: this history was kept without metrics.")
+        return empty_drawing("No metric to draw: this history was kept without metrics.")
     epochs = [epoch.number for epoch in history.epochs]
-    ax = style_axes(ax, x="epoch (counted from 0)", y="on the validation part")
+    ax = style_axes(x="epoch (counted from 0)", y="on the validation set")
     drawn = {}
     for i, name in enumerate(names):
         values = [epoch.metrics.get(name, math.nan) for epoch in history.epochs]
@@ -134,26 +125,23 @@ def plot_metrics(history, *, names: Sequence[str] | None = None, ax: Axes | None
     ax.margins(y=0.15)
     name_ends(ax, drawn)
     when = "the only epoch" if len(epochs) == 1 else f"each of {len(epochs)} epochs"
-    text = f"{listed(names).capitalize()} on the validation part after {when}."
-    return Drawing(figure_of(ax), text, f"At the end: {listed(list(drawn))}.")
+    text = f"{listed(names).capitalize()} on the validation set after {when}."
+    return Drawing(ax.figure, text, f"At the end: {listed(list(drawn))}.")
 
 
-# Rates and schedules ----------------------------------------------------------------------------------------
+# Rates ------------------------------------------------------------------------------------------------------
 
 
-def plot_lr(history, *, axes: Sequence[Axes] | None = None) -> Drawing:
+def plot_lr(history) -> Drawing:
     """The learning rate (of the last layer group) and the momentum at every step, one above the other."""
     lrs, momentums = history.lrs, history.momentums
     if not len(lrs):
-        text = "No learning rate to draw yet: nothing has been trained."
-        return empty_drawing(None if axes is None else axes[0], text)
+        return empty_drawing("No learning rate to draw yet: nothing has been trained.")
     rows = [("learning rate", lrs, BLUE, "-")] + [("momentum", momentums, RED, "--")] * (len(momentums) > 0)
-    if axes is None:
-        axes = new_figure(2.6 * len(rows)).subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
-    if len(axes) < len(rows):
-        raise ValueError(f"plot_lr draws {len(rows)} panels; got {len(axes)} axes")
-    for ax, (name, values, colour, dash) in zip(axes, rows, strict=False):
-        style_axes(ax, x="training step" if name == rows[-1][0] else "", y=name)
+    figure = new_figure(2.6 * len(rows))
+    panels = figure.subplots(len(rows), 1, sharex=True, squeeze=False)[:, 0]
+    for ax, (name, values, colour, dash) in zip(panels, rows, strict=True):
+        style_axes(ax=ax, x="training step" if name == rows[-1][0] else "", y=name)
         ax.yaxis.set_major_locator(round_ticks(4))
         mark = "o" if len(values) == 1 else None
         ax.plot(range(1, len(values) + 1), values, color=colour, linestyle=dash, linewidth=2.5, marker=mark)
@@ -163,7 +151,7 @@ def plot_lr(history, *, axes: Sequence[Axes] | None = None) -> Drawing:
     if len(momentums):
         low, high = number(min(momentums)), number(max(momentums))
         text += f"; momentum {f'stays at {low}' if low == high else f'is between {low} and {high}'}"
-    return Drawing(figure_of(axes[0]), text + ".")
+    return Drawing(figure, text + ".")
 
 
 def _course(lrs: Sequence[float]) -> str:
@@ -179,17 +167,17 @@ def _course(lrs: Sequence[float]) -> str:
 RATE_MARKS = {"steep": ("^", RED), "valley": ("v", GREEN), "slide": ("D", PINK), "minimum": ("s", BLACK)}
 
 
-def plot_lr_find(curve, *, skip: int = 10, skip_end: int = 5, ax: Axes | None = None) -> Drawing:
+def plot_lr_find(curve) -> Drawing:
     """Loss against learning rate from the LR finder, its four suggestions marked, or why there are none.
 
-    Leaves out the first `skip` and the last `skip_end` steps when enough remain. The right end of the curve
-    may leave the picture: there the loss has run away, and the part that matters would be too flat to see.
+    Leaves out the first ten and the last five steps when enough remain. The right end of the curve may leave
+    the picture: there the loss has run away, and the part that matters would be too flat to see.
     """
     lrs, losses, smooth = (np.asarray(row, dtype=float) for row in (curve.lrs, curve.losses, curve.smooth))
     if not len(lrs):
-        return empty_drawing(ax, "No curve to draw: the finder took no step.")
-    shown = _without_ends(len(lrs), skip, skip_end)
-    ax = style_axes(ax, x="learning rate (log axis)", y="loss (smoothed; dots: raw)", log_x=True, height_in=4.4)
+        return empty_drawing("No curve to draw: the finder took no step.")
+    shown = _without_ends(len(lrs))
+    ax = style_axes(x="learning rate (log axis)", y="loss (smoothed; dots: raw)", log_x=True, height_in=4.4)
     ax.plot(lrs[shown], losses[shown], ".", color=GREY, markersize=4)
     ax.plot(lrs[shown], smooth[shown], "-", color=BLUE, linewidth=2.5, label="smoothed loss")
     marks = {name: rate for name in RATE_MARKS if (rate := getattr(curve, name)) is not None}
@@ -199,7 +187,7 @@ def plot_lr_find(curve, *, skip: int = 10, skip_end: int = 5, ax: Axes | None = 
     if not marks:
         say_inside(ax, curve.advice, at=(0.5, 0.84))
         text = "Loss against learning rate (log axis), without advice: the curve does not support any."
-        return Drawing(figure_of(ax), text, curve.advice)
+        return Drawing(ax.figure, text, curve.advice)
     _mark_rates(ax, marks, lrs, smooth)
     lowest = float(lrs[shown][np.nanargmin(smooth[shown])])
     text = (
@@ -207,7 +195,7 @@ def plot_lr_find(curve, *, skip: int = 10, skip_end: int = 5, ax: Axes | None = 
     )
     said = listed([f"{name} {number(rate)}" for name, rate in marks.items()])
     detail = f"After {counted(len(lrs), 'step')}, lowest at {number(lowest)}; {said}. {curve.advice}"
-    return Drawing(figure_of(ax), text, detail)
+    return Drawing(ax.figure, text, detail)
 
 
 def _loss_limits(smooth: np.ndarray, *, with_marks: bool) -> tuple[float, float]:
@@ -235,14 +223,7 @@ def _mark_rates(ax: Axes, marks: Mapping[str, float], lrs: np.ndarray, smooth: n
         y = float(np.interp(math.log(rate), np.log(lrs[usable]), smooth[usable]))
         side, edge = ("left", 0) if name in no_room else ("right", 1)
         ax.plot([rate], [y], shape, color=colour, markersize=11, markeredgecolor="white", zorder=6, label=name)
-        line = {
-            "arrowstyle": "-",
-            "color": colour,
-            "linewidth": 1.5,
-            "relpos": (edge, 0.5),
-            "shrinkA": 0,
-            "shrinkB": 6,
-        }
+        line = {"arrowstyle": "-", "color": colour, "linewidth": 1.5, "relpos": (edge, 0.5), "shrinkA": 0, "shrinkB": 6}
         ax.annotate(
             f" {name} {number(rate)} ",
             xy=(rate, y),

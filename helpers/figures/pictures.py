@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from helpers.analysis.interpret import Interpretation, Picks
 from helpers.analysis.predictions import Predictions
@@ -20,7 +21,6 @@ from helpers.figures.style import (
     WIDTH_IN,
     Drawing,
     empty_drawing,
-    figure_of,
     new_figure,
 )
 from helpers.runtime.seeds import generator
@@ -38,7 +38,6 @@ def show_pictures(
     header: str = "",
     text: str = "",
     detail: str = "",
-    axes: Sequence[Axes] | None = None,
 ) -> Drawing:
     """Pictures in a grid, a title of one or more lines over each.
 
@@ -52,18 +51,15 @@ def show_pictures(
         if row is not None and len(row) != n:
             raise ValueError(f"{name} has {len(row)} entries for {counted(n, 'picture')}; give one for each")
     if not n:
-        return empty_drawing(None, text or "No pictures to show.")
+        return empty_drawing(text or "No pictures to show.")
     columns = columns or (n if n <= 4 else 4 if n > 9 else 3)
     cell_in = WIDTH_IN / max(columns, 2)
     fits = int(cell_in / (0.62 * SMALL_PT / 72))  # letters
     lines = [[shorten(line, fits) for line in str(title).split("\n")] for title in titles or [""] * n]
-    if axes is None:
-        axes = _grid(shown, columns, cell_in, max(map(len, lines)) if titles else 0, textwrap.fill(header, 56))
-    if len(axes) < n:
-        raise ValueError(f"{counted(n, 'picture')} need as many axes; got {len(axes)}")
-    for ax, pixels, title, is_wrong in zip(axes, shown, lines, wrong or [False] * n, strict=False):
+    figure = _grid(shown, columns, cell_in, max(map(len, lines)) if titles else 0, textwrap.fill(header, 56))
+    for ax, pixels, title, is_wrong in zip(figure.axes, shown, lines, wrong or [False] * n, strict=False):
         _place_picture(ax, pixels, "\n".join(title), is_wrong)
-    return Drawing(figure_of(axes[0]), text or f"{counted(n, 'picture')}.", detail)
+    return Drawing(figure, text or f"{counted(n, 'picture')}.", detail)
 
 
 def as_pixels(image) -> np.ndarray:
@@ -89,7 +85,7 @@ def as_pixels(image) -> np.ndarray:
     return pixels.astype(np.float32).clip(0, 1)
 
 
-def _grid(shown: Sequence[np.ndarray], columns: int, cell_in: float, title_lines: int, header: str) -> list[Axes]:
+def _grid(shown: Sequence[np.ndarray], columns: int, cell_in: float, title_lines: int, header: str) -> Figure:
     rows = math.ceil(len(shown) / columns)
     tallest = min(2.0, max(pixels.shape[0] / pixels.shape[1] for pixels in shown))
     line_in = 1.3 * SMALL_PT / 72
@@ -99,10 +95,9 @@ def _grid(shown: Sequence[np.ndarray], columns: int, cell_in: float, title_lines
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
     if header:
         figure.suptitle(header, fontsize=MIDDLE_PT, parse_math=False)
-    axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for ax in axes[len(shown) :]:
+    for ax in figure.subplots(rows, columns, squeeze=False).flatten()[len(shown) :]:
         ax.set_axis_off()
-    return list(axes[: len(shown)])
+    return figure
 
 
 def _place_picture(ax: Axes, pixels: np.ndarray, title: str, is_wrong: bool) -> None:
@@ -115,16 +110,14 @@ def _place_picture(ax: Axes, pixels: np.ndarray, title: str, is_wrong: bool) -> 
         spine.set(linewidth=line[0], linestyle=line[1], color=line[2])
 
 
-def show_batch(
-    data, part: str = "train", n: int = 9, *, columns: int | None = None, axes: Sequence[Axes] | None = None
-) -> Drawing:
+def show_batch(data, part: str = "train", n: int = 9, *, columns: int | None = None) -> Drawing:
     """The first `n` pictures of a batch as the model sees them (for "train" augmented) and their classes."""
     images, targets = data.one_batch(part)
     names = [data.classes[target] if target >= 0 else "no label" for target in targets[:n].tolist()]
     counts = listed([f"{count} {name}" for name, count in sorted(Counter(names).items())])
     seen = "augmented" if part == "train" else "without augmentation"
     text = f"{counted(len(names), 'picture')} of the {part} part, {seen}, {data.size} px: {counts}."
-    return show_pictures(images[:n], names, columns=columns, text=text, axes=axes)
+    return show_pictures(images[:n], names, columns=columns, text=text)
 
 
 # Augmentation ----------------------------------------------------------------------------------------------
@@ -138,7 +131,6 @@ def show_augmented(
     augment: Augment | None = None,
     seed: int = 0,
     columns: int | None = None,
-    axes: Sequence[Axes] | None = None,
 ) -> Drawing:
     """One picture as it is, and `n` draws of its augmentation. `item`: an Item, its name or row in `data`."""
     row = row_of(data, item)
@@ -147,7 +139,7 @@ def show_augmented(
     images = torch.cat([data.eval_images([row]), apply_draws(squares, draws, data.size).cpu()])
     titles = ["as it is", *(f"draw {i}" for i in range(1, n + 1))]
     text = f"{data.items[row].name} as it is, and {counted(n, 'random draw')} of its augmentation."
-    return show_pictures(images, titles, columns=columns, text=text, axes=axes)
+    return show_pictures(images, titles, columns=columns, text=text)
 
 
 def row_of(data, item) -> int:
@@ -159,22 +151,22 @@ def row_of(data, item) -> int:
 # Answers ---------------------------------------------------------------------------------------------------
 
 
-ANSWERS = "each with the model's answer, its probability, and the truth where the answer is wrong"
-PICKED = {  # as PICKS of helpers.interpret, in words that are the same on every machine
-    "random_correct": "{pictures}{of} answered right, drawn at random",
-    "random_incorrect": "{pictures}{of} answered wrong, drawn at random",
-    "most_correct": "{pictures}{of} answered right, the surest first",
-    "most_incorrect": "{pictures}{of} answered wrong, the worst first",
+ANSWERS = "each with the model's answer, its probability, and the label where the answer is wrong"
+PICKED = {  # as PICKS of analysis.interpret, in words that are the same on every machine
+    "random_correct": "{pictures}{of} predicted correctly, drawn at random",
+    "random_incorrect": "{pictures}{of} predicted wrong, drawn at random",
+    "most_correct": "{pictures}{of} predicted correctly, the most confident first",
+    "most_incorrect": "{pictures}{of} predicted wrong, the worst first",
     "most_uncertain": "{pictures}{of} of which the model is least certain, in that order",
 }
 
 
-def show_picks(picks: Picks, data, *, columns: int | None = None, axes: Sequence[Axes] | None = None) -> Drawing:
-    """What `Interpretation.pick` gave: pictures, the answers, how sure they are, and the truth if wrong."""
+def show_picks(picks: Picks, data, *, columns: int | None = None) -> Drawing:
+    """What `Interpretation.pick` gave: pictures, the answers, how sure they are, and the label if wrong."""
     of = "" if picks.of_class is None else f" of class {picks.of_class}"
     picked = PICKED[picks.which].format(pictures=counted(len(picks.indices), "picture"), of=of)
     text = f"{picked}, {ANSWERS}."
-    return _show_answers(picks.preds, data, header=picks.caption, text=text, columns=columns, axes=axes)
+    return _show_answers(picks.preds, data, header=picks.caption, text=text, columns=columns)
 
 
 def show_results(
@@ -184,37 +176,34 @@ def show_results(
     *,
     seed: int = 0,
     columns: int | None = None,
-    axes: Sequence[Axes] | None = None,
 ) -> Drawing:
-    """`n` pictures drawn at random from the predictions, right and wrong as they come."""
+    """`n` pictures drawn at random from the predictions, correct and wrong as they come."""
     rows = torch.randperm(len(preds.items), generator=generator("show_results", seed))[:n].tolist()
     text = (
         f"{counted(len(rows), 'picture')} drawn at random from {len(preds.items):,} "
         f"of the {preds.part} part, {ANSWERS}."
     )
-    return _show_answers(preds.subset(rows), data, text=text, columns=columns, axes=axes)
+    return _show_answers(preds.subset(rows), data, text=text, columns=columns)
 
 
-def _show_answers(preds: Predictions, data, *, text: str, columns, axes, header: str = "") -> Drawing:
+def _show_answers(preds: Predictions, data, *, text: str, columns: int | None, header: str = "") -> Drawing:
     if not preds.items:
-        return empty_drawing(axes[0] if axes is not None else None, f"No pictures to show. {header}".strip())
+        return empty_drawing(f"No pictures to show. {header}".strip())
     titles, wrong, said = [], [], []
     rows = zip(preds.predicted.tolist(), preds.targets.tolist(), preds.probs.amax(1).tolist(), strict=True)
     for answer, target, p in rows:
         is_wrong = target >= 0 and answer != target
-        verdict = f", wrong\nis {preds.classes[target]}" if is_wrong else ", right" if target >= 0 else "\nno label"
+        verdict = f", wrong\nis {preds.classes[target]}" if is_wrong else ", correct" if target >= 0 else "\nno label"
         titles.append(f"{preds.classes[answer]}\np = {p:.2f}{verdict}")
         wrong.append(is_wrong)
         said.append(titles[-1].replace("\n", ", "))
     images = data.eval_images([data.index_of(item.name) for item in preds.items])
     detail = f"{header} {'; '.join(f'{item.name}: {what}' for item, what in zip(preds.items, said, strict=True))}."
-    look = {"columns": columns, "wrong": wrong, "header": header, "axes": axes}
+    look = {"columns": columns, "wrong": wrong, "header": header}
     return show_pictures(images, titles, text=text, detail=detail.strip(), **look)
 
 
-def plot_top_losses(
-    interp: Interpretation, data, k: int = 9, *, columns: int = 3, axes: Sequence[Axes] | None = None
-) -> Drawing:
+def plot_top_losses(interp: Interpretation, data, k: int = 9, *, columns: int = 3) -> Drawing:
     """The `k` pictures with the largest loss, worst first: prediction / actual / loss / p of actual."""
     top = interp.top_losses(k)
     wrong = [row.predicted != row.truth for row in top]
@@ -235,7 +224,6 @@ def plot_top_losses(
         header="prediction / actual / loss / probability of actual",
         text=f"The {counted(len(top), 'picture')} with the largest loss, worst first, of {len(interp.preds.items):,}.",
         detail=f"{'; '.join(said)}.",
-        axes=axes,
     )
 
 
@@ -243,27 +231,25 @@ def _share(p: float) -> str:
     return f"{p:.3f}" if p >= 0.0005 else "<0.001"
 
 
-def show_heat_map(image, heat, *, title: str = "", axes: Sequence[Axes] | None = None) -> Drawing:
+def show_heat_map(image, heat, *, title: str = "") -> Drawing:
     """A picture beside itself under its heat map: yellow where the model found most, dark where nothing.
 
-    `image` is any picture; `heat` (H, W) float 0..1, from `Interpretation.heat_maps` or `heatmaps.heat_map`.
+    `image` is any picture; `heat` (H, W) float 0..1, from `heat_map`.
     """
     pixels, heat = as_pixels(image), np.asarray(heat, dtype=np.float32)
     if heat.shape != pixels.shape[:2]:
         raise ValueError(f"the heat map is {heat.shape}, the picture {pixels.shape[:2]}; make it from this picture")
-    if axes is None:
-        figure = new_figure(3.4)
-        axes = figure.subplots(1, 2)
-        figure.suptitle(shorten(title, 56), fontsize=MIDDLE_PT, parse_math=False)
-    left, right = axes
+    figure = new_figure(3.4)
+    left, right = figure.subplots(1, 2)
+    figure.suptitle(shorten(title, 56), fontsize=MIDDLE_PT, parse_math=False)
     _place_picture(left, pixels, "picture", False)
     _place_picture(right, pixels, "where the model looked", False)
     layer = right.imshow(heat, cmap="viridis", vmin=0, vmax=1, alpha=0.55)
-    bar = figure_of(right).colorbar(layer, ax=right, ticks=[0, 1], fraction=0.05)
+    bar = figure.colorbar(layer, ax=right, ticks=[0, 1], fraction=0.05)
     bar.ax.set_yticklabels(["nothing", "most"], fontsize=SMALL_PT)
     text = f"A picture and where the model looked in it{f' ({title})' if title else ''}."
     detail = f"The strongest place is {_place(heat)}." if heat.max() > 0 else "The map is empty."
-    return Drawing(figure_of(left), text, detail)
+    return Drawing(figure, text, detail)
 
 
 def _place(heat: np.ndarray) -> str:

@@ -8,7 +8,6 @@ the data (classes, files) are drawn as they are: a "$" is a "$".
 
 import io
 import math
-import sys
 import textwrap
 import warnings
 from collections.abc import Mapping
@@ -39,7 +38,7 @@ DPI = 90
 class Drawing:
     """A figure and one sentence that says what it shows. In a notebook it shows itself.
 
-    `text` is the same on every machine (the rule stands in `helpers.plots`), `detail` adds the exact numbers
+    `text` is the same on every machine (the rule stands in `helpers.figures.curves`), `detail` adds the exact numbers
     of this run. The alternative text is both.
     """
 
@@ -85,10 +84,7 @@ class Drawing:
         return self.text
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        data = {"image/png": self.png(), "text/plain": self.text}
-        if pyplot := sys.modules.get("matplotlib.pyplot"):
-            pyplot.close(self.figure)  # drawn on someone's own pyplot axes: do not show it a second time
-        return data, {"image/png": {"alt": self.alt}}
+        return {"image/png": self.png(), "text/plain": self.text}, {"image/png": {"alt": self.alt}}
 
 
 # Axes -------------------------------------------------------------------------------------------------------
@@ -98,18 +94,10 @@ def new_figure(height_in: float = 4.0, width_in: float = WIDTH_IN) -> Figure:
     return Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
 
 
-def figure_of(ax: Axes) -> Figure:
-    """The whole figure that `ax` stands in, also when that is a part of another figure."""
-    figure = ax.figure
-    while figure is not (parent := getattr(figure, "figure", figure)):
-        figure = parent
-    return figure
-
-
 def style_axes(
-    ax: Axes | None, *, x: str, y: str, title: str = "", height_in: float = 4.0, log_x: bool = False
+    *, x: str, y: str, title: str = "", height_in: float = 4.0, log_x: bool = False, ax: Axes | None = None
 ) -> Axes:
-    """`ax`, or the only axes of a new figure, with labels and sizes for a projector."""
+    """The only axes of a new figure, or `ax`, with labels and sizes for a projector."""
     ax = new_figure(height_in).add_subplot() if ax is None else ax
     ax.set_xlabel(x, fontsize=BIG_PT, parse_math=False)
     ax.set_ylabel(y, fontsize=BIG_PT, parse_math=False)
@@ -140,24 +128,16 @@ def ink(colour: str) -> str:
 def say_inside(ax: Axes, text: str, *, at: tuple[float, float] = (0.5, 0.5)) -> None:
     """A sentence in a box inside the axes, wrapped to fit."""
     box = {"boxstyle": "round", "facecolor": "white", "edgecolor": BLACK}
-    ax.text(
-        *at,
-        textwrap.fill(text, 42),
-        transform=ax.transAxes,
-        ha="center",
-        va="center",
-        bbox=box,
-        zorder=9,
-        **WORDS,
-    )
+    wrapped = textwrap.fill(text, 42)
+    ax.text(*at, wrapped, transform=ax.transAxes, ha="center", va="center", bbox=box, zorder=9, **WORDS)
 
 
-def empty_drawing(ax: Axes | None, text: str) -> Drawing:
+def empty_drawing(text: str) -> Drawing:
     """For a record with nothing in it: the figure says so, too."""
-    ax = new_figure(2.0).add_subplot() if ax is None else ax
+    ax = new_figure(2.0).add_subplot()
     ax.set_axis_off()
     say_inside(ax, text)
-    return Drawing(figure_of(ax), text)
+    return Drawing(ax.figure, text)
 
 
 def name_ends(ax: Axes, lines: Mapping[str, Line2D]) -> None:
@@ -166,7 +146,7 @@ def name_ends(ax: Axes, lines: Mapping[str, Line2D]) -> None:
     Before each name stands a piece of its line, for those who see no colours. Call it when the limits are final.
     """
     low, high = ax.get_ylim()
-    height_in = figure_of(ax).get_size_inches()[1] * ax.get_position().height
+    height_in = ax.figure.get_size_inches()[1] * ax.get_position().height
     gap = (high - low) * 1.25 * MIDDLE_PT / 72 / height_in
     finite = {name: [y for y in line.get_ydata() if math.isfinite(y)] for name, line in lines.items()}
     ends = sorted((float(values[-1]), name) for name, values in finite.items() if values)

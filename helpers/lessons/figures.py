@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 
 from helpers.analysis.intervals import wilson
 from helpers.analysis.predictions import Predictions
@@ -22,7 +21,6 @@ from helpers.figures.style import (
     WORDS,
     Drawing,
     empty_drawing,
-    figure_of,
     ink,
     name_ends,
     round_ticks,
@@ -40,12 +38,11 @@ def plot_lines(
     log_x: bool = False,
     title: str = "",
     text: str = "",
-    ax: Axes | None = None,
 ) -> Drawing:
     """Lines with their names at their ends. Each is a row of y values, or a pair of rows (xs, ys)."""
     if not lines:
-        return empty_drawing(ax, "Nothing to draw yet: there are no lines.")
-    ax = style_axes(ax, x=x_label + (" (log axis)" if log_x else ""), y=y_label, title=title, log_x=log_x)
+        return empty_drawing("Nothing to draw yet: there are no lines.")
+    ax = style_axes(x=x_label + (" (log axis)" if log_x else ""), y=y_label, title=title, log_x=log_x)
     drawn, counts = {}, True
     for i, (name, line) in enumerate(lines.items()):
         is_pair = isinstance(line, tuple) and len(line) == 2 and np.ndim(line[0]) == 1
@@ -58,7 +55,7 @@ def plot_lines(
         ax.xaxis.set_major_locator(round_ticks(6, integer=True))
     if len(lines) > 1:
         name_ends(ax, drawn)
-    return Drawing(figure_of(ax), text or f"{y_label} against {x_label}: {listed(list(lines))}.")
+    return Drawing(ax.figure, text or f"{y_label} against {x_label}: {listed(list(lines))}.")
 
 
 Multipliers = Callable[[float], float] | Sequence[float]
@@ -69,7 +66,6 @@ def plot_schedule(
     *,
     base_lr: float | None = None,
     points: int = 400,
-    ax: Axes | None = None,
 ) -> Drawing:
     """What a schedule will do, before any training: multiplier (or rate, with `base_lr`) against progress.
 
@@ -84,11 +80,11 @@ def plot_schedule(
         if len(values):
             lines[name] = (np.linspace(0, 100, len(values)), values)
     if not lines:
-        return empty_drawing(ax, "No schedule to draw: it has no steps.")
+        return empty_drawing("No schedule to draw: it has no steps.")
     y_label = "multiplier of the rate" if base_lr is None else "learning rate"
     said = listed([f"{name} ({_multipliers(*line)})" for name, line in lines.items()])
     text = f"{y_label.capitalize()} over the whole training: {said}."
-    return plot_lines(lines, x_label="progress of the training (%)", y_label=y_label, text=text, ax=ax)
+    return plot_lines(lines, x_label="progress of the training (%)", y_label=y_label, text=text)
 
 
 def _multipliers(progress: np.ndarray, values: np.ndarray) -> str:
@@ -98,9 +94,7 @@ def _multipliers(progress: np.ndarray, values: np.ndarray) -> str:
     return f"from {first} to {last}, highest {number(float(values[peak]))} at {progress[peak]:.0f} %"
 
 
-def show_each_operation(
-    data, item, *, augment: Augment | None = None, columns: int = 4, axes: Sequence[Axes] | None = None
-) -> Drawing:
+def show_each_operation(data, item, *, augment: Augment | None = None, columns: int = 4) -> Drawing:
     """One picture as it is, then every operation of the augmentation alone at the ends of its range."""
     row = row_of(data, item)
     operations = each_operation(data.augment if augment is None else augment)
@@ -116,7 +110,7 @@ def show_each_operation(
         images = torch.cat([images, apply_draws(squares, draws, data.size).cpu()])
     names = f", then each operation alone: {listed(list(operations))}"
     text = f"{data.items[row].name} as it is{names if operations else '; this augmentation changes nothing'}."
-    return show_pictures(images, ["as it is", *operations], columns=min(columns, len(images)), text=text, axes=axes)
+    return show_pictures(images, ["as it is", *operations], columns=min(columns, len(images)), text=text)
 
 
 def each_operation(ranges: Augment) -> dict[str, dict[str, float]]:
@@ -145,9 +139,7 @@ def each_operation(ranges: Augment) -> dict[str, dict[str, float]]:
     return found
 
 
-def plot_coverage(
-    record: Coverage | Predictions, *, marks: Sequence[float] = (0.7, 0.9, 0.99), ax: Axes | None = None
-) -> Drawing:
+def plot_coverage(record: Coverage | Predictions, *, marks: Sequence[float] = (0.7, 0.9, 0.99)) -> Drawing:
     """Accuracy of the answers against the share of pictures answered, when the model may say "I do not know".
 
     The band is the 95 % confidence interval. `marks` are thresholds of the stated probability to write on the curve;
@@ -157,7 +149,7 @@ def plot_coverage(
     shares, correct, thresholds = (row.numpy() for row in (record.coverage, record.accuracy, record.thresholds))
     answered = np.rint(shares * record.n).astype(int)
     enough = answered >= min(20, answered[-1])
-    ax = style_axes(ax, x="pictures answered (%)", y="correct among the answers (%)")
+    ax = style_axes(x="pictures answered (%)", y="correct among the answers (%)")
     band = [wilson(round(share * n), int(n)) for share, n in zip(correct[enough], answered[enough], strict=True)]
     low, high = [100 * interval.low for interval in band], [100 * interval.high for interval in band]
     ax.fill_between(100 * shares[enough], low, high, color=BLUE, alpha=0.2, linewidth=0)
@@ -179,13 +171,13 @@ def plot_coverage(
         f"Accuracy against the share of {counted(record.n, 'picture')} that get an answer: "
         f"on the more confident half it is {course} on all."
     )
-    return Drawing(figure_of(ax), text, record.text)
+    return Drawing(ax.figure, text, record.text)
 
 
-def plot_cost(record: DecisionCost, *, ax: Axes | None = None) -> Drawing:
+def plot_cost(record: DecisionCost) -> Drawing:
     """Mean cost of a picture against the threshold of the alarm; the cheapest one and one half are marked."""
     thresholds, cost = record.thresholds.numpy().clip(max=1.0), record.cost.numpy()
-    ax = style_axes(ax, x=f"threshold for answering {shorten(record.positive, 24)}", y="mean cost of a picture")
+    ax = style_axes(x=f"threshold for answering {shorten(record.positive, 24)}", y="mean cost of a picture")
     ax.step(thresholds, cost, where="post", color=BLUE, linewidth=2.5)
     points = (
         ("cheapest", thresholds[record.best], record.best, "s", RED, -20),
@@ -195,19 +187,12 @@ def plot_cost(record: DecisionCost, *, ax: Axes | None = None) -> Drawing:
         ax.plot([x], [cost[entry]], shape, color=colour, markersize=10, zorder=5, label=name)
         side = "left" if x < 0.2 else "right" if x > 0.8 else "center"
         words = f"{name} {number(float(cost[entry]))}"
-        ax.annotate(
-            words,
-            (x, cost[entry]),
-            (0, up_pt),
-            textcoords="offset points",
-            ha=side,
-            color=ink(colour),
-            **WORDS,
-        )
+        place = {"textcoords": "offset points", "ha": side, "color": ink(colour)}
+        ax.annotate(words, (x, cost[entry]), (0, up_pt), **place, **WORDS)
     ax.set_xlim(-0.02, 1.02)
     ax.margins(y=0.2)
     text = (
         f"Mean cost of a picture against the threshold for answering {record.positive}, "
         f"when a miss costs {record.cost_of_miss:g} and a false alarm {record.cost_of_false_alarm:g}."
     )
-    return Drawing(figure_of(ax), text, record.text)
+    return Drawing(ax.figure, text, record.text)
