@@ -159,13 +159,18 @@ class Learner:
     def freeze_to(self, n: int) -> None:
         """Layer groups from `n` on train; 0 is all of them, -1 the head alone."""
         first = n + len(self.groups) if n < 0 else n
-        models.freeze_to(self.model, self.groups, first, bn=self._bn, bn_freeze=self._bn_freeze)
+        models.freeze_to(self.model, self.groups, first, bn=self._bn_policy)
         self.trained_from = first
 
     def bn_freeze(self, freeze: bool = True) -> None:
         """Keep BatchNorm statistics of the body as they are, also in groups that train (fastai 0.7's verb)."""
         self._bn_freeze = freeze
         self.freeze_to(self.trained_from)
+
+    @property
+    def _bn_policy(self) -> str:
+        """One of `BN_POLICIES`."""
+        return "frozen everywhere" if self._bn_freeze else self._bn
 
     @property
     def split_point(self) -> int:
@@ -439,7 +444,7 @@ class Learner:
         """Pooled features of a part's pictures: (N, D) float32, rows in item order."""
         stages = len(self.model.body)
         whole = precompute(self.model, self.data, split_point=stages, device=self.device, precision=self.precision)
-        return whole.plain[self.data.indices_of(part)].float()
+        return whole.plain[self.data.indices_of(part)].float().cpu()
 
     # Keeping -------------------------------------------------------------------------------------------------
 
@@ -477,5 +482,5 @@ class Learner:
         """Print the layer groups: how many parameters each has, how many train, and what BatchNorm does there."""
         seen = "cached features" if self.precompute else "pictures"
         print(f"{self.arch}, {len(self.data.classes)} classes, {self.data.size} px, {seen}")
-        rows = models.group_rows(self.model, self.groups, self.trained_from, self._bn, self._bn_freeze)
+        rows = models.group_rows(self.model, self.groups, self.trained_from, self._bn_policy)
         print("\n".join(["group  stages   parameters    trainable  normalisation", *rows]))

@@ -1,14 +1,15 @@
-"""Activations of a frozen body, computed once: a data set that trains in the same loop as pictures do.
+"""Features of a frozen body, computed once: a data set that trains in the same loop as pictures do.
 
-What is kept is named by everything it depends on (the pictures' content, their size, the weights, the arithmetic), so
-a stale activation is never served. With `copies` the body also sees each training picture that many times augmented;
-every epoch then takes one of the copies by chance: augmentation and precomputed activations at once.
+The file that keeps them is named by everything they depend on (the pictures' content, their size, the weights, the
+arithmetic), so a stale feature is never served. With `copies` the body also sees each training picture that many
+times augmented; every epoch then takes one of the copies by chance: augmentation and cached features at once.
 """
 
 import hashlib
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -23,21 +24,24 @@ from helpers.runtime.progress import progress
 from helpers.runtime.seeds import generator
 
 SEEDS = "feature copies"
-KEPT_BYTES = 4_000_000_000  # on the disk; eight copies of 2,624 pictures at 224 px in the middle of lite0 are 0.6 GB
+CACHE_BYTES = 4_000_000_000  # on the disk; eight copies of 2,624 pictures at 224 px in the middle of lite0 are 0.6 GB
 
 
 class FeatureData:
-    """Activations at one cut of a model for every picture of `data`; offers the same batches as `ImageData`.
+    """Features at one split point of a model for every picture of `data`; offers the same batches as `ImageData`.
 
     plain (n_items, ...): not augmented, rows as in `data.items`.  augmented (copies, n_train, ...), rows as in
-    `data.indices_of("train")`; with no copies training sees the plain ones.
+    `data.indices_of("train")`; with no copies training sees the plain ones. Both on the GPU where they fit.
     """
 
-    def __init__(self, data: ImageData, split_point: int, plain: Tensor, augmented: Tensor):
-        self.data, self.split_point, self.plain, self.augmented = data, split_point, plain, augmented
+    def __init__(self, data: ImageData, split_point: int, features: Tensor):
+        """`features` (n_items + copies * n_train, ...): the plain ones, then copy after copy."""
+        self.data, self.split_point = data, split_point
+        self.plain = features[: len(data.items)]
+        self.augmented = features[len(data.items) :].unflatten(0, (-1, len(data.indices_of("train"))))
 
     def __repr__(self) -> str:
-        return f"activations at cut {self.split_point} ({len(self.augmented)} augmented copies) of {self.data}"
+        return f"features at split point {self.split_point} ({len(self.augmented)} augmented copies) of {self.data}"
 
     @property
     def split(self) -> Split:
@@ -59,22 +63,36 @@ class FeatureData:
             yield self._batch(inputs, indices[rows], device)
 
     def eval_batches(self, indices: Tensor, device: torch.device, batch_size: int) -> Iterator[Batch]:
-        """The plain activations in the order of `indices`."""
+        """The plain features in the order of `indices`."""
         for rows in indices.split(batch_size):
             yield self._batch(self.plain[rows], rows, device)
 
     def _batch(self, inputs: Tensor, rows: Tensor, device: torch.device) -> Batch:
-        columns = (inputs.float(), self.data.targets[rows], self.data.weights[rows])
-        return Batch(*(column.to(device, non_blocking=True) for column in columns))
+        columns = (inputs, self.data.targets[rows], self.data.weights[rows])
+        inputs, targets, weights = (column.to(device, non_blocking=True) for column in columns)
+        return Batch(inputs.float(), targets, weights)
+
+
+_digests: WeakKeyDictionary[Classifier, dict[int, tuple[object, str]]] = WeakKeyDictionary()
 
 
 def weights_digest(model: Classifier, split_point: int) -> str:
-    """sha256 over the statistics, the layers and the weights of the first `cut` stages."""
-    digest = hashlib.sha256(repr(model.body[:split_point]).encode())
-    for part in (model.normalize, model.body[:split_point]):
-        for name, tensor in part.state_dict().items():
-            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    """sha256 over the statistics, the layers and the weights of the first `split_point` stages.
+
+    Hashed again only when something was written to a tensor since: torch counts the writes of each (`_version`), and
+    a sum shows those that go past the count, through `.data`.
+    """
+    parts = (model.normalize, model.body[:split_point])
+    tensors = [tensor for part in parts for tensor in part.state_dict().values()]
+    sums = torch.stack([tensor.sum(dtype=torch.float32) for tensor in tensors]).tolist()
+    state = (repr(parts), [(tensor.data_ptr(), tensor._version) for tensor in tensors], sums)
+    known = _digests.setdefault(model, {})
+    if split_point not in known or known[split_point][0] != state:
+        digest = hashlib.sha256(repr(parts).encode())
+        for tensor in tensors:
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        known[split_point] = state, digest.hexdigest()
+    return known[split_point][1]
 
 
 def precompute(
@@ -86,37 +104,31 @@ def precompute(
     precision: torch.dtype,
     copies: int = 0,
 ) -> FeatureData:
-    """`FeatureData` at `cut`, from the disk if this very body has seen these very pictures, else computed and kept.
+    """`FeatureData` at `split_point`, from the disk if this very body has seen these very pictures, else computed.
 
     Raises ValueError for negative copies.
     """
     if copies < 0:
         raise ValueError(f"copies is how many augmented versions of each picture are kept, 0 or more; got {copies}")
-    augment = (augmentation.CACHE_VERSION, data.augment) if copies else None  # without copies it does not matter
-    described = (
-        data.key,
-        data.size,
-        data.split.digest(),
-        weights_digest(model, split_point),
-        split_point,
-        str(precision),
-        augment,
-        copies,
-    )
-    key = hashlib.sha256(repr(described).encode()).hexdigest()[:24]
+    depends_on = (
+        augmentation.CACHE_VERSION, data.key, data.size, data.split.digest(), weights_digest(model, split_point),
+        split_point, str(precision), copies, data.augment if copies else None,
+    )  # fmt: skip
+    key = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:24]
     file = data_setup.home() / "cache" / "features" / f"{key}.safetensors"
     try:
-        tensors, _ = load_tensors(file)
+        features = load_tensors(file)[0]["features"]
         file.touch()  # used again: `forget_oldest` goes by this time
+        features = features.to(_place_for(features.nbytes, device))
     except (FileNotFoundError, ValueError):  # never computed, or damaged since
-        tensors = _compute(model, data, split_point, device, precision, copies)
-        save_tensors(file, tensors, {"what": "activations", "images": str(data)})
+        features = _compute(model, data, split_point, device, precision, copies)
+        save_tensors(file, {"features": features}, {"what": "features", "images": str(data)})
         forget_oldest(file.parent)
-    return FeatureData(data, split_point, tensors["plain"], tensors["augmented"])
+    return FeatureData(data, split_point, features)
 
 
-def forget_oldest(folder: Path, *, most_bytes: int = KEPT_BYTES) -> None:
-    """Delete the activations in `folder` that were not used for longest, until the rest fits; the newest file stays."""
+def forget_oldest(folder: Path, *, most_bytes: int = CACHE_BYTES) -> None:
+    """Delete the features in `folder` that were not used for longest, until the rest fits; the newest file stays."""
     files = sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
     sizes = accumulate(file.stat().st_size for file in files)
     for number, (file, total) in enumerate(zip(files, sizes, strict=True)):
@@ -126,24 +138,31 @@ def forget_oldest(folder: Path, *, most_bytes: int = KEPT_BYTES) -> None:
 
 def _compute(
     model: Classifier, data: ImageData, split_point: int, device: torch.device, precision: torch.dtype, copies: int
-) -> dict[str, Tensor]:
-    batch_size = max(data.batch_size, 64)
-    everything, training = torch.arange(len(data.items)), data.indices_of("train")
-    passes = [(everything, None)] + [(training, number) for number in range(copies)]
-    bar = progress(title="activations", total=sum(len(rows) for rows, _ in passes))
-    results = []
-    with evaluating(model, device, precision), bar:
-        for rows, number in passes:
-            outputs = []
-            for batch in _views(data, rows, number, device, batch_size):
-                outputs.append(model.before(batch.inputs, split_point).cpu())
-                bar.update(len(batch))
-            results.append(torch.cat(outputs))
-    return {"plain": results[0], "augmented": torch.stack(results[1:]) if copies else torch.empty(0)}
+) -> Tensor:
+    """Plain features, then copy after copy: each batch goes to its place in one tensor as soon as it is computed."""
+    total = len(data.items) + copies * len(data.indices_of("train"))
+    features, filled = None, 0
+    with evaluating(model, device, precision), progress(title="features", total=total) as bar:
+        for batch in _all_batches(data, copies, device):
+            found = model.before(batch.inputs, split_point)
+            if features is None:
+                place = _place_for(total * found[0].nbytes, device)
+                features = torch.empty(total, *found.shape[1:], dtype=found.dtype, device=place)
+            features[filled : filled + len(batch)] = found
+            filled += len(batch)
+            bar.update(len(batch))
+    return features
 
 
-def _views(data: ImageData, rows: Tensor, number: int | None, device: torch.device, batch_size: int) -> Iterator[Batch]:
-    if number is None:
-        return data.eval_batches(rows, device, batch_size)
-    draws = augmentation.draw(len(rows), data.augment, generator(SEEDS, number))
-    return data.drawn_batches(rows, draws, device, batch_size)
+def _all_batches(data: ImageData, copies: int, device: torch.device) -> Iterator[Batch]:
+    batch_size, training = max(data.batch_size, 64), data.indices_of("train")
+    yield from data.eval_batches(torch.arange(len(data.items)), device, batch_size)
+    for number in range(copies):
+        draws = augmentation.draw(len(training), data.augment, generator(SEEDS, number))
+        yield from data.drawn_batches(training, draws, device, batch_size)
+
+
+def _place_for(n_bytes: int, device: torch.device) -> torch.device:
+    """`device` if it is a CUDA device on which this takes at most 40 % of the free memory, else the CPU."""
+    fits = device.type == "cuda" and n_bytes <= 0.4 * torch.cuda.mem_get_info(device)[0]
+    return device if fits else torch.device("cpu")

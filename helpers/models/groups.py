@@ -8,9 +8,7 @@ from torch import Tensor, nn
 from helpers.models.bodies import WholeBody, parts_of
 from helpers.models.classifier import Classifier
 
-BN_POLICIES = ("frozen", "affine", "train")
-
-
+BN_POLICIES = ("frozen", "affine", "train", "frozen everywhere")
 NORM_LAYERS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
 
 
@@ -41,7 +39,7 @@ def layer_groups(model: Classifier, how: int | str = 3) -> list[list[nn.Module]]
 
 
 def split_point_before(model: Classifier, groups: list[list[nn.Module]], first_trained: int) -> int:
-    """The cut (see `Classifier`) up to which nothing trains when groups from `first_trained` on do."""
+    """The split point (see `Classifier`) up to which nothing trains when groups from `first_trained` on do."""
     if groups[first_trained] == [model.head]:
         return len(model.body)
     if isinstance(model.body[0], WholeBody):
@@ -62,46 +60,40 @@ def group_parameters(model: Classifier, groups: list[list[nn.Module]]) -> list[l
     return grouped
 
 
-def freeze_to(
-    model: Classifier, groups: list[list[nn.Module]], n: int, *, bn: str = "frozen", bn_freeze: bool = False
-) -> None:
+def freeze_to(model: Classifier, groups: list[list[nn.Module]], n: int, *, bn: str = "frozen") -> None:
     """Groups from `n` on train, the others do not. Changes `requires_grad` and which modules stay in evaluation mode.
 
-    bn says what normalisation layers of frozen groups do: "frozen" nothing; "affine" their weights train, their
-    statistics stay (fastai never had this one); "train" both go on (fastai v1 and v2). `bn_freeze=True` keeps the
-    statistics in trained groups of the body too (fastai 0.7's verb).
+    bn says what normalisation layers do. In frozen groups: "frozen" nothing; "affine" their weights train, their
+    statistics stay (fastai never had this one); "train" both go on (fastai v1 and v2).
+    "frozen everywhere": as "frozen", and the body's statistics stay in groups that train, too (0.7's `bn_freeze`).
     """
     if bn not in BN_POLICIES:
         raise ValueError(f"bn is one of {', '.join(BN_POLICIES)}; got {bn!r}")
     if not 0 <= n < len(groups):
-        raise ValueError(f"freeze_to(n) takes 0 (all groups train) to {len(groups) - 1} (the head alone); got {n}")
-    model.frozen_modules = []
-    for index, (modules, parameters) in enumerate(zip(groups, group_parameters(model, groups), strict=True)):
-        trained = index >= n
+        raise ValueError(f"freeze_to(n) takes 0 (all groups train) to {len(groups) - 1} (the last alone); got {n}")
+    for index, parameters in enumerate(group_parameters(model, groups)):
         for parameter in parameters:
-            parameter.requires_grad_(trained)
-        for module in (m for root in modules for m in root.modules()):
-            is_norm = isinstance(module, NORM_LAYERS)
-            if is_norm and not trained and bn != "frozen":
-                for parameter in module.parameters(recurse=False):
-                    parameter.requires_grad_(True)
-            in_body = index < len(groups) - 1
-            if (not trained and not (is_norm and bn == "train")) or (trained and is_norm and bn_freeze and in_body):
-                model.frozen_modules.append(module)
+            parameter.requires_grad_(index >= n)
+    frozen = {module for group in groups[:n] for root in group for module in root.modules()}
+    norms = {module for module in model.body.modules() if isinstance(module, NORM_LAYERS)}
+    if bn in ("affine", "train"):
+        for norm in frozen & norms:
+            norm.requires_grad_(True)
+    still = {"train": frozen - norms, "frozen everywhere": frozen | norms}.get(bn, frozen)
+    model.frozen_modules = list(still)
     model.train(model.training)
 
 
-def group_rows(
-    model: Classifier, groups: list[list[nn.Module]], first_trained: int, bn: str, bn_freeze: bool
-) -> list[str]:
-    """A line per layer group: its stages, how many numbers it holds and trains, what its normalisation layers do."""
+def group_rows(model: Classifier, groups: list[list[nn.Module]], first_trained: int, bn: str) -> list[str]:
+    """A line per layer group: its stages, how many parameters it has and trains, what its normalisation layers do."""
     rows = []
     for index, (modules, parameters) in enumerate(zip(groups, group_parameters(model, groups), strict=True)):
-        is_head = index == len(groups) - 1
-        policy = bn if index < first_trained else "statistics frozen" if bn_freeze and not is_head else "trains"
+        name = "head" if modules == [model.head] else str(index)
+        policy = "trains" if index >= first_trained else bn.removesuffix(" everywhere")
+        if bn == "frozen everywhere" and name != "head" and index >= first_trained:
+            policy = "statistics frozen"
         total = sum(parameter.numel() for parameter in parameters)
         trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-        name = "head" if is_head else str(index)
         rows.append(f"{name:>5}  {len(modules):>6}  {total:>11,}  {trained:>11,}  {policy}")
     return rows
 

@@ -19,8 +19,14 @@ def generator(*parts: object) -> torch.Generator:
 
 @contextmanager
 def seeded(*parts: object) -> Iterator[None]:
-    """Inside the block torch's global generators follow `parts` (dropout draws from them); then they are as before."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices):
+    """Inside the block torch's global generators follow `parts` (dropout draws from them); then those of every device
+    are as before."""
+    cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed_for(*parts))
-        yield
+        try:
+            yield
+        finally:
+            if mps is not None:
+                torch.mps.set_rng_state(mps)

@@ -16,7 +16,7 @@ from helpers.data.dataset import ImageData
 from helpers.data.items import relabel
 from helpers.learner import Learner
 from helpers.models import features
-from helpers.models.features import FeatureData, forget_oldest, precompute
+from helpers.models.features import FeatureData, forget_oldest, precompute, weights_digest
 
 CPU = torch.device("cpu")
 HOW = {"device": CPU, "precision": torch.float32}
@@ -209,6 +209,10 @@ def other_normalisation(learn, data, folder):
     learn.model.normalize.mean += 1e-3
 
 
+def other_weight_past_the_count(learn, data, folder):
+    learn.model.body[0][0].weight.data[0, 0, 0, 0] += 1e-3  # torch's count of writes does not see this one
+
+
 def other_layer(learn, data, folder):
     learn.model.body[0][2] = nn.LeakyReLU(0.3)  # has no weights, as the ReLU before it
 
@@ -217,6 +221,7 @@ CHANGES = {
     "content": other_content,
     "order": other_order,
     "weight": other_weight,
+    "weight.data": other_weight_past_the_count,
     "statistics": other_statistics,
     "normalisation": other_normalisation,
     "layer": other_layer,
@@ -254,6 +259,47 @@ def test_a_stale_copy_is_never_served(learn, augmented, body_runs, monkeypatch, 
         copies = 3
     precompute(learn.model, other, split_point=8, copies=copies, **HOW)
     assert len(body_runs) == 2
+
+
+def test_another_resizing_is_another_feature(learn, data, body_runs, monkeypatch):
+    """Catches features kept over a change of the transforms: resizing is one of them, whether or not there are copies."""
+    precompute(learn.model, data, split_point=8, **HOW)
+    monkeypatch.setattr(augment, "CACHE_VERSION", 0)
+    precompute(learn.model, data, split_point=8, **HOW)
+    assert len(body_runs) == 2
+
+
+def test_the_body_is_hashed_only_after_it_may_have_changed(learn, monkeypatch):
+    """Catches a hash of all weights for every prediction: a third of a second for a resnet, twice."""
+    hashed, sha256 = [], features.hashlib.sha256
+    monkeypatch.setattr(features.hashlib, "sha256", lambda *given: hashed.append(given) or sha256(*given))
+    first = weights_digest(learn.model, 8)
+    assert weights_digest(learn.model, 8) == first and len(hashed) == 1
+    assert weights_digest(learn.model, 6) != first and len(hashed) == 2
+    weight = next(learn.model.body.parameters())
+    with torch.no_grad():
+        weight.mul_(2)
+    assert weights_digest(learn.model, 8) != first
+    with torch.no_grad():
+        weight.mul_(0.5)
+    assert weights_digest(learn.model, 8) == first, "the content counts, not the number of writes"
+    learn.model.load_state_dict({name: tensor + 1 for name, tensor in learn.model.state_dict().items()})
+    assert weights_digest(learn.model, 8) != first
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_features_stay_on_the_gpu_and_are_those_of_the_cpu(learn, data):
+    """Catches a gather on the CPU and a copy for every step, and rows that change places on the way."""
+    cuda = torch.device("cuda")
+    expected = precompute(learn.model.cpu(), data, split_point=8, copies=2, **HOW)
+    for served_from in ("computed", "disk"):
+        kept = precompute(learn.model.to(cuda), data, split_point=8, copies=2, device=cuda, precision=torch.float32)
+        assert kept.plain.is_cuda and kept.augmented.is_cuda, served_from
+        torch.testing.assert_close(kept.plain.cpu(), expected.plain, atol=1e-3, rtol=1e-3)
+        here, there = (next(f.train_batches(d, 8, 0, 0)) for f, d in ((kept, cuda), (expected, CPU)))
+        torch.testing.assert_close(here.inputs.cpu(), there.inputs, atol=1e-3, rtol=1e-3)
+        assert here.targets.tolist() == there.targets.tolist()
 
 
 def test_new_labels_need_no_new_activations(learn, data, body_runs):

@@ -322,13 +322,13 @@ def test_a_module_used_twice_belongs_to_one_group_only():
 @pytest.mark.parametrize("n", [-1, 3])
 def test_freeze_to_says_what_it_takes(model, n):
     """Catches a number of groups that freezes everything, the head as well."""
-    with pytest.raises(ValueError, match=rf"0 \(all groups train\) to 2 \(the head alone\); got {n}"):
+    with pytest.raises(ValueError, match=rf"0 \(all groups train\) to 2 \(the last alone\); got {n}"):
         freeze_to(model, layer_groups(model), n)
 
 
 def test_an_unknown_policy_is_refused(model):
     """Catches a typing mistake that would silently mean one of the three."""
-    with pytest.raises(ValueError, match="bn is one of frozen, affine, train; got 'freeze'"):
+    with pytest.raises(ValueError, match="bn is one of frozen, affine, train, frozen everywhere; got 'freeze'"):
         freeze_to(model, layer_groups(model), 2, bn="freeze")
 
 
@@ -371,13 +371,16 @@ def test_what_each_policy_changes_in_frozen_groups(model, pictures, bn):
 def test_bn_freeze_keeps_statistics_of_groups_that_train(model, pictures):
     """Catches 0.7's verb done wrong: statistics of the body must stand, its weights and the head's statistics move."""
     groups = layer_groups(model)
-    freeze_to(model, groups, 0, bn_freeze=True)
+    freeze_to(model, groups, 0, bn="frozen everywhere")
     changed = one_step(model, groups, pictures)
     body = norm_names(model, groups, [0, 1])
     assert not {f"{name}.running_mean" for name in body} & changed
     assert {f"{name}.weight" for name in body} <= changed
     assert {"head.0.running_mean", "head.4.running_var"} <= changed
-    freeze_to(model, groups, 0, bn_freeze=False)
+    freeze_to(model, groups, 1, bn="frozen everywhere")
+    changed = {name for name in one_step(model, groups, pictures) if name.startswith("body")}
+    assert changed == {n for n in changed if n.startswith(("body.6", "body.7"))} and "running" not in "".join(changed)
+    freeze_to(model, groups, 0, bn="frozen")
     assert {f"{name}.running_mean" for name in body} <= one_step(model, groups, pictures)
 
 

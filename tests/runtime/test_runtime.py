@@ -189,6 +189,33 @@ def test_a_seeded_block_puts_the_global_generator_back_even_after_an_error():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_seeded_block_leaves_no_trace_on_any_device(monkeypatch):
+    """Catches COURSE_DEVICE=cuda:1 with the state of device 0 saved alone, and Apple's generator forgotten."""
+    put_back, saved = [], []
+    fork_rng = torch.random.fork_rng
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices: saved.extend(devices) or fork_rng(devices=[]))
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: "as before")
+    monkeypatch.setattr(torch.mps, "set_rng_state", put_back.append)
+    with pytest.raises(ZeroDivisionError), seeded("dropout"):
+        raise ZeroDivisionError
+    assert saved == [0, 1] and put_back == ["as before"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_seeded_block_puts_every_gpu_back():
+    """Catches a generator of the second card that goes on from the seed."""
+    cards = range(torch.cuda.device_count())
+    before = [torch.rand(1, device=f"cuda:{n}") is None or torch.cuda.get_rng_state(n) for n in cards]
+    with seeded("dropout"):
+        draws = [torch.rand(2, device=f"cuda:{n}") for n in cards]
+    assert all(torch.equal(torch.cuda.get_rng_state(n), state) for n, state in zip(cards, before, strict=True))
+    assert all(len(draw) == 2 for draw in draws)
+
+
 # Whole files ---------------------------------------------------------------------------------------------------
 
 
