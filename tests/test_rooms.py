@@ -1,5 +1,6 @@
 """The rooms of the package: which may import which, what importing one loads, how much there is to read."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,14 @@ def test_a_wrong_import_is_seen_even_inside_a_function(tmp_path):
     said = lint_imports(tmp_path).stdout
     broken = [line for line in said.splitlines() if line.endswith(" BROKEN")]
     assert [name for name, (_, contract) in PLANTED.items() if not any(contract in line for line in broken)] == [], said
+
+
+def test_training_knows_its_source_by_a_protocol():
+    """The training room knows no photographs: of the data room it uses the type of a batch, nothing else."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "helpers/training").glob("*.py")]
+    assert {line for text in texts for line in re.findall(r"(?:from|import) helpers\.data.*", text)} <= {
+        "from helpers.data.dataset import Batch"
+    }
 
 
 IMPORTED = [  # one after the other in one process: what is imported, and what must not be loaded then
