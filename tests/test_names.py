@@ -17,6 +17,10 @@ from helpers.data.dataset import ImageData
 from helpers.learner import Learner
 
 TABLE = Path(__file__).resolve().parents[1] / "notebooks" / "NAMES.md"
+HELPERS = TABLE.parents[1] / "helpers"
+MODULES = {  # audit: helpers.analysis.audit
+    path.stem: ".".join(["helpers", *path.relative_to(HELPERS).with_suffix("").parts]) for path in HELPERS.rglob("*.py")
+}
 INSTANCES = {"learn": Learner, "data": ImageData, "interp": Interpretation}
 
 
@@ -45,11 +49,10 @@ def problem(code: str) -> str | None:
     node = ast.parse(code, mode="eval").body
     call = node if isinstance(node, ast.Call) else None
     owner, _, name = ast.unparse(call.func if call else node).partition(".")
-    if owner in INSTANCES and name != "ImageData":
+    if owner in INSTANCES:
         thing = lookup(INSTANCES[owner], name)
     else:
-        module = importlib.util.find_spec(f"helpers.{owner}") and importlib.import_module(f"helpers.{owner}")
-        thing = getattr(module, name, None)
+        thing = getattr(importlib.import_module(MODULES[owner]), name, None) if owner in MODULES else None
     if thing is None:
         return "there is no such name"
     return wrong_call(thing, call) if call else None
@@ -57,6 +60,8 @@ def problem(code: str) -> str | None:
 
 def lookup(cls: type, name: str):
     """A class's attribute, or "set in __init__" for what its instances have."""
+    if name in getattr(cls, "__annotations__", ()):
+        return getattr(cls, name, "set in __init__")
     in_init = re.search(rf"self\.{name}\b.*=", inspect.getsource(cls.__init__)) or re.search(
         rf"self\.[\w., ]*\bself\.{name}\b", inspect.getsource(cls.__init__)
     )
@@ -74,7 +79,7 @@ def wrong_call(thing, call: ast.Call) -> str | None:
     for keyword in call.keywords:
         known = parameters
         if keyword.arg not in parameters and any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            known = inspect.signature(ImageData).parameters  # from_... hand their settings on
+            known = inspect.signature(thing.__self__).parameters  # class methods hand their settings on
         if keyword.arg not in known:
             return f"has no parameter {keyword.arg}"
         stated, default = value_of(keyword.value), known[keyword.arg].default
@@ -136,7 +141,7 @@ def test_every_training_verb_and_factory_is_in_the_table():
 
 
 # methods of a learner that no generation of fastai has a word for
-INNER = {"cut", "source", "precision", "about", "features", "summary"}
+INNER = {"split_point", "source", "precision", "about", "features", "summary"}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +154,7 @@ INNER = {"cut", "source", "precision", "about", "features", "summary"}
         ("learn.fit(cycle_length=1)", "no parameter cycle_length"),
         ("learn.fit_one_cycle(lr=slice(1e-3))", "lr is slice"),
         ("data.from_folders(valid_frac=0.2)", "valid_frac is 0.25"),
-        ("data.classes", "no such name"),
+        ("data.vocabulary", "no such name"),
         ("learn.historia", "no such name"),
         ("augment.sideon()", "no such name"),
         ("nowhere.side_on()", "no such name"),
