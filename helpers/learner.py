@@ -97,7 +97,7 @@ class Learner:
         """`model` is any network from pictures (N, 3, size, size) to logits (N, K); one of your own trains as a whole.
 
         precompute    train the head on cached features while the body is frozen (needs bn="frozen")
-        bn            what BatchNorm does in frozen groups: "frozen", "affine" or "train"
+        bn            what BatchNorm does in frozen groups: "frozen", "affine" or "train"; or "frozen everywhere"
         layer_groups  2, 3 or "stages"         loss   any loss of logits, default CrossEntropyLoss()
         accumulate    batches added up into one update; `data.batch_size` pictures pass at a time
         max_norm      clip the gradient norm here
@@ -118,7 +118,8 @@ class Learner:
         self.batch_transform, self.seed, self.name, self.checkpoint = batch_transform, seed, name, checkpoint
         self.path = Path(path or data_setup.home() / "models")
         self.history, self.interrupted, self.copies = History(validated_on=frozenset(data.split.valid)), False, 0
-        self._bn, self._bn_freeze = bn, False
+        self._bn_freeze = bn == "frozen everywhere"
+        self._bn = "frozen" if self._bn_freeze else bn
         self._precision: torch.dtype | None = None
         self._cached: tuple[object, FeatureData] | None = None
         self.precompute = precompute

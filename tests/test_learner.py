@@ -393,7 +393,7 @@ def test_features_are_the_pooled_activations_of_a_part(learn, data):
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
-        ({"bn": "frozn"}, ValueError, "bn is one of frozen, affine, train; got 'frozn'"),
+        ({"bn": "frozn"}, ValueError, "bn is one of frozen, affine, train, frozen everywhere; got 'frozn'"),
         ({"metrics": ["acuracy"]}, ValueError, "there is no metric 'acuracy'; did you mean 'accuracy'"),
         ({"layer_groups": 4}, ValueError, "layer_groups is 2, 3"),
         ({"precompte": True}, TypeError, "no keyword 'precompte'; did you mean 'precompute'"),

@@ -262,7 +262,7 @@ def test_a_stale_copy_is_never_served(learn, augmented, body_runs, monkeypatch, 
 
 
 def test_another_resizing_is_another_feature(learn, data, body_runs, monkeypatch):
-    """Catches features kept over a change of the transforms: resizing is one of them, whether or not there are copies."""
+    """Catches features kept over a change of the transforms: resizing is one of them, with copies or without."""
     precompute(learn.model, data, split_point=8, **HOW)
     monkeypatch.setattr(augment, "CACHE_VERSION", 0)
     precompute(learn.model, data, split_point=8, **HOW)
@@ -355,6 +355,19 @@ def test_activations_of_a_moving_body_are_refused(data, bn):
         with pytest.raises(ValueError, match="BatchNorm stands still"):
             ask()
     assert learn.source() is data
+
+
+def test_a_body_frozen_everywhere_may_be_cached(data):
+    """Catches a refusal where BatchNorm does stand still, or bn_freeze(False) that changes nothing."""
+    learn = Learner.pretrained(data, "test_resnet", pretrained=False, bn="frozen everywhere")
+    assert isinstance(learn.source(), FeatureData)
+    norms = [module for module in learn.model.body.modules() if isinstance(module, nn.BatchNorm2d)]
+    learn.unfreeze()
+    learn.model.train()
+    assert not any(norm.training for norm in norms)
+    learn.bn_freeze(False)
+    learn.model.train()
+    assert all(norm.training for norm in norms)
 
 
 def test_predictions_never_wait_for_augmented_copies(learn, augmented, monkeypatch):
