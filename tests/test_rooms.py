@@ -10,6 +10,9 @@ import pytest
 
 from tools.notebook_files import ROOT
 
+MAX_ROOM_FILES, MAX_FILE_LINES = 8, 450
+ROOMS = [ROOT / "data_setup", ROOT / "tools", *sorted({path.parent for path in (ROOT / "helpers").glob("*/*.py")})]
+
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess:
     """import-linter with the contracts of pyproject.toml, over the packages in `folder`."""
@@ -76,3 +79,12 @@ def test_every_name_of_the_map_is_there():
     assert [name for name in helpers.__all__ if getattr(helpers, name).__name__ != name] == []
     with pytest.raises(AttributeError, match="'ImagData'; .*ImageData"):
         helpers.ImagData  # noqa: B018
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_a_room_has_few_files_and_none_is_long(room):
+    """The list of files is the table of contents, and no file is about two things. The tools are one module a command."""
+    files = [path for path in room.glob("*.py") if path.name != "__init__.py"]
+    lines = {path.name: path.read_text(encoding="utf-8").count("\n") for path in files}
+    assert room.name == "tools" or len(files) <= MAX_ROOM_FILES, sorted(lines)
+    assert {name: count for name, count in lines.items() if count > MAX_FILE_LINES} == {}
