@@ -34,10 +34,7 @@ class Neighbour(NamedTuple):
 def nearest_neighbours(
     query: Tensor, features: Tensor, items: Sequence[Item], *, k: int = 4, other_than: str | None = None
 ) -> list[Neighbour]:
-    """The `k` items whose `features` (N, D) are most similar to `query` (D,), best first.
-
-    `other_than` is the name of the picture asked about, which is no neighbour of itself.
-    """
+    """The `k` items whose `features` (N, D) are most similar to `query` (D,), best first; none named `other_than`."""
     _check_rows(features, items)
     similarities, rows = _most_similar(query[None], features, k + 1)
     near = [Neighbour(items[row], s) for row, s in zip(rows[0].tolist(), similarities[0].tolist(), strict=True)]
@@ -168,12 +165,7 @@ class LabelError(NamedTuple):
 
 @did_you_mean
 def find_label_errors(
-    items: Sequence[Item],
-    features: Tensor,
-    *,
-    groups: Sequence[Hashable] | None = None,
-    folds: int = 5,
-    seed: int = 0,
+    items: Sequence[Item], features: Tensor, *, groups: Sequence[Hashable] | None = None, folds: int = 5, seed: int = 0
 ) -> list[LabelError]:
     """The items whose label is probably wrong, most suspicious first; row i of `features` (N, D) is items[i].
 
@@ -199,8 +191,8 @@ def find_label_errors(
         suspicious = np.flatnonzero(find_label_issues(labels, probs, n_jobs=1)).tolist()
     found = []
     for place in suspicious:
-        item, suggested = items[rows[place]], classes[probs[place].argmax()]
-        found.append(LabelError(item, item.label, suggested, float(probs[place, labels[place]]), rows[place]))
+        item, own = items[rows[place]], probs[place]
+        found.append(LabelError(item, item.label, classes[own.argmax()], float(own[labels[place]]), rows[place]))
     return sorted(found, key=lambda error: (error.score, error.item.name))
 
 
@@ -217,9 +209,9 @@ def out_of_fold_probs(
     groups_of = defaultdict(set)
     for label, group in zip(labels.tolist(), range(len(labels)) if groups is None else groups, strict=True):
         groups_of[label].add(group)
+    smallest = min(map(len, groups_of.values()), default=0)
     if len(groups_of) < 2:
         raise ValueError("label errors need labelled pictures of at least two classes")
-    smallest = min(map(len, groups_of.values()))
     if not 2 <= folds <= smallest:
         raise ValueError(
             f"folds is between 2 and the pictures (or groups) of the smallest class, {smallest}; got {folds}: "

@@ -171,19 +171,18 @@ def _check_same_pictures(first: Predictions, second: Predictions) -> None:
     ours, theirs = ([item.name for item in record.items] for record in (first, second))
     if first.classes != second.classes:
         raise ValueError(f"the two records know different classes: {first.classes} and {second.classes}")
-    for which, names in (("first", set(ours) - set(theirs)), ("second", set(theirs) - set(ours))):
-        if names:
-            raise ValueError(
-                f"a paired comparison needs the same pictures: {len(names)} are only in the {which}, e.g. {min(names)}"
-            )
-    if ours != theirs:
+    if unpaired := set(ours) ^ set(theirs):
+        example = min(unpaired)
+        where = "first" if example in ours else "second"
         raise ValueError(
-            f"the same pictures are in another order or number ({len(ours)} rows against {len(theirs)}); "
-            "predict both with the same data and part"
+            f"a paired comparison needs the same pictures: {len(unpaired)} are in one record only, "
+            f"e.g. {example} in the {where}"
         )
-    changed = (first.targets != second.targets).nonzero().flatten().tolist()
+    if ours != theirs:
+        raise ValueError("the same pictures are in another order or number; predict both with the same data and part")
+    changed = [name for name, one, other in zip(ours, first.targets, second.targets, strict=True) if one != other]
     if changed:
         raise ValueError(
-            f"labels differ between the two records for {len(changed)}, e.g. {ours[changed[0]]}; "
+            f"{len(changed)} labels differ between the two records, e.g. of {changed[0]}; "
             "predict both after the relabelling"
         )

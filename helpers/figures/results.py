@@ -180,5 +180,5 @@ def plot_reliability(record: Reliability | Predictions) -> Drawing:
     below.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=ORANGE, edgecolor=BLACK)
     below.yaxis.set_major_locator(round_ticks(3, integer=True))
     among = f"{counted(int(counts.sum()), 'picture')} in {counted(len(counts), 'bin')}"
-    text = f"Share {what} against stated probability{of}: {among}; the dashed line is perfect."
+    text = f"Share that is {what} against stated probability{of}: {among}; the dashed line is perfect."
     return Drawing(figure, text, record.text)

@@ -37,7 +37,7 @@ def random_preds(n: int, k: int, seed: int = 0) -> Predictions:
     )
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 60), st.integers(2, 6), st.integers(0, 99))
 def test_confusion_matrix_equals_scikit_learn(n, k, seed):
     preds = random_preds(n, k, seed)

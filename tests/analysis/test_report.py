@@ -5,7 +5,7 @@ from math import isnan
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, precision_recall_fscore_support
 
@@ -29,6 +29,7 @@ def matrix_of(pairs, k):
 
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")  # the oracle's own words
 @pytest.mark.filterwarnings("ignore:A single label was found")
+@settings(deadline=None)  # the first call loads scipy
 @given(answers)
 def test_every_number_equals_scikit_learn(drawn):
     k, pairs = drawn
