@@ -7,7 +7,6 @@ NNNN is the cell's published number. A cell counts as defective from p = 0.5 on,
 probability. The split is 75/25, stratified by p and type (as in Deitsch et al. 2019: 1,968 and 656 cells).
 """
 
-import hashlib
 import importlib.util
 import shutil
 from collections import Counter
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
+
+from data_setup.splitting import stratified
 
 PACKAGE = "elpv-dataset==1.0.0.post1"
 WARNING = (
@@ -53,25 +54,9 @@ def read_cells(source: Path) -> list[Cell]:
     return [Cell(path.removeprefix("images/"), probability, kind) for path, probability, kind in rows]
 
 
-def choose_valid(cells: list[Cell], *, valid_percent: int = 25, seed: int = 0) -> set[str]:
-    """Files of the validation cells: the same share of every (probability, type), in any order of `cells`.
-
-    Shares are rounded by largest remainder, so the total is exact; inside a stratum, cells are ranked by
-    sha256("SEED/FILE").
-    """
-    strata: dict[tuple, list[str]] = {}
-    for cell in cells:
-        strata.setdefault((cell.probability, cell.type), []).append(cell.file)
-    taken = {key: len(files) * valid_percent // 100 for key, files in strata.items()}
-    left_over = len(cells) * valid_percent // 100 - sum(taken.values())
-    by_remainder = sorted(strata, key=lambda key: (-(len(strata[key]) * valid_percent % 100), key))
-    for key in by_remainder[:left_over]:
-        taken[key] += 1
-
-    def rank(file: str) -> str:
-        return hashlib.sha256(f"{seed}/{file}".encode()).hexdigest()
-
-    return {file for key, files in strata.items() for file in sorted(files, key=rank)[: taken[key]]}
+def choose_valid(cells: list[Cell], *, seed: int = 0) -> set[str]:
+    """Files of the validation cells: a quarter of every (probability, type), in any order of `cells`."""
+    return stratified({cell.file: (cell.probability, cell.type) for cell in cells}, frac=0.25, seed=seed)
 
 
 def build(staging: Path, *, source: Path | None = None) -> dict:

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from helpers.data import augment as augmentation
 from helpers.data.dataset import ImageData
-from helpers.data.decode import presize, read_image
 from helpers.data.items import Item
-from helpers.data.pixels import PixelStore
+from helpers.data.pixels import upload
 from helpers.models.classifier import Classifier, evaluating
 from helpers.runtime.progress import progress
 from helpers.runtime.seeds import generator
@@ -92,19 +91,9 @@ def predict_files(
     outputs = []
     with evaluating(model, device, precision):
         for start in progress(range(0, len(paths), batch_size), "predicting"):
-            squares = _read_squares(data, paths[start : start + batch_size]).to(device)
+            squares = upload(data.read_squares(paths[start : start + batch_size]), device)
             outputs.append(model(augmentation.resize(squares, data.size)).float().log_softmax(dim=1))
     return torch.cat(outputs).cpu()
-
-
-def _read_squares(data: ImageData, paths: Sequence[Path]) -> Tensor:
-    """uint8 (n, C, P, P), presized as the store of `data` is."""
-    as_is = data.method == "as_is"
-    px, method = (data.decoded.size_px, "crop") if as_is else (data.presize_px, data.method)
-    pictures = [presize(read_image(path, at_least_px=None if as_is else px), px, method) for path in paths]
-    flat = torch.cat([torch.from_numpy(picture).flatten() for picture in pictures])
-    store = PixelStore(flat, [picture.shape for picture in pictures], px)
-    return (store.shrunk(data.store.size_px) if data.store.size_px < px else store).squares(torch.arange(len(paths)))
 
 
 def predict_views(
@@ -148,7 +137,7 @@ def _views(
     store = data.store_on(device)
     draws = [augmentation.draw(len(rows), data.augment, generator("tta", number)) for number in range(n)]
     for some in torch.arange(len(rows)).split(batch_size):
-        squares = store.squares(rows[some]).to(device, non_blocking=True)
-        moved = [store.squares(rows[some], draw.crop_position[some]).to(device, non_blocking=True) for draw in draws]
+        squares = upload(store.squares(rows[some]), device)
+        moved = [upload(store.squares(rows[some], draw.crop_position[some]), device) for draw in draws]
         views = [augmentation.apply_draws(view, draw[some], data.size) for view, draw in zip(moved, draws, strict=True)]
         yield augmentation.resize(squares, data.size), views

@@ -7,15 +7,14 @@ torchvision's v2 (RandomErasing, MixUp, CutMix ...) plugs in behind it: `Learner
 
 import math
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from helpers.data.pixels import upload
 from helpers.runtime.arguments import did_you_mean
-
-CACHE_VERSION = 2  # of the arithmetic below: raise it when the pixels change, and no activations kept of older ones are used
 
 
 @dataclass(frozen=True)
@@ -45,44 +44,22 @@ class Augment:
             raise ValueError(f"p_affine and p_lighting are in 0..1; got {self.p_affine} and {self.p_lighting}")
 
 
-@did_you_mean
-def side_on(
-    *,
-    max_rotate_deg: float = 10.0,
-    max_zoom: float = 1.1,
-    min_scale: float = 1.0,
-    max_warp: float = 0.2,
-    max_lighting: float = 0.2,
-    p_affine: float = 0.75,
-    p_lighting: float = 0.75,
-) -> Augment:
-    """For photographs of things that stand upright: mirrored left-right only. Defaults: fastai's `aug_transforms`."""
-    return Augment(True, False, max_rotate_deg, max_zoom, min_scale, max_warp, max_lighting, p_affine, p_lighting)
+@partial(did_you_mean, forwards_to=Augment)
+def side_on(**changes) -> Augment:
+    """For photographs of things that stand upright: mirrored left-right only (fastai's `aug_transforms`)."""
+    return replace(Augment(flip=True, max_rotate_deg=10.0, max_zoom=1.1, max_warp=0.2, max_lighting=0.2), **changes)
 
 
-@did_you_mean
-def top_down(
-    *,
-    max_rotate_deg: float = 10.0,
-    max_zoom: float = 1.1,
-    min_scale: float = 1.0,
-    max_warp: float = 0.0,
-    max_lighting: float = 0.2,
-    p_affine: float = 0.75,
-    p_lighting: float = 0.75,
-) -> Augment:
+@partial(did_you_mean, forwards_to=Augment)
+def top_down(**changes) -> Augment:
     """For pictures without an up (satellites, microscopes, solar cells): all eight symmetries, no perspective."""
-    return Augment(False, True, max_rotate_deg, max_zoom, min_scale, max_warp, max_lighting, p_affine, p_lighting)
+    return replace(Augment(dihedral=True, max_rotate_deg=10.0, max_zoom=1.1, max_lighting=0.2), **changes)
 
 
-@did_you_mean
-def basic(
-    *, max_rotate_deg: float = 10.0, max_lighting: float = 0.05, p_affine: float = 0.75, p_lighting: float = 0.75
-) -> Augment:
+@partial(did_you_mean, forwards_to=Augment)
+def basic(**changes) -> Augment:
     """No mirroring at all, for letters and signs: a little rotation and light (fastai 0.7's `transforms_basic`)."""
-    return replace(
-        no_augment(), max_rotate_deg=max_rotate_deg, max_lighting=max_lighting, p_affine=p_affine, p_lighting=p_lighting
-    )
+    return replace(Augment(max_rotate_deg=10.0, max_lighting=0.05), **changes)
 
 
 def no_augment() -> Augment:
@@ -195,27 +172,50 @@ def adjust_lighting(images: Tensor, brightness: Tensor, contrast: Tensor) -> Ten
     return torch.sigmoid(logits * contrast.view(-1, 1, 1, 1) + brightness.view(-1, 1, 1, 1))
 
 
+def soften(images: Tensor, minify: Tensor) -> Tensor:
+    """Blur picture i by what bilinear sampling leaves out when it makes it `minify[i]` times smaller.
+
+    Antialiased resizing weighs pixels by a triangle `minify` wide on each side, of variance minify² / 6, sampling by a
+    triangle of one pixel. Three taps along each side add the missing variance: exactly until 2.2 times.
+    """
+    n, channels, height, width = images.shape
+    share = ((minify**2 - 1) / 12).clamp(0, 1 / 3).repeat_interleave(channels)  # what a neighbour gets
+    taps = torch.stack([share, 1 - 2 * share, share], dim=1)  # (N * C, 3)
+    kernels = taps[:, None, :, None] * taps[:, None, None, :]
+    padded = F.pad(images, (1, 1, 1, 1), mode="replicate").view(1, n * channels, height + 2, width + 2)
+    with torch.autocast(images.device.type, enabled=False):  # pixels keep all their digits
+        return F.conv2d(padded, kernels, groups=n * channels).view(images.shape)
+
+
 def apply_draws(squares: Tensor, draws: Draws, size: int) -> Tensor:
     """uint8 (N, C, P, P) in, float (N, 3, size, size) in 0..1 out, on the same device.
 
     The draws live on the CPU, so asking them whether there is something to do makes no GPU wait.
     """
-    device, images, matrix = squares.device, squares.float().div_(255), matrices(draws)
-    still = torch.equal(matrix, torch.eye(3).expand_as(matrix))
-    images = _resize(images, size) if still else warp(images, matrix.to(device, non_blocking=True), size)
+    device, matrix = squares.device, matrices(draws)
+    if torch.equal(matrix, torch.eye(3).expand_as(matrix)):
+        images = _resize(squares, size)
+    else:
+        minify = draws.scale * squares.shape[-1] / size
+        images = squares.float().div_(255)
+        if (minify > 1).any():
+            images = soften(images, upload(minify, device))
+        images = warp(images, upload(matrix, device), size)
     lit = (draws.brightness != 0) | (draws.contrast != 1)
     if lit.any():
-        changes = torch.stack([draws.brightness, draws.contrast]).to(device, non_blocking=True)
-        images = torch.where(lit.to(device, non_blocking=True).view(-1, 1, 1, 1), adjust_lighting(images, *changes), images)
+        brightness, contrast = upload(torch.stack([draws.brightness, draws.contrast]), device)
+        changed = adjust_lighting(images, brightness, contrast)
+        images = torch.where(upload(lit, device).view(-1, 1, 1, 1), changed, images)
     return images.expand(-1, 3, -1, -1)
 
 
 def resize(squares: Tensor, size: int) -> Tensor:
     """The pictures as they are, at the model's size: uint8 (N, C, P, P) in, float (N, 3, size, size) in 0..1 out."""
-    return _resize(squares.float().div_(255), size).expand(-1, 3, -1, -1)
+    return _resize(squares, size).expand(-1, 3, -1, -1)
 
 
-def _resize(images: Tensor, size: int) -> Tensor:
+def _resize(squares: Tensor, size: int) -> Tensor:
+    images = squares.float().div_(255)
     if images.shape[-1] == size:
         return images
     return F.interpolate(images, (size, size), mode="bilinear", antialias=True)

@@ -1,33 +1,43 @@
 """`ImageData`: labelled pictures, their split, the decoded pixels and the augmentation, ready to give batches."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 import data_setup
 from helpers.data import augment as augmentation
-from helpers.data.augment import Augment, Draws, no_augment
-from helpers.data.items import Item, check_items, label_by_folder, label_by_regex, label_by_table, class_names
-from helpers.data.decode import METHODS, read_image
-from helpers.data.pixels import PixelStore, fingerprint, load_or_decode
-from helpers.runtime.arguments import closest, did_you_mean
-from helpers.runtime.seeds import generator
+from helpers.data.augment import Augment, Draws
+from helpers.data.decode import METHODS, read_presized
+from helpers.data.items import Item, check_items, class_names, label_by_folder, label_by_regex, label_by_table
+from helpers.data.pixels import PixelStore, fingerprint, load_or_decode, shared, upload
 from helpers.data.splits import Split, split_by_folder, split_stratified
+from helpers.runtime.arguments import closest, did_you_mean, old_attribute
+from helpers.runtime.seeds import generator
 
 PARTS = ("train", "valid", "test")
+MOST_MINIFIED = 2.2  # times larger than the model sees: as far as `augment.soften` is exact
+OLD_ATTRIBUTES = {
+    "c": "len(data.classes)",
+    "vocab": "data.classes",
+    "bs": "data.batch_size",
+    "sz": "data.size",
+    "summary": "summary(data), from helpers.lessons.summary import summary",
+    "show_batch": "show_batch(data), from helpers.figures.pictures import show_batch",
+    **dict.fromkeys(("trn_dl", "train_dl", "val_dl", "valid_dl"), 'data.one_batch("train"), data.one_batch("valid")'),
+    **dict.fromkeys(("trn_ds", "train_ds", "val_ds", "valid_ds"), 'data.items_of("train"), data.items_of("valid")'),
+}
 
 
 @dataclass(frozen=True)
 class Batch:
     """What one step sees, on the device."""
 
-    inputs: Tensor  # (N, 3, size, size) float in 0..1, or (N, D) activations
+    inputs: Tensor  # (N, 3, size, size) float in 0..1, or (N, D) features
     targets: Tensor  # (N,) int64, -1 where there is no label
     weights: Tensor  # (N,) float32: how much each picture counts in the loss
 
@@ -35,14 +45,18 @@ class Batch:
         return len(self.targets)
 
     def micro_batches(self, n: int) -> list["Batch"]:
-        """The batch in `n` parts of nearly the same size."""
+        """The batch as `n` batches of nearly the same size."""
         columns = (column.tensor_split(n) for column in (self.inputs, self.targets, self.weights))
         return [Batch(*columns) for columns in zip(*columns, strict=True) if len(columns[1])]
 
 
-def default_presize(size: int) -> int:
-    """A quarter more than the model sees: room for crops and rotations at a scale of nearly one to one."""
-    return round(size * 1.25)
+def default_presize(size: int, augment: Augment) -> int:
+    """Pixels a side for pictures seen at `size`: a quarter more, and so many that the smallest crop still has `size`.
+
+    At most twice the size: beyond it disk and memory would grow for the sake of rare crops.
+    """
+    smallest_crop = math.sqrt(augment.min_scale) / augment.max_zoom
+    return round(size * min(max(1.25, 1 / smallest_crop), 2))
 
 
 def even_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
@@ -51,53 +65,62 @@ def even_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
     return order.tensor_split(max(1, -(-len(order) // batch_size)))
 
 
-class ImageData:
-    """Items + split + presized pixels + augmentation. Immutable: `resized` and `with_augment` give new ones.
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How pictures become batches."""
 
-    items   of the split, sorted by name      split   which names train, judge, test
-    vocab   class names, sorted   targets (N,) int64 per item, -1 without a label
+    size: int = 128  # pixels a side that the model sees
+    augment: Augment = Augment()
+    batch_size: int = 32
+    presize_px: int | None = None  # pixels the files are decoded to; None: `default_presize`
+    method: str = "crop"  # how they are presized: "crop", "pad" or "squish"
+
+    def __post_init__(self):
+        if self.method not in METHODS:
+            raise ValueError(f"method is one of {', '.join(METHODS)}; got {self.method!r}")
+        if self.size < 1 or self.decoded_px < self.size:
+            raise ValueError(
+                f"pictures of {self.size} px cannot be cut from {self.decoded_px} px: presize_px is at least the size"
+            )
+
+    @property
+    def decoded_px(self) -> int:
+        """Pixels a side that files are decoded to."""
+        return self.presize_px or default_presize(self.size, self.augment)
+
+    @property
+    def store_px(self) -> int:
+        """Pixels a side that batches are cut from: fewer where files are decoded much larger than the model sees."""
+        too_large = self.decoded_px > MOST_MINIFIED * self.size
+        return default_presize(self.size, self.augment) if too_large else self.decoded_px
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageData(Settings):
+    """Items + split + settings. Immutable: `resized`, `with_augment` and `with_items` give new ones.
+
+    classes: names, sorted   targets: (N,) int64 per item, -1 without a label   weights: (N,) float32 per item
     """
 
-    @did_you_mean
-    def __init__(
-        self,
-        items: Sequence[Item],
-        split: Split,
-        *,
-        size: int = 128,
-        augment: Augment | None = None,
-        batch_size: int = 32,
-        presize_px: int | None = None,
-        method: str = "crop",
-        decoded: PixelStore | None = None,
-    ):
-        if method not in METHODS:
-            raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")
-        named = {*split.train, *split.valid, *split.test}
-        self.items, self.split = check_items(item for item in items if item.name in named), split
-        self.size, self.batch_size, self.method = size, batch_size, method
-        self.augment = no_augment() if augment is None else augment
-        self.presize_px = presize_px or default_presize(size)
-        if size < 1 or (self.presize_px < size and method != "as_is"):
-            raise ValueError(f"pictures of {size} px cannot be cut from {self.presize_px} px: presize_px is too small")
-        self._position = {item.name: position for position, item in enumerate(self.items)}
-        self.indices = {part: self._indices(getattr(split, part)) for part in PARTS}  # rows of `items`, per part
-        self.classes = class_names(self.items_of("train"))
+    items: tuple[Item, ...]  # those of the split, sorted by name
+    split: Split  # which names train, validate, test
+
+    def __post_init__(self):
+        super().__post_init__()
+        named = {*self.split.train, *self.split.valid, *self.split.test}
+        items = check_items(item for item in check_items(self.items) if item.name in named)
+        object.__setattr__(self, "items", items)
         self._check_parts()
-        self.targets = torch.tensor([self._target(item) for item in self.items])
-        self.weights = torch.tensor([item.weight for item in self.items], dtype=torch.float32)
-        if decoded is not None:
-            self.decoded = decoded
 
     # Ways to make one ------------------------------------------------------------------------------------------
 
     @classmethod
-    @partial(did_you_mean, forwards_to=__init__)
+    @partial(did_you_mean, forwards_to=Settings)
     def from_folders(cls, folder: Path | str, *, valid_frac: float = 0.25, seed: int = 0, **settings) -> "ImageData":
         """Labels from folders. Splits by train/ and valid/ when they are there, else `valid_frac`, stratified.
 
         Pictures below test/ are the test part; folders beside train/ and valid/ are left out.
-        `settings` go to `ImageData` (size, augment, batch_size, presize_px, method), here and below.
+        `settings` are those of `Settings` (size, augment, batch_size, presize_px, method), here and below.
         """
         items = label_by_folder(folder)
         has_parts = any(item.name.startswith("train/") and item.name.count("/") > 1 for item in items)
@@ -105,7 +128,7 @@ class ImageData:
         return cls(items, split, **settings)
 
     @classmethod
-    @partial(did_you_mean, forwards_to=__init__)
+    @partial(did_you_mean, forwards_to=Settings)
     def from_name_re(
         cls, folder: Path | str, pattern: str, *, on: str = "name", valid_frac: float = 0.25, seed: int = 0, **settings
     ) -> "ImageData":
@@ -113,7 +136,7 @@ class ImageData:
         return cls.from_items(label_by_regex(folder, pattern, on=on), valid_frac=valid_frac, seed=seed, **settings)
 
     @classmethod
-    @partial(did_you_mean, forwards_to=__init__)
+    @partial(did_you_mean, forwards_to=Settings)
     def from_table(
         cls,
         table: Path | str,
@@ -133,29 +156,24 @@ class ImageData:
         return cls.from_items(items, valid_frac=valid_frac, seed=seed, **settings)
 
     @classmethod
-    @partial(did_you_mean, forwards_to=__init__)
+    @partial(did_you_mean, forwards_to=Settings)
     def from_items(
         cls, items: Sequence[Item], split: Split | None = None, *, valid_frac: float = 0.25, seed: int = 0, **settings
     ) -> "ImageData":
         """From items labelled by any rule of your own, with a split of your own or a stratified one."""
+        items = check_items(items)
         return cls(items, split or split_stratified(items, valid_frac=valid_frac, seed=seed), **settings)
 
     @did_you_mean
     def resized(self, size: int, *, batch_size: int | None = None) -> "ImageData":
-        """The same pictures and split at another size. Decodes again only when the kept pixels are too small."""
-        enough = self.presize_px >= default_presize(size) or self.method == "as_is"
-        return ImageData(
-            self.items, self.split, size=size, augment=self.augment, batch_size=batch_size or self.batch_size,
-            presize_px=self.presize_px if enough else None, method=self.method,
-            decoded=self.decoded if enough else None,
-        )  # fmt: skip
+        """The same pictures and split at another size. Decodes again only when the decoded pixels are too few."""
+        enough = self.decoded_px >= default_presize(size, self.augment)
+        presize_px = self.decoded_px if enough else None
+        return replace(self, size=size, batch_size=batch_size or self.batch_size, presize_px=presize_px)
 
     def with_augment(self, augment: Augment) -> "ImageData":
         """The same pictures with other augmentation."""
-        return ImageData(
-            self.items, self.split, size=self.size, augment=augment, batch_size=self.batch_size,
-            presize_px=self.presize_px, method=self.method, decoded=self.decoded,
-        )  # fmt: skip
+        return replace(self, augment=augment)
 
     def with_items(self, items: Iterable[Item]) -> "ImageData":
         """The same split and settings with other labels or fewer pictures: `data.with_items(review.apply(data.items))`.
@@ -164,35 +182,55 @@ class ImageData:
         Raises ValueError for a picture that is not in this data.
         """
         items = check_items(items)
-        if strangers := [item.name for item in items if item.name not in self._position]:
+        if unknown := [item.name for item in items if item.name not in self._position]:
             raise ValueError(
-                f"{len(strangers)} of these pictures are not in this data, e.g. {strangers[0]}, so nobody knows "
-                "whether they train or judge; ImageData.from_items(items) splits all of them anew"
+                f"{len(unknown)} of these pictures are not in this data, e.g. {unknown[0]}, so it is not known "
+                "whether they train or validate; ImageData.from_items(items) splits all of them anew"
             )
         names = {item.name for item in items}
         split = Split(*(tuple(name for name in getattr(self.split, part) if name in names) for part in PARTS))
-        return ImageData(
-            items, split, size=self.size, augment=self.augment, batch_size=self.batch_size,
-            presize_px=self.presize_px, method=self.method, decoded=self._pixels_of(items),
-        )  # fmt: skip
-
-    def _pixels_of(self, items: Sequence[Item]) -> PixelStore:
+        data = replace(self, items=items, split=split)
         rows = [self._position[item.name] for item in items]
-        if len(rows) == len(self.items):
-            return self.decoded
-        pixels = torch.cat([self.decoded.picture(row).flatten() for row in rows])
-        return PixelStore(pixels, [self.decoded.shapes[row] for row in rows], self.decoded.size_px)
+        pixels = self.decoded.subset(rows) if len(rows) < len(self.items) else self.decoded
+        data.__dict__["decoded"] = shared(data._pixels_key, lambda: pixels)  # as if it had been asked for
+        return data
 
     # Items and pixels ------------------------------------------------------------------------------------------
 
-    def _indices(self, names: Sequence[str]) -> Tensor:
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        return {item.name: position for position, item in enumerate(self.items)}
+
+    @cached_property
+    def _indices(self) -> dict[str, Tensor]:
+        names = [name for part in PARTS for name in getattr(self.split, part)]
         missing = [name for name in names if name not in self._position]
         if missing:
             raise ValueError(
                 f"the split names {len(missing)} pictures that are not among the items, e.g. {missing[0]}; "
                 "if you removed them from a data set, data.with_items(items) keeps the rest of its split"
             )
-        return torch.tensor([self._position[name] for name in names], dtype=torch.int64)
+        rows = {part: [self._position[name] for name in getattr(self.split, part)] for part in PARTS}
+        return {part: torch.tensor(rows[part], dtype=torch.int64) for part in PARTS}
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        return class_names(self.items_of("train"))
+
+    @cached_property
+    def targets(self) -> Tensor:
+        numbers = {label: number for number, label in enumerate(self.classes)} | {None: -1}
+        for item in self.items:
+            if item.label not in numbers:
+                raise ValueError(
+                    f"{item.name} is labelled {item.label!r}, a class no training picture has; "
+                    f"{closest(item.label, self.classes)} (a test set without labels lies directly in test/)"
+                )
+        return torch.tensor([numbers[item.label] for item in self.items])
+
+    @cached_property
+    def weights(self) -> Tensor:
+        return torch.tensor([item.weight for item in self.items], dtype=torch.float32)
 
     def _check_parts(self) -> None:
         for part in ("train", "valid"):
@@ -203,22 +241,13 @@ class ImageData:
                 raise ValueError(f"the {part} part takes labelled pictures; found {found}")
         if len(self.classes) < 2:
             raise ValueError(f"there is nothing to tell apart: all training pictures are labelled {self.classes[0]!r}")
-        n = len(self.indices["train"])
+        n = len(self.indices_of("train"))
         if self.batch_size < 1 or n // -(-n // self.batch_size) < 2:
             raise ValueError(
                 f"batch_size={self.batch_size} leaves one of the {n} training pictures alone in a batch, "
                 "where BatchNorm cannot train; take at least 3"
             )
-
-    def _target(self, item: Item) -> int:
-        if item.label is None:
-            return -1
-        if item.label not in self.classes:
-            raise ValueError(
-                f"{item.name} is labelled {item.label!r}, a class no training picture has; "
-                f"{closest(item.label, self.classes)} (a test set without labels lies directly in test/)"
-            )
-        return self.classes.index(item.label)
+        len(self.targets)  # raises for a label that no training picture has
 
     def index_of(self, name: str) -> int:
         """The row of an item by its name. Raises KeyError."""
@@ -227,43 +256,56 @@ class ImageData:
         return self._position[name]
 
     def items_of(self, part: str) -> tuple[Item, ...]:
-        """The items that "train", "valid" or "test"."""
+        """The items of "train", "valid" or "test"."""
         return tuple(self.items[index] for index in self.indices_of(part).tolist())
 
     def indices_of(self, part: str) -> Tensor:
         """Their rows in `items`: int64 (n,)."""
-        if part not in self.indices:
+        if part not in PARTS:
             raise ValueError(f"part is one of {', '.join(PARTS)}; got {part!r}")
-        return self.indices[part]
+        return self._indices[part]
 
     @cached_property
     def key(self) -> str:
         """Changes with any file's content, the order and the presizing."""
-        settings = (self.presize_px if self.method != "as_is" else 0, self.method)
-        return fingerprint(self.items, *settings)
+        return fingerprint(self.items, self.decoded_px, self.method)
+
+    @property
+    def _pixels_key(self) -> tuple:
+        return data_setup.home() / "cache" / "pixels", self.key
 
     @cached_property
     def decoded(self) -> PixelStore:
-        """Every picture at `presize_px`, decoded once and kept on disk under its content's key."""
-        folder = data_setup.home() / "cache" / "pixels"
-        store = load_or_decode(self.items, key=self.key, size_px=self.presize_px, method=self.method, folder=folder)
-        return self._one_size(store) if self.method == "as_is" else store
+        """Every picture at `decoded_px`, decoded once and kept on disk under its content's key."""
+        folder, key = self._pixels_key
 
-    def _one_size(self, store: PixelStore) -> PixelStore:
-        for item, (_, h, w) in zip(self.items, store.shapes, strict=True):
-            if (h, w) != store.shapes[0][1:]:
-                first_h, first_w = store.shapes[0][1:]
-                raise ValueError(
-                    f"pictures of different sizes cannot form a batch: {self.items[0].name} is {first_w} x {first_h}, "
-                    f'{item.name} is {w} x {h}; presize them: method="crop"'
-                )
-        return PixelStore(store.flat, store.shapes, min(store.shapes[0][1:]))
+        def load() -> PixelStore:
+            return load_or_decode(self.items, key=key, size_px=self.decoded_px, method=self.method, folder=folder)
+
+        return shared(self._pixels_key, load)
 
     @cached_property
     def store(self) -> PixelStore:
-        """The pixels batches are cut from: shrunk once when they were kept much larger than the model sees."""
-        too_large = self.decoded.size_px > 1.5 * self.size
-        return self.decoded.shrunk(default_presize(self.size)) if too_large else self.decoded
+        """The pixels batches are cut from, at `store_px`: shrunk once when they were decoded much larger."""
+        return shared((*self._pixels_key, self.store_px), lambda: self._at_store_px(self.decoded))
+
+    def _at_store_px(self, decoded: PixelStore) -> PixelStore:
+        return decoded.shrunk(self.store_px) if self.store_px < decoded.size_px else decoded
+
+    @cached_property
+    def _stores(self) -> dict[torch.device, PixelStore]:
+        return {}
+
+    def store_on(self, device: torch.device) -> PixelStore:
+        """The store on `device` when it fits there; it moves once."""
+        if device not in self._stores:
+            self._stores[device] = self.store.on(device)
+        return self._stores[device]
+
+    def read_squares(self, paths: Sequence[Path]) -> Tensor:
+        """Other picture files, presized as those of this data are: uint8 (n, C, P, P) for `augment.resize`."""
+        pictures = [torch.from_numpy(read_presized(path, self.decoded_px, self.method)) for path in paths]
+        return self._at_store_px(PixelStore.of_pictures(pictures, self.decoded_px)).squares(torch.arange(len(paths)))
 
     # Batches ---------------------------------------------------------------------------------------------------
 
@@ -275,29 +317,24 @@ class ImageData:
         draws = augmentation.draw(len(order), self.augment, rng)  # the whole epoch's draws at once
         return self.drawn_batches(order, draws, device, batch_size)
 
-    def drawn_batches(self, order: Tensor, draws: Draws, device: torch.device, batch_size: int) -> Iterator[Batch]:
-        """The pictures in the order of `order`, row i augmented as row i of `draws` says."""
+    def drawn_batches(self, rows: Tensor, draws: Draws, device: torch.device, batch_size: int) -> Iterator[Batch]:
+        """The pictures in the order of `rows`, number i augmented as row i of `draws` says."""
         store = self.store_on(device)
-        for rows in even_batches(torch.arange(len(order)), batch_size):
-            squares = store.squares(order[rows], draws.crop_position[rows]).to(device, non_blocking=True)
-            yield self._batch(augmentation.apply_draws(squares, draws[rows], self.size), order[rows], device)
+        for some in even_batches(torch.arange(len(rows)), batch_size):
+            squares = upload(store.squares(rows[some], draws.crop_position[some]), device)
+            yield self._batch(augmentation.apply_draws(squares, draws[some], self.size), rows[some], device)
 
-    def eval_batches(self, indices: Tensor, device: torch.device, batch_size: int) -> Iterator[Batch]:
-        """The pictures in the order of `indices`, without augmentation."""
-        if not len(indices):
+    def eval_batches(self, rows: Tensor, device: torch.device, batch_size: int) -> Iterator[Batch]:
+        """The pictures in the order of `rows`, without augmentation."""
+        if not len(rows):
             raise ValueError("there are no pictures here: this part of the data is empty")
         store = self.store_on(device)
-        for rows in indices.split(batch_size):
-            squares = store.squares(rows).to(device, non_blocking=True)
-            yield self._batch(augmentation.resize(squares, self.size), rows, device)
-
-    def store_on(self, device: torch.device) -> PixelStore:
-        self.store = self.store.to(device)  # moves once; later calls find it there
-        return self.store
+        for some in rows.split(batch_size):
+            squares = upload(store.squares(some), device)
+            yield self._batch(augmentation.resize(squares, self.size), some, device)
 
     def _batch(self, inputs: Tensor, rows: Tensor, device: torch.device) -> Batch:
-        targets, weights = (column[rows].to(device, non_blocking=True) for column in (self.targets, self.weights))
-        return Batch(inputs, targets, weights)
+        return Batch(inputs, upload(self.targets[rows], device), upload(self.weights[rows], device))
 
     def one_batch(self, part: str = "train") -> tuple[Tensor, Tensor]:
         """(images (N, 3, size, size) float in 0..1, targets (N,) int64), augmented for "train", on the CPU."""
@@ -308,48 +345,19 @@ class ImageData:
             batch = next(self.eval_batches(self.indices_of(part), cpu, self.batch_size))
         return batch.inputs, batch.targets
 
-    def eval_images(self, indices: Sequence[int]) -> Tensor:
+    def eval_images(self, rows: Sequence[int]) -> Tensor:
         """The pictures at these rows of `items`, without augmentation: float (n, 3, size, size) in 0..1."""
-        return augmentation.resize(self.store.squares(torch.as_tensor(indices, dtype=torch.int64)), self.size).cpu()
+        return augmentation.resize(self.store.squares(torch.as_tensor(rows, dtype=torch.int64)), self.size)
 
-    # Looking ---------------------------------------------------------------------------------------------------
-
-    def summary(self) -> None:
-        """Walk one picture and one batch through every stage and print what each gives.
-
-        A stage that fails is named, with the file and what to do, before its error is raised.
-        """
-        print(self)
-        for part in PARTS:
-            print(f"{part}: {_counted(self.items_of(part))}")
-        indices = self.indices_of("train")[: self.batch_size]
-        item = self.items[indices[0]]
-        print(f"first training picture: {item.name!r}, labelled {item.label!r}")
-        stages: list[tuple[str, Callable[[], Tensor]]] = [
-            ("decode", lambda: torch.from_numpy(np.array(read_image(item.path)))),
-            ("presize", lambda: self.decoded.picture(int(indices[0]))),
-            ("cut the squares", lambda: self.store.squares(indices)),
-            ("augment a batch", lambda: self.one_batch("train")[0]),
-            ("targets of the batch", lambda: self.one_batch("train")[1]),
-        ]
-        for stage, run in stages:
-            try:
-                result = run()
-            except Exception as error:
-                print(f"  {stage}: FAILED\n    {error}")
-                raise
-            shape, kind = tuple(result.shape), str(result.dtype).removeprefix("torch.")
-            low, high = (f"{x:.2g}" if result.is_floating_point() else x for x in (result.min(), result.max()))
-            print(f"  {stage}: {kind} {shape}, from {low} to {high}")
+    def __getattr__(self, name: str):
+        raise old_attribute(self, name, OLD_ATTRIBUTES)
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{len(self.indices[part])} {part}" for part in PARTS if len(self.indices[part]))
+        counts = ", ".join(f"{len(self.indices_of(part))} {part}" for part in PARTS if len(self.indices_of(part)))
         shown = ", ".join(self.classes[:6]) + (", ..." if len(self.classes) > 6 else "")
-        size = f"{self.size} px from {self.presize_px} px ({self.method})"
+        decoded = f", decoded at {self.decoded_px} px" if self.decoded_px > self.store_px else ""
+        size = f"{self.size} px from {self.store_px} px{decoded} ({self.method})"
         return f"ImageData: {counts}; {len(self.classes)} classes ({shown}); {size}"
 
 
-def _counted(items: Sequence[Item]) -> str:
-    counts = Counter("unlabelled" if item.label is None else item.label for item in items)
-    shown = ", ".join(f"{label} {count}" for label, count in sorted(counts.items())[:12])
-    return (shown or "no pictures") + (f" and {len(counts) - 12} more classes" if len(counts) > 12 else "")
+ImageData.__init__ = did_you_mean(ImageData.__init__)

@@ -6,21 +6,15 @@ Pillow decodes: native decoders can kill the process on a damaged file.
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-
-
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+METHODS = ("crop", "pad", "squish")
 MAX_PIXELS = 80_000_000  # a 50 KB file can claim 400 million pixels: refuse before decoding
-
-
 MAX_ASPECT = 4  # of a longer strip only the middle is kept
-
-
-METHODS = ("crop", "pad", "squish", "as_is")
-
-
-CACHE_VERSION = 2  # of the pixels `read_image` and `presize` make: raise it when they change, and no old store is used again
+# Of the pixels a model sees: raise it when reading, presizing, resizing or augmenting changes them. Every key of stored
+# pixels and features holds it, so nothing made by older arithmetic is used again.
+CACHE_VERSION = 4
 
 
 class UnreadableImage(ValueError):
@@ -28,14 +22,15 @@ class UnreadableImage(ValueError):
 
 
 def read_image(path: Path | str, *, at_least_px: int | None = None) -> Image.Image:
-    """The picture as a person sees it: upright (EXIF), mode RGB or L, 8 bit, transparency on white, the first frame.
+    """The picture as a person sees it: upright (EXIF), RGB or L, 8 bit, transparency on white, first frame or page.
 
     `at_least_px` lets a JPEG be decoded at a half, quarter or eighth when its short side stays at least that long.
     Raises UnreadableImage naming the file.
     """
     path = Path(path)
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        # not by its path: Pillow maps such TIFF files into memory and garbles those that a camera has turned
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImage(
                     f"{path} has {image.width} x {image.height} pixels; the limit is {MAX_PIXELS:,} "
@@ -47,7 +42,7 @@ def read_image(path: Path | str, *, at_least_px: int | None = None) -> Image.Ima
     except UnreadableImage:
         raise
     except FileNotFoundError:
-        raise UnreadableImage(f"{path} is not there any more; was the data set moved or deleted?") from None
+        raise UnreadableImage(f"{path} is missing; was the data set moved or deleted?") from None
     except Exception as error:  # Pillow's decoders raise whatever the damage leads them to
         raise UnreadableImage(
             f"{path} is not a readable picture ({_reason(path, error)}); replace it or move it out"
@@ -63,12 +58,20 @@ def _reason(path: Path, error: Exception) -> str:
         return "the file is empty"
     if head.startswith((b"<!doctype", b"<html")):
         return "it looks like a web page: download it again"
-    return str(error).replace(str(path), path.name) or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is none of {', '.join(FORMATS)}"
+    return str(error) or type(error).__name__
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":  # 16 bit per pixel: 65535 is white
-        return Image.fromarray((np.asarray(image, dtype=np.float32) / 257).round().clip(0, 255).astype(np.uint8))
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, dtype=np.float32)
+        if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+            low, high = values.min(), values.max()
+            raise ValueError(
+                f"32-bit pixels from {low:g} to {high:g} do not say what is white: save it with 8 or 16 bits"
+            )
+        return Image.fromarray((values / 257).round().astype(np.uint8))  # 16 bits a pixel: 65535 is white
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -76,26 +79,17 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
 
 
 def presize(image: Image.Image, size_px: int, method: str = "crop") -> np.ndarray:
-    """uint8 (C, h, w) with C = 1 or 3, resampled once, bilinear with antialiasing.
+    """uint8 (C, h, w) with C = 1 or 3, resampled once, bilinear with antialiasing (fastai's ResizeMethod).
 
     "crop": the short side becomes `size_px` and the aspect stays, so that the square can still be taken anywhere along
-    the long side; "pad": the whole picture in a square, edges mirrored; "squish": a square, aspect ignored
-    (fastai's ResizeMethod has these three); "as_is": no resizing, for pictures that are all of one size already.
+    the long side; "pad": the whole picture in a square, edges mirrored; "squish": a square, aspect ignored.
     """
     if method not in METHODS:
         raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")
-    width, height = image.size
-    if method == "as_is":
-        target = image.size
-    elif method == "squish":
-        target = (size_px, size_px)
-    else:
-        if method == "crop" and max(width, height) > MAX_ASPECT * min(width, height):
-            cut_x, cut_y = (max(0, a - MAX_ASPECT * b) // 2 for a, b in ((width, height), (height, width)))
-            image = image.crop((cut_x, cut_y, width - cut_x, height - cut_y))
-            width, height = image.size
-        side = min(width, height) if method == "crop" else max(width, height)
-        target = (max(1, round(width * size_px / side)), max(1, round(height * size_px / side)))
+    if method == "crop":
+        image = _middle_of_a_strip(image)
+    side = {"crop": min(image.size), "pad": max(image.size)}.get(method)
+    target = tuple(max(1, round(extent * size_px / (side or extent))) for extent in image.size)
     if image.size != target:
         image = image.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
     pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
@@ -103,3 +97,14 @@ def presize(image: Image.Image, size_px: int, method: str = "crop") -> np.ndarra
         missing = [size_px - pixels.shape[1], size_px - pixels.shape[2]]
         pixels = np.pad(pixels, [(0, 0), *((m // 2, m - m // 2) for m in missing)], mode="symmetric")
     return np.array(pixels, order="C")  # a copy: Pillow's own memory may not be written to
+
+
+def _middle_of_a_strip(image: Image.Image) -> Image.Image:
+    width, height = image.size
+    cut_x, cut_y = max(0, width - MAX_ASPECT * height) // 2, max(0, height - MAX_ASPECT * width) // 2
+    return image.crop((cut_x, cut_y, width - cut_x, height - cut_y)) if cut_x or cut_y else image
+
+
+def read_presized(path: Path | str, size_px: int, method: str = "crop") -> np.ndarray:
+    """A picture file, presized: uint8 (C, h, w). Raises UnreadableImage naming the file."""
+    return presize(read_image(path, at_least_px=size_px), size_px, method)

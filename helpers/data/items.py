@@ -1,19 +1,24 @@
 """Pictures and their labels, as data: nothing here moves, renames or changes a file."""
 
 import csv
+import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from unicodedata import normalize
 
+from helpers.data.decode import FORMATS
 from helpers.runtime.arguments import closest, did_you_mean
+from helpers.runtime.text import counted
 
-# A picture is what its first bytes say it is, not what its name says (JPEG, PNG, GIF; BMP and WEBP need a second look).
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
-FOREIGN = {".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".svg", ".psd", ".dng"}  # pictures nobody reads here
+# A picture is what its first bytes say it is, not what its name says (BMP and WEBP need a second look).
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
+RAW = {".dng", ".nef", ".cr2", ".arw", ".orf", ".pef"}  # a camera's own files: they begin like a TIFF
+FOREIGN = {".heic", ".heif", ".avif", ".jp2", ".svg", ".psd", *RAW}  # pictures nobody reads here
 VALID_FOLDERS = ("valid", "val", "validation")
 
 
@@ -38,23 +43,28 @@ def find_images(folder: Path | str) -> list[Path]:
             f"there is no folder {folder.absolute()}; check the path, or run `python -m data_setup`"
         )
     files = [path for path in _walk(folder) if not path.name.startswith(".")]
-    pictures = [path for path in files if is_picture(path)]
+    broken = [path for path in files if not path.exists()]
+    pictures = [path for path in files if path not in broken and is_picture(path)]
+    readable = ", ".join(FORMATS)
     if not pictures:
-        raise FileNotFoundError(
-            f"no picture (JPEG, PNG, GIF, BMP, WEBP) below {folder.absolute()}; it holds {_kinds(files)}"
-        )
-    foreign = {path for path in files if path.suffix.lower() in FOREIGN}.difference(pictures)
+        raise FileNotFoundError(f"no picture ({readable}) below {folder.absolute()}; it holds {_kinds(files)}")
+    foreign = {path for path in files if path.suffix.lower() in FOREIGN}.difference(pictures, broken)
     if foreign:
-        print(f"note: {len(foreign)} files are left out ({_kinds(foreign)}); only JPEG, PNG, GIF, BMP, WEBP are read")
+        print(f"note: {counted(len(foreign), 'file')} left out ({_kinds(foreign)}); only {readable} are read")
+    if broken:
+        print(
+            f"note: {counted(len(broken), 'broken link')} left out, e.g. {min(broken).relative_to(folder).as_posix()!r}"
+        )
     return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def _walk(folder: Path) -> Iterator[Path]:
+    """Every file, and every link that leads nowhere."""
     for entry in folder.iterdir():
         if entry.is_dir():
             if not entry.is_symlink() and not entry.name.startswith("."):
                 yield from _walk(entry)
-        elif entry.is_file():
+        elif entry.is_file() or not entry.exists():
             yield entry
 
 
@@ -67,7 +77,19 @@ def is_picture(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(12)
     bmp, webp = head[:2] == b"BM" and head[6:10] == bytes(4), head[:4] == b"RIFF" and head[8:] == b"WEBP"
-    return head.startswith(SIGNATURES) or bmp or webp or path.suffix.lower() in SUFFIXES
+    suffix = path.suffix.lower()
+    return suffix in SUFFIXES or bmp or webp or (head.startswith(SIGNATURES) and suffix not in RAW)
+
+
+def content_hash(path: Path) -> str:
+    """sha256 of the file's bytes, in hex; a file is read again only when its size or one of its times has changed."""
+    stat = path.stat()
+    return _hash_of(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+@cache
+def _hash_of(path: Path, *_stamp: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def items_in(folder: Path | str, label_of: Callable[[str], str | None]) -> tuple[Item, ...]:
@@ -79,8 +101,8 @@ def items_in(folder: Path | str, label_of: Callable[[str], str | None]) -> tuple
     names = [(path.relative_to(folder).as_posix(), path) for path in find_images(folder)]
     items = [Item(name, path, label_of(name)) for name, path in names]
     items = [replace(item, label=normalize("NFC", item.label)) if item.label else item for item in items]
-    _tell_look_alikes("classes", class_names(items))
-    _tell_look_alikes("pictures", [name for name, _ in names])
+    _tell_look_alikes("class", class_names(items))
+    _tell_look_alikes("picture", [name for name, _ in names])
     return tuple(items)
 
 
@@ -88,7 +110,9 @@ def _tell_look_alikes(what: str, words: Iterable[str]) -> None:
     first: dict[str, str] = {}
     pairs = [f"{a!r} and {b!r}" for b in words if (a := first.setdefault(normalize("NFC", b).casefold(), b)) != b]
     if pairs:
-        print(f"note: {len(pairs)} {what} look like another, e.g. {pairs[0]}: are they meant to differ?")
+        print(
+            f"note: {counted(len(pairs), what)} named almost like another, e.g. {pairs[0]}: are they meant to differ?"
+        )
 
 
 def label_by_folder(folder: Path | str) -> tuple[Item, ...]:
@@ -129,6 +153,7 @@ def _refuse_empty_classes(folder: Path, items: Iterable[Item]) -> None:
 def label_by_regex(folder: Path | str, pattern: str, *, on: str = "name") -> tuple[Item, ...]:
     """Label = group 1 of `pattern`, searched in the file's own name or, `on="path"`, in its path below `folder`.
 
+    The slash before a name may be part of the pattern, as in fastai v1: r"/([^/]+)_\\d+.jpg$".
     Raises ValueError when any picture does not match, with the count, examples and the pattern.
     """
     if on not in ("name", "path"):
@@ -136,12 +161,13 @@ def label_by_regex(folder: Path | str, pattern: str, *, on: str = "name") -> tup
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        raise ValueError(f"{pattern!r} is not a valid regular expression: {error}") from None
     if compiled.groups < 1:
         raise ValueError(f"the pattern {pattern!r} has no group: put ( ) around the part that is the label")
 
     def label_of(name: str) -> str | None:
-        match = compiled.search(name if on == "path" else name.rsplit("/", 1)[-1])
+        text = name if on == "path" else name.rsplit("/", 1)[-1]
+        match = compiled.search(text) or compiled.search(f"/{text}")
         return (match.group(1) or None) if match else None
 
     items = items_in(folder, label_of)
@@ -173,7 +199,7 @@ def label_by_table(
     """Labels (and weights) from a CSV file with a header; `name_column` holds paths below `folder`. Sorted by name.
 
     An empty label means not labelled. Raises ValueError for a missing column, a file the table names but the folder
-    lacks, a weight that is no number, or a name that stands twice.
+    lacks, a weight that is not a number, or a name that appears more than once.
     """
     folder = Path(folder)
     try:
@@ -198,18 +224,26 @@ def label_by_table(
         try:
             items.append(Item(row[name_column], folder / row[name_column], row[label_column] or None, float(weight)))
         except (TypeError, ValueError):
-            raise ValueError(f"{table}: the weight of {row[name_column]} is {weight!r}, which is no number") from None
+            raise ValueError(
+                f"{table}: the weight of {row[name_column]} is {weight!r}, which is not a number"
+            ) from None
     return check_items(items)
 
 
 def check_items(items: Iterable[Item]) -> tuple[Item, ...]:
-    """The items sorted by name. Raises ValueError for none, a name that stands twice, an impossible label or weight."""
+    """The items sorted by name. Raises ValueError for none, a repeated name, an impossible label or weight."""
+    items = tuple(items)
+    if strangers := [item for item in items if not isinstance(item, Item)]:
+        raise TypeError(
+            f"expected items (records of helpers.data.items.Item), got {type(strangers[0]).__name__} {strangers[0]!r}; "
+            "for a folder of pictures: ImageData.from_folders(folder)"
+        )
     items = tuple(sorted(items, key=lambda item: item.name))
     if not items:
         raise ValueError("no items: a data set needs at least one picture")
     for before, after in zip(items, items[1:], strict=False):
         if before.name == after.name:
-            raise ValueError(f"the name {after.name!r} stands twice; every picture needs a name of its own")
+            raise ValueError(f"the name {after.name!r} appears more than once; every picture needs a name of its own")
     for item in items:
         if not isinstance(item.label, str | None):
             raise ValueError(f"{item.name} is labelled {item.label!r}; a label is text, or None: label=str(...)")

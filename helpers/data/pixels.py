@@ -1,95 +1,133 @@
 """Every picture is decoded once, into one uint8 store.
 
 The store is a flat file that the operating system maps into memory: it stays in RAM while it fits and on disk when it
-does not, and `PixelStore.to` moves it onto the GPU when it takes less than 40 % of the free memory there.
+does not. `PixelStore.on` moves it onto the GPU when it takes less than 40 % of the free memory there.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from helpers.data.decode import CACHE_VERSION, UnreadableImage, presize, read_image
-from helpers.data.items import Item
+from helpers.data.decode import CACHE_VERSION, UnreadableImage, read_presized
+from helpers.data.items import Item, content_hash
 from helpers.runtime.files import write_atomically
 from helpers.runtime.progress import progress
 
+Shape = tuple[int, int, int]  # (C, h, w)
+
+
+@dataclass(frozen=True, eq=False)
 class PixelStore:
-    """All pictures of a data set, presized, in one flat uint8 tensor.
+    """Presized pictures one behind the other in a flat uint8 tensor; the short side of each is `size_px`."""
 
-    `shapes[i]` is picture i's (C, h, w). When all are alike the store is also one (N, C, h, w) tensor.
-    """
+    flat: Tensor
+    shapes: tuple[Shape, ...]
+    starts: tuple[int, ...]  # where in `flat` each picture begins
+    size_px: int
 
-    def __init__(self, flat: Tensor, shapes: Sequence[tuple[int, int, int]], size_px: int):
-        self.flat, self.size_px = flat, size_px
-        self.shapes = tuple(map(tuple, shapes))
-        ends = list(accumulate(c * h * w for c, h, w in self.shapes))
-        self.starts = [0, *ends[:-1]]
-        self.channels = max(c for c, _, _ in self.shapes)
-        self.uniform = len(set(self.shapes)) == 1
+    @classmethod
+    def of(cls, flat: Tensor, shapes: Sequence[Shape], size_px: int) -> "PixelStore":
+        """The store of all pictures in `flat`: a `SquareStore` when they are all squares of one kind."""
+        starts = accumulate((c * h * w for c, h, w in shapes[:-1]), initial=0)
+        squares = len(set(shapes)) == 1 and shapes[0][1:] == (size_px, size_px)
+        return (SquareStore if squares else PixelStore)(flat, tuple(shapes), tuple(starts), size_px)
+
+    @classmethod
+    def of_pictures(cls, pictures: Sequence[Tensor], size_px: int) -> "PixelStore":
+        """The store of these presized pictures, each uint8 (C, h, w)."""
+        return cls.of(torch.cat([p.flatten() for p in pictures]), [tuple(p.shape) for p in pictures], size_px)
 
     def __len__(self) -> int:
         return len(self.shapes)
 
-    def to(self, device: torch.device) -> "PixelStore":
-        """The same store on a CUDA device if it fits in 40 % of its free memory, else this one."""
-        if device.type != "cuda" or self.flat.is_cuda or self.flat.numel() > 0.4 * torch.cuda.mem_get_info(device)[0]:
-            return self
-        return PixelStore(self.flat.to(device), self.shapes, self.size_px)
-
-    def picture(self, index: int) -> Tensor:
+    def picture(self, row: int) -> Tensor:
         """One presized picture: uint8 (C, h, w)."""
-        c, h, w = self.shapes[index]
-        return self.flat[self.starts[index] : self.starts[index] + c * h * w].view(c, h, w)
+        c, h, w = self.shapes[row]
+        return self.flat[self.starts[row] : self.starts[row] + c * h * w].view(c, h, w)
 
-    def squares(self, indices: Tensor, crop_position: Tensor | None = None) -> Tensor:
-        """Squares of `size_px`: uint8 (n, C, P, P). `along` in 0..1: where on the long side (default: the middle)."""
-        px = self.size_px
-        if self.uniform and self.shapes[0][1:] == (px, px):
-            return self.flat.view(len(self), *self.shapes[0]).index_select(
-                0, indices.to(self.flat.device, non_blocking=True)
-            )
-        squares = torch.empty(len(indices), self.channels, px, px, dtype=torch.uint8, device=self.flat.device)
-        crop_position = [0.5] * len(indices) if crop_position is None else crop_position.tolist()
-        for square, index, where in zip(squares, indices.tolist(), crop_position, strict=True):
-            picture = self.picture(index)
-            top, left = (round((extent - px) * where) for extent in picture.shape[1:])
-            square.copy_(picture[:, top : top + px, left : left + px])  # grey spreads over three channels
-        return squares
+    def squares(self, rows: Tensor, crop_position: Tensor | None = None) -> Tensor:
+        """uint8 (n, C, P, P). `crop_position` in 0..1: where on the long side (default: the middle)."""
+        positions = [0.5] * len(rows) if crop_position is None else crop_position.tolist()
+        crops = [self._square(row, position) for row, position in zip(rows.tolist(), positions, strict=True)]
+        if not crops:
+            return self.flat.new_empty(0, 1, self.size_px, self.size_px)
+        channels = max(len(crop) for crop in crops)
+        return torch.stack([crop.expand(channels, -1, -1) for crop in crops])  # grey beside colour: in all three
+
+    def _square(self, row: int, position: float) -> Tensor:
+        picture, px = self.picture(row), self.size_px
+        top, left = (round((extent - px) * position) for extent in picture.shape[1:])
+        return picture[:, top : top + px, left : left + px]
+
+    def subset(self, rows: Sequence[int]) -> "PixelStore":
+        """A store of these rows, which shares the pixels."""
+        return replace(
+            self, shapes=tuple(self.shapes[row] for row in rows), starts=tuple(self.starts[row] for row in rows)
+        )
 
     def shrunk(self, size_px: int) -> "PixelStore":
         """The store at a smaller size, made from these pixels without decoding again (antialiased)."""
         pictures = []
-        for index, (_, h, w) in enumerate(self.shapes):
-            target = [max(size_px, round(side * size_px / self.size_px)) for side in (h, w)]
-            pictures.append(F.interpolate(self.picture(index)[None].cpu(), target, mode="bilinear", antialias=True)[0])
-        return PixelStore(torch.cat([p.flatten() for p in pictures]), [p.shape for p in pictures], size_px)
+        for row, (_, h, w) in enumerate(self.shapes):
+            sides = [max(size_px, round(side * size_px / self.size_px)) for side in (h, w)]
+            pictures.append(F.interpolate(self.picture(row)[None], sides, mode="bilinear", antialias=True)[0])
+        return PixelStore.of_pictures(pictures, size_px)
+
+    def on(self, device: torch.device) -> "PixelStore":
+        """A copy on a CUDA device, if it fits in 40 % of the free memory there, else this store."""
+        fits = device.type == "cuda" and self.flat.nbytes <= 0.4 * torch.cuda.mem_get_info(device)[0]
+        return replace(self, flat=self.flat.to(device)) if fits else self
+
+
+class SquareStore(PixelStore):
+    """Squares of one kind: a batch is one gather, whatever the position on a long side that they do not have."""
+
+    def squares(self, rows: Tensor, crop_position: Tensor | None = None) -> Tensor:
+        table = self.flat.view(-1, *self.shapes[0])  # (N, C, P, P)
+        numbers = torch.tensor(self.starts)[rows] // table[0].numel()  # of the pictures in `flat`
+        return table.index_select(0, upload(numbers, table.device))
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on `device`; to a GPU through pinned memory, so that the copy does not hold up the program."""
+    if device.type == "cuda" and not tensor.is_cuda:
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+_held: WeakValueDictionary[tuple, PixelStore] = WeakValueDictionary()
+
+
+def shared(key: tuple, make: Callable[[], PixelStore]) -> PixelStore:
+    """The store of this key if any data set still holds it, else a new one: copies of a data set share their pixels."""
+    store = _held.get(key)
+    if store is None:
+        store = _held[key] = make()
+    return store
 
 
 def fingerprint(items: Sequence[Item], *settings: object) -> str:
     """A key that changes whenever a file's content, the order or a setting does: 24 hex digits of sha256."""
     digest = hashlib.sha256(repr((CACHE_VERSION, *settings)).encode())
-    with ThreadPoolExecutor() as pool:
-        for item_hash in pool.map(_file_hash, items):
-            digest.update(item_hash)
-    return digest.hexdigest()[:24]
-
-
-def _file_hash(item: Item) -> bytes:
     try:
-        return hashlib.sha256(item.path.read_bytes()).digest()
+        with ThreadPoolExecutor() as pool:
+            for text in pool.map(lambda item: content_hash(item.path), items):
+                digest.update(bytes.fromhex(text))
     except OSError as error:
-        raise UnreadableImage(
-            f"{item.path} cannot be read ({error.strerror}); was the data set moved or deleted?"
-        ) from error
+        words = f"{error.filename} cannot be read ({error.strerror}); was the data set moved or deleted?"
+        raise UnreadableImage(words) from error
+    return digest.hexdigest()[:24]
 
 
 def load_or_decode(items: Sequence[Item], *, key: str, size_px: int, method: str = "crop", folder: Path) -> PixelStore:
@@ -98,36 +136,38 @@ def load_or_decode(items: Sequence[Item], *, key: str, size_px: int, method: str
     Raises UnreadableImage listing every file that could not be read: nothing is written then.
     """
     pixels_file, shapes_file = folder / f"{key}.u8", folder / f"{key}.json"
-    shapes = _kept_shapes(pixels_file, shapes_file)
+    shapes = _stored_shapes(pixels_file, shapes_file)
     if shapes is None:
         shapes = _decode_all(items, size_px, method, pixels_file)
         with write_atomically(shapes_file) as temporary:  # written last, so it vouches for the pixels
             temporary.write_text(json.dumps(shapes))
     flat = torch.from_file(str(pixels_file), shared=False, size=pixels_file.stat().st_size, dtype=torch.uint8)
-    return PixelStore(flat, shapes, size_px)
+    return PixelStore.of(flat, shapes, size_px)
 
 
-def _kept_shapes(pixels_file: Path, shapes_file: Path) -> list[tuple[int, int, int]] | None:
-    """The shapes of the pictures in `pixels_file`, None when the two files are not there or do not fit each other."""
+def _stored_shapes(pixels_file: Path, shapes_file: Path) -> list[Shape] | None:
+    """The shapes of the pictures in `pixels_file`, None when the two files are missing or do not fit each other."""
     try:
         shapes = [(c, h, w) for c, h, w in json.loads(shapes_file.read_text())]
-        whole = pixels_file.stat().st_size == sum(c * h * w for c, h, w in shapes)
+        complete = pixels_file.stat().st_size == sum(c * h * w for c, h, w in shapes)
     except (OSError, ValueError, TypeError):
         return None
-    return shapes if whole else None
+    return shapes if complete else None
 
 
-def _decode_all(items: Sequence[Item], size_px: int, method: str, target: Path) -> list[tuple[int, int, int]]:
+def _decode_all(items: Sequence[Item], size_px: int, method: str, target: Path) -> list[Shape]:
     def decode(item: Item) -> np.ndarray | UnreadableImage:
         try:
-            at_least_px = None if method == "as_is" else size_px
-            return presize(read_image(item.path, at_least_px=at_least_px), size_px, method)
+            return read_presized(item.path, size_px, method)
         except UnreadableImage as error:
             return error
 
     shapes, errors = [], []
-    workers = os.cpu_count() or 1
-    with write_atomically(target) as temporary, temporary.open("wb") as file, ThreadPoolExecutor(workers) as pool:
+    with (
+        write_atomically(target) as temporary,
+        temporary.open("wb") as file,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
         for start in progress(range(0, len(items), 256), "decoding"):  # in pieces, so that memory does not grow
             for pixels in pool.map(decode, items[start : start + 256]):
                 if isinstance(pixels, UnreadableImage):

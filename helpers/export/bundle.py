@@ -83,8 +83,8 @@ def description(learn: Learner, preds: Predictions, largest_difference: float) -
     return {
         "kind": KIND,
         **learn.about(),
-        "presize_px": learn.data.presize_px,
-        "kept_px": learn.data.store.size_px,  # smaller when the pixels were decoded much larger than the model sees
+        "presize_px": learn.data.decoded_px,
+        "kept_px": learn.data.store_px,  # smaller when the pixels were decoded much larger than the model sees
         "metrics": {"accuracy": asdict(accuracy_interval(preds)) | {"n": len(preds.items), "part": preds.part}},
         "onnx": {
             "input": "images: float32 (N, 3, size, size), RGB, 0..1",

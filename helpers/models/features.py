@@ -111,7 +111,7 @@ def precompute(
     if copies < 0:
         raise ValueError(f"copies is how many augmented versions of each picture are kept, 0 or more; got {copies}")
     depends_on = (
-        augmentation.CACHE_VERSION, data.key, data.size, data.split.digest(), weights_digest(model, split_point),
+        data.key, data.size, data.split.digest(), weights_digest(model, split_point),
         split_point, str(precision), copies, data.augment if copies else None,
     )  # fmt: skip
     key = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:24]

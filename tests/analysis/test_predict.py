@@ -10,8 +10,7 @@ from torch import nn
 
 from helpers.analysis import predictions as prediction
 from helpers.analysis.predictions import Predictions, predict_views
-from helpers.data import augment
-from helpers.data import decode as presize
+from helpers.data import augment, dataset, pixels
 from helpers.data.augment import no_augment, side_on
 from helpers.data.dataset import ImageData
 from helpers.data.items import Item
@@ -25,14 +24,14 @@ HOW = {"device": CPU, "precision": torch.float32}
 @pytest.fixture
 def decoded(monkeypatch):
     """The files that have been decoded, one entry each time."""
-    files, read = [], presize.read_image
+    files, read = [], pixels.read_presized
 
-    def reading(path, **options):
+    def reading(path, *how):
         files.append(path)
-        return read(path, **options)
+        return read(path, *how)
 
-    monkeypatch.setattr(presize, "read_image", reading)
-    monkeypatch.setattr(prediction, "read_image", reading)
+    monkeypatch.setattr(pixels, "read_presized", reading)
+    monkeypatch.setattr(dataset, "read_presized", reading)
     return files
 
 
@@ -193,19 +192,6 @@ def test_predict_one_is_the_batch_prediction_of_that_file(tmp_path, course_data,
             assert tuple(one.probs) == data.classes
 
 
-def test_pictures_kept_as_they_are_go_in_as_they_are(tmp_path, course_data):
-    """Catches resizing a picture of the very size the others have."""
-    items = odd_pictures(tmp_path / "odd")
-    for item in items:
-        Image.open(item.path).convert("RGB").resize((48, 48)).save(item.path)
-    names = tuple(item.name for item in items)
-    data = ImageData.from_items(items, Split(names[:4], names[4:]), size=32, method="as_is", batch_size=4)
-    learn = Learner.pretrained(data, "test_resnet", pretrained=False, precompute=False).to_fp32()
-    expected = learn.get_preds("train")
-    found = learn.get_preds(expected.items)
-    torch.testing.assert_close(found.log_probs, expected.log_probs, atol=1e-5, rtol=1e-5)
-
-
 def test_items_of_ones_own_in_their_own_order(trained, tmp_path):
     """Catches sorting, a lost remainder of the last batch, and labels the model does not know."""
     items = [
@@ -323,9 +309,10 @@ def test_pictures_are_decoded_once_for_everything(pictures, course_data, decoded
 def test_all_views_of_a_batch_come_from_the_same_pixels(data, monkeypatch):
     """Catches views that go through the whole store once per view instead of batch by batch."""
     data = data.with_augment(side_on())
-    asked, squares = [], data.store.squares
+    asked, kind = [], type(data.store)
+    squares = kind.squares
     monkeypatch.setattr(
-        data.store, "squares", lambda rows, *where: asked.append(rows.tolist()) or squares(rows, *where)
+        kind, "squares", lambda self, rows, *where: asked.append(rows.tolist()) or squares(self, rows, *where)
     )
     predict_views(Bright(), data, data.indices_of("train"), n=3, batch_size=6, **HOW)
     batches = data.indices_of("train").split(6)

@@ -1,5 +1,6 @@
 """Finding and labelling pictures: what is a picture, what is its label, and what is never dropped in silence."""
 
+import hashlib
 import os
 import sys
 import unicodedata
@@ -11,6 +12,8 @@ import pytest
 from helpers.data.items import (
     Item,
     check_items,
+    class_names,
+    content_hash,
     find_images,
     is_picture,
     items_in,
@@ -18,7 +21,6 @@ from helpers.data.items import (
     label_by_regex,
     label_by_table,
     relabel,
-    class_names,
 )
 
 PNG = b"\x89PNG\r\n\x1a\n"  # enough to be taken for a picture: nothing here decodes
@@ -93,7 +95,7 @@ def test_pictures_in_formats_that_are_not_read_are_reported(tmp_path, capsys):
     tree(tmp_path, "a/1.png", "a/2.tif")
     tree(tmp_path, "a/3.heic", "a/4.HEIC", "a/5.avif", content=b"\x00\x00\x00\x18ftypheic")
     assert [path.name for path in find_images(tmp_path)] == ["1.png", "2.tif"]
-    assert "3 files are left out (.HEIC, .avif, .heic); only JPEG, PNG" in capsys.readouterr().out
+    assert "note: 3 files left out (.HEIC, .avif, .heic); only JPEG, PNG" in capsys.readouterr().out
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
@@ -106,9 +108,29 @@ def test_a_folder_without_pictures_says_what_it_holds(tmp_path):
     """Catches an error that leaves a person looking for a typing mistake where the format is wrong."""
     with pytest.raises(FileNotFoundError, match=f"no picture .JPEG.* below {tmp_path}; it holds nothing"):
         find_images(tmp_path)
-    tree(tmp_path, "1.tiff", "2.tiff", "README", content=b"x")
-    with pytest.raises(FileNotFoundError, match="it holds .tiff, README"):
+    tree(tmp_path, "1.jp2", "2.jp2", "README", content=b"x")
+    with pytest.raises(FileNotFoundError, match="it holds .jp2, README"):
         find_images(tmp_path)
+
+
+def test_a_broken_link_is_counted(tmp_path, capsys):
+    """Catches photographs that vanish without a word because the disk they are linked to is not mounted."""
+    tree(tmp_path, "cat/1.png", "dog/2.png")
+    (tmp_path / "dog" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    assert [path.name for path in find_images(tmp_path)] == ["1.png", "2.png"]
+    assert capsys.readouterr().out == "note: 1 broken link left out, e.g. 'dog/gone.png'\n"
+
+
+def test_content_is_hashed_again_only_when_the_file_has_changed(tmp_path, monkeypatch):
+    """Catches every byte of a data set read for each new `ImageData`, and a change that the memory hides."""
+    path, reads, read = tmp_path / "a.png", [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: reads.append(self.name) or read(self))
+    path.write_bytes(b"one")
+    assert {content_hash(path) for _ in range(3)} == {hashlib.sha256(b"one").hexdigest()} and reads == ["a.png"]
+    stamp = path.stat()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # same size, same time
+    assert content_hash(path) == hashlib.sha256(b"two").hexdigest()
 
 
 def test_links_to_folders_are_not_followed(tmp_path):
@@ -227,8 +249,8 @@ def test_names_that_differ_only_in_case_are_reported_and_kept(tmp_path, capsys):
     assert class_names(label_by_folder(tmp_path)) == ("Cat", "cat", "dog")
     run_cli = capsys.readouterr().out.splitlines()
     assert run_cli == [
-        "note: 1 classes look like another, e.g. 'Cat' and 'cat': are they meant to differ?",
-        "note: 1 pictures look like another, e.g. 'dog/A.png' and 'dog/a.png': are they meant to differ?",
+        "note: 1 class named almost like another, e.g. 'Cat' and 'cat': are they meant to differ?",
+        "note: 1 picture named almost like another, e.g. 'dog/A.png' and 'dog/a.png': are they meant to differ?",
     ]
 
 
@@ -242,6 +264,14 @@ def test_a_regex_labels_by_name_or_by_path(tmp_path):
     assert labels_of(by_name) == {"cat/mono_dog_1.png": "dog", "dog/poly_cat_2.png": "cat"}
     by_path = label_by_regex(tmp_path, r"(cat|dog)", on="path")
     assert labels_of(by_path) == {"cat/mono_dog_1.png": "cat", "dog/poly_cat_2.png": "dog"}
+
+
+@pytest.mark.parametrize("on", ["name", "path"])
+def test_the_pattern_of_fastai_v1_with_its_slash_works(tmp_path, on):
+    """Catches a line of the lectures that matches nothing because the slash before the name is missing here."""
+    tree(tmp_path, "great_dane_1.jpg", "Maine_Coon_22.jpg")
+    items = label_by_regex(tmp_path, r"/([^/]+)_\d+.jpg$", on=on)
+    assert [item.label for item in items] == ["Maine_Coon", "great_dane"]
 
 
 @pytest.mark.parametrize(("pattern", "count"), [(r"^(wolf)", 3), (r"^(cat)", 1), (r"^(cat)?", 1), (r"^(cat|)", 1)])
@@ -271,7 +301,7 @@ def test_what_does_not_match_is_shown_as_it_was_searched(tmp_path, on, said):
     ("pattern", "settings", "message"),
     [
         ("cat", {}, "'cat' has no group: put . . around the part that is the label"),
-        ("(cat", {}, r"'\(cat' is no regular expression: missing \)"),
+        ("(cat", {}, r"'\(cat' is not a valid regular expression: missing \)"),
         ("(cat)", {"on": "folder"}, 'on is "name" or "path"; got \'folder\''),
     ],
 )
@@ -330,9 +360,9 @@ def test_the_mark_a_spreadsheet_puts_first_is_no_part_of_the_first_column(tmp_pa
             "t.csv names 2 files that are not below .*, e.g. 'b.png', 'c.png'",
         ),
         ("name,label\n,x\n", {}, "names 1 files that are not below .*, e.g. ''"),
-        ("name,label\na.png,x\na.png,y\n", {}, "the name 'a.png' stands twice"),
+        ("name,label\na.png,x\na.png,y\n", {}, "the name 'a.png' appears more than once"),
         ("name,label,w\na.png,x,heavy\n", {"weight_column": "w"}, "t.csv: the weight of a.png is 'heavy', which is no"),
-        ("name,label,w\na.png,x\n", {"weight_column": "w"}, "the weight of a.png is None, which is no number"),
+        ("name,label,w\na.png,x\n", {"weight_column": "w"}, "the weight of a.png is None, which is not a number"),
         (
             "name,label,w\na.png,x,-1\n",
             {"weight_column": "w"},
@@ -379,7 +409,10 @@ def test_relabelling_a_name_that_is_not_there_is_an_error():
         ([], "no items: a data set needs at least one picture"),
         ([Item("a", Path("a"), 3)], r"a is labelled 3; a label is text, or None: label=str\("),
         ([Item("a", Path("a"), "x", float("inf"))], "a has weight inf"),
-        ([Item("a", Path("a"), "x"), Item("b", Path("b"), "y"), Item("a", Path("c"), "z")], "'a' stands twice"),
+        (
+            [Item("a", Path("a"), "x"), Item("b", Path("b"), "y"), Item("a", Path("c"), "z")],
+            "'a' appears more than once",
+        ),
     ],
 )
 def test_items_that_cannot_be_data_are_refused(items, message):
@@ -393,3 +426,9 @@ def test_the_vocabulary_is_sorted_and_knows_nothing_of_missing_labels():
     items = [Item(str(i), Path("x"), label) for i, label in enumerate(["b", None, "a", "C", "b"])]
     assert class_names(items) == ("C", "a", "b")
     assert Counter(map(type, class_names(items))) == {str: 3}
+
+
+def test_something_else_than_items_is_named():
+    """Catches "'str' object has no attribute 'name'" for a folder given to `ImageData` itself."""
+    with pytest.raises(TypeError, match=r"expected items .*got str 'p'; for a folder .*ImageData.from_folders"):
+        check_items("photos"[:1])

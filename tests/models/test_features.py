@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from helpers.analysis.predictions import predict
-from helpers.data import augment
+from helpers.data import augment, pixels
 from helpers.data.dataset import ImageData
 from helpers.data.items import relabel
 from helpers.learner import Learner
@@ -252,7 +252,8 @@ def test_a_stale_copy_is_never_served(learn, augmented, body_runs, monkeypatch, 
     if change == "augmentation":
         other = augmented.with_augment(augment.top_down())
     elif change == "edition":
-        monkeypatch.setattr(augment, "CACHE_VERSION", 0)
+        monkeypatch.setattr(pixels, "CACHE_VERSION", 0)
+        other = replace(augmented)
     elif change == "split":
         other = ImageData.from_items(augmented.items, size=32, augment=augmented.augment, seed=5)
     else:

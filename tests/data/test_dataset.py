@@ -1,9 +1,6 @@
 """`ImageData`: what its batches hold, what it refuses before an hour is lost, and what it does not do twice."""
 
 import io
-import os
-import re
-import sys
 import tempfile
 from collections import Counter
 from contextlib import redirect_stdout
@@ -16,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from helpers.data import pixels as presize
+from helpers.data import pixels
 from helpers.data.augment import no_augment, resize, side_on, top_down
 from helpers.data.dataset import Batch, ImageData, even_batches
-from helpers.data.decode import UnreadableImage, read_image
+from helpers.data.decode import read_presized
 from helpers.data.items import Item, items_in, label_by_folder, relabel
 from helpers.data.splits import Split, split_stratified
 
@@ -39,7 +36,9 @@ def save_pictures(folder, *names, size=(40, 32), mode="RGB"):
 def read_names(monkeypatch):
     """The names of the files decoded so far."""
     names = []
-    monkeypatch.setattr(presize, "read_image", lambda path, **how: names.append(path.name) or read_image(path, **how))
+    monkeypatch.setattr(
+        pixels, "read_presized", lambda path, *how: names.append(path.name) or read_presized(path, *how)
+    )
     return names
 
 
@@ -182,13 +181,6 @@ def test_a_circle_stays_round_unless_it_is_squished(tmp_path, course_data, metho
     assert abs(height / width - (1 + spread)) < 0.12
 
 
-def test_pictures_of_one_size_may_stay_as_they_are(pictures, course_data):
-    """Catches an as_is that resamples before the batch is made."""
-    data = ImageData.from_folders(pictures, size=32, method="as_is")
-    first = np.asarray(Image.open(data.items[0].path)).transpose(2, 0, 1)[:, :, 4:36]
-    assert torch.equal(data.eval_images([0])[0], torch.from_numpy(first / np.float32(255)))
-
-
 def test_pictures_kept_much_larger_than_the_model_sees_are_shrunk_once(tmp_path, course_data):
     """Catches aliasing: fine stripes must turn grey, not into broad stripes."""
     stripes = np.tile(np.array([0, 255], np.uint8), (128, 64))
@@ -212,7 +204,7 @@ def test_resizing_keeps_pictures_split_and_settings_and_decodes_nothing_twice(pi
         data = data.resized(size)
         data.one_batch()
         data.one_batch("valid")
-        assert (data.size, data.presize_px, data.batch_size, data.augment) == (size, 40, 5, top_down())
+        assert (data.size, data.decoded_px, data.batch_size, data.augment) == (size, 40, 5, top_down())
         assert data.split == split_stratified(label_by_folder(pictures), seed=3)
         assert data.one_batch()[0].shape[-1] == size
     assert Counter(read_names) == {item.path.name: 1 for item in data.items}
@@ -223,7 +215,7 @@ def test_larger_pictures_than_were_kept_are_decoded_again(data, read_names):
     data.one_batch()
     larger = data.resized(64)
     larger.one_batch()
-    assert larger.presize_px == 80 and larger.decoded.size_px == 80
+    assert larger.decoded_px == 80 and larger.decoded.size_px == 80
     assert Counter(read_names) == {item.path.name: 2 for item in data.items}
     assert larger.items == data.items and larger.split == data.split and larger.classes == data.classes
     assert data.resized(64, batch_size=3).batch_size == 3
@@ -259,7 +251,7 @@ def test_other_items_keep_their_sides_their_pixels_and_the_settings(data, read_n
     other = data.with_items(relabel(kept[::-1], {doubted: "light"}))
     assert other.split == Split(data.split.train[1:], data.split.valid[:-1])
     assert other.targets.tolist() == [int("light" in i.name or i.name == doubted) for i in other.items]
-    assert (other.size, other.batch_size, other.augment, other.presize_px) == (32, 8, top_down(), 40)
+    assert (other.size, other.batch_size, other.augment, other.decoded_px) == (32, 8, top_down(), 40)
     before = [data.index_of(item.name) for item in other.items]
     assert torch.equal(other.eval_images(range(22)), data.eval_images(before))
     read_names.clear()
@@ -292,6 +284,74 @@ def test_without_augmentation_training_sees_what_validation_sees(tmp_path, cours
         everything.sum(dim=(1, 2, 3)).sort().values.tolist()
     )
     assert torch.equal(batch.inputs.flatten(1).unique(dim=0), everything.flatten(1).unique(dim=0))
+
+
+# Presizing tells the truth -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "decoded_px", "store_px"),
+    [
+        ({"size": 224}, 280, 280),
+        ({"size": 224, "presize_px": 460}, 460, 460),  # honoured
+        ({"size": 64, "presize_px": 280}, 280, 80),  # far too large: shrunk, and `repr` says so
+        ({"size": 224, "augment": side_on(min_scale=0.35, max_zoom=1)}, round(224 / 0.35**0.5), round(224 / 0.35**0.5)),
+        ({"size": 100, "augment": side_on(min_scale=0.08)}, 200, 200),
+    ],
+)
+def test_pixels_are_stored_at_the_size_that_is_printed(data, settings, decoded_px, store_px):
+    """Catches presize_px=460 that was cut from 280 px, and crops of a third of the area with too few pixels."""
+    made = ImageData(data.items, data.split, **settings)
+    assert (made.decoded_px, made.store_px) == (decoded_px, store_px)
+    assert made.decoded.size_px == decoded_px and made.store.size_px == store_px
+    shrunk = f", decoded at {decoded_px} px" if store_px < decoded_px else ""
+    assert str(made).endswith(f"{settings['size']} px from {store_px} px{shrunk} (crop)")
+
+
+def test_other_augmentation_and_sizes_follow_the_rule_unless_a_size_was_asked_for(data):
+    """Catches a stored size that stays behind when crops become smaller, and one that forgets what was asked for."""
+    crops = side_on(min_scale=0.4, max_zoom=1.0)
+    assert (data.decoded_px, data.with_augment(crops).decoded_px) == (40, round(32 / 0.4**0.5))
+    asked = ImageData(data.items, data.split, size=32, presize_px=36)
+    assert asked.with_augment(crops).decoded_px == 36
+
+
+def test_nothing_of_a_data_set_can_be_reassigned(data):
+    """Catches "immutable" data that moves its store, or a caller who sets a size and gets the old batches."""
+    for name in ("size", "items", "store", "batch_size", "classes"):
+        with pytest.raises(AttributeError):
+            setattr(data, name, 1)
+    before = vars(data).copy()
+    list(data.eval_batches(torch.arange(4), CPU, 2))
+    assert all(vars(data)[name] is value for name, value in before.items())
+
+
+def test_files_from_elsewhere_are_presized_as_the_store_is(tmp_path, course_data):
+    """Catches a second rule for presizing in predictions and exports."""
+    save_pictures(tmp_path / "p", *(f"{label}/{i}.png" for label in "ab" for i in range(4)), size=(90, 60))
+    for changes in ({"method": "crop"}, {"method": "pad"}, {"method": "squish"}, {"presize_px": 55}):
+        data = ImageData.from_folders(tmp_path / "p", size=24, **changes)
+        squares = data.read_squares([item.path for item in data.items])
+        assert torch.equal(squares, data.store.squares(torch.arange(8)))
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("c", "len.data.classes."), ("show_batch", "show_batch.data."), ("vocab", "data.classes")],
+)
+def test_an_attribute_of_the_lectures_says_the_line_that_does_it_here(data, name, line):
+    """Catches a bare AttributeError for whoever types a line of the notes."""
+    with pytest.raises(AttributeError, match=f"ImageData has no '{name}'; here it is: {line}"):
+        getattr(data, name)
+
+
+@pytest.mark.parametrize(
+    ("word", "here"), [("bs", "batch_size"), ("sz", "size"), ("tfms", "augment"), ("valid_pct", "valid_frac")]
+)
+def test_a_keyword_of_the_lectures_is_translated(pictures, word, here):
+    """Catches a TypeError that does not say what the keyword is called here."""
+    with pytest.raises(TypeError, match=f"from_folders.. has no keyword '{word}'; here it is called '{here}'"):
+        ImageData.from_folders(pictures, **{word: 1})
 
 
 # Ways to make one ----------------------------------------------------------------------------------------------
@@ -385,8 +445,13 @@ def test_a_misspelt_setting_is_named_at_every_door(pictures, data):
         ("a b a", "3", {"batch_size": 1}, "batch_size=1 leaves one of the 2 training pictures alone in a batch"),
         ("a b a b", "3", {"batch_size": 2}, "where BatchNorm cannot train; take at least 3"),
         ("a b a", "3", {"batch_size": 0}, "batch_size=0"),
-        ("a b a", "3", {"method": "stretch"}, "method is one of crop, pad, squish, as_is; got 'stretch'"),
-        ("a b a", "3", {"presize_px": 100}, "pictures of 128 px cannot be cut from 100 px: presize_px is too small"),
+        ("a b a", "3", {"method": "stretch"}, "method is one of crop, pad, squish; got 'stretch'"),
+        (
+            "a b a",
+            "3",
+            {"presize_px": 100},
+            "pictures of 128 px cannot be cut from 100 px: presize_px is at",
+        ),
         ("a b a", "3", {"size": 0}, "pictures of 0 px cannot"),
     ],
 )
@@ -449,78 +514,3 @@ def test_any_tree_either_loads_whole_or_is_refused_with_words(classes, layout, j
 
 
 # Looking -------------------------------------------------------------------------------------------------------
-
-
-def test_the_summary_walks_through_every_stage(data, capsys):
-    """Catches a stage without its shape, type and range, and a summary that is only true of another data set."""
-    data.summary()
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[:4] == [
-        "ImageData: 18 train, 6 valid; 2 classes (dark, light); 32 px from 40 px (crop)",
-        "train: dark 9, light 9",
-        "valid: dark 3, light 3",
-        "test: no pictures",
-    ]
-    first = data.items_of("train")[0]
-    assert lines[4] == f"first training picture: '{first.name}', labelled 'dark'"
-    pixels = np.asarray(Image.open(first.path))
-    assert lines[5] == f"  decode: uint8 (32, 40, 3), from {pixels.min()} to {pixels.max()}"
-    expected = [
-        r"  presize: uint8 \(3, 40, 50\), from \d+ to \d+",
-        r"  cut the squares: uint8 \(8, 3, 40, 40\), from \d+ to \d+",
-        r"  augment a batch: float32 \(6, 3, 32, 32\), from 0(\.0*\d{1,2})? to (0\.\d{1,2}|1)",
-        r"  targets of the batch: int64 \(6,\), from 0 to 1",
-    ]
-    assert len(lines) == 10
-    for line, pattern in zip(lines[6:], expected, strict=True):
-        assert re.fullmatch(pattern, line), line
-
-
-def test_pictures_of_different_sizes_without_presizing_end_with_stage_file_and_fix(pictures, course_data, capsys):
-    """Catches "stack expects each tensor to be equal size", the error in the lecture notes, without a file or a fix."""
-    save_pictures(pictures, "light/odd.png", size=(41, 32))
-    data = ImageData.from_folders(pictures, size=32, method="as_is")
-    words = (
-        "pictures of different sizes cannot form a batch: dark/dark_00.png is 40 x 32, light/odd.png is 41 x 32; "
-        'presize them: method="crop"'
-    )
-    with pytest.raises(ValueError) as caught:
-        data.summary()
-    assert str(caught.value) == words
-    assert f"  presize: FAILED\n    {words}\n" in capsys.readouterr().out
-    assert ImageData.from_folders(pictures, size=32, method="crop").one_batch()[0].shape == (19, 3, 32, 32)
-
-
-def test_a_damaged_picture_ends_the_summary_at_its_stage(data, capsys):
-    """Catches a summary that looks at the first pictures only and calls the rest sound."""
-    data.items[-1].path.write_bytes(b"<html>")
-    with pytest.raises(UnreadableImage, match="1 of 24 pictures cannot be read"):
-        data.summary()
-    out = capsys.readouterr().out
-    assert "  decode: uint8" in out and "  presize: FAILED\n" in out and "light_11.png is not a readable picture" in out
-
-
-def test_any_failing_stage_is_named(data, capsys, monkeypatch):
-    """Catches a torch error in the middle of a batch that no longer says where it came from."""
-    monkeypatch.setattr(ImageData, "one_batch", lambda self, part: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        data.summary()
-    assert capsys.readouterr().out.endswith("  augment a batch: FAILED\n    division by zero\n")
-
-
-def test_a_summary_of_many_classes_stays_short(tmp_path, capsys, course_data):
-    """Catches a screen full of dog breeds."""
-    save_pictures(tmp_path, *(f"c{k:02}/{i}.png" for k in range(15) for i in range(2)))
-    data = ImageData.from_folders(tmp_path, size=8, valid_frac=0.5)
-    data.summary()
-    out = capsys.readouterr().out
-    assert "15 classes (c00, c01, c02, c03, c04, c05, ...)" in out and "c11 1 and 3 more classes" in out
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
-def test_a_name_that_is_no_text_does_not_end_the_summary(pictures, course_data, capsys):
-    """Catches an encoding error over one file name from an old archive, in the middle of a lesson."""
-    (pictures / "dark" / "dark_00.png").rename(pictures / "dark" / os.fsdecode(b"\xff.png"))
-    data = ImageData.from_folders(pictures, size=16, valid_frac=0.1)
-    data.summary()
-    assert capsys.readouterr().out.encode("utf-8") and data.one_batch()[0].shape[-1] == 16

@@ -1,0 +1,238 @@
+"""The store: cut and shrunk against plain indexing and Pillow, complete on disk or not there at all."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from helpers.data import pixels as module
+from helpers.data.decode import METHODS, UnreadableImage, presize, read_presized
+from helpers.data.items import Item
+from helpers.data.pixels import PixelStore, SquareStore, fingerprint, load_or_decode
+
+
+def drawn(width, height, mode="RGB", seed=0):
+    """A smooth random picture."""
+    small = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
+
+
+# The store -----------------------------------------------------------------------------------------------------
+
+
+def store_of(*pictures, px):
+    return PixelStore.of_pictures([torch.as_tensor(picture) for picture in pictures], px)
+
+
+def random_pictures(n, *shape, seed=0):
+    return list(torch.randint(0, 256, (n, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)))
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (3, 8, 13), (1, 11, 8), (1, 8, 8)])
+def test_pictures_of_one_shape_and_of_many_are_cut_alike(shape):
+    """Catches a fast path that gives other pixels than the plain one."""
+    pictures = random_pictures(5, *shape)
+    uniform, ragged = store_of(*pictures, px=8), store_of(*pictures, *random_pictures(1, 3, 9, 8), px=8)
+    rows, crop_position = torch.tensor([4, 0, 0, 2]), torch.tensor([0.0, 1.0, 0.3, 0.5])
+    assert isinstance(uniform, SquareStore) == (shape[1:] == (8, 8)) and not isinstance(ragged, SquareStore)
+    squares = uniform.squares(rows, crop_position)
+    assert torch.equal(squares, ragged.squares(rows, crop_position))
+    assert torch.equal(uniform.picture(3), pictures[3])
+    for square, row, where in zip(squares, rows.tolist(), crop_position.tolist(), strict=True):
+        top, left = (round((extent - 8) * where) for extent in shape[1:])
+        assert torch.equal(square, pictures[row][:, top : top + 8, left : left + 8])
+
+
+def test_the_square_lies_in_the_middle_unless_asked_otherwise():
+    """Catches a validation picture cut from the corner, or one that moves from epoch to epoch."""
+    wide = torch.arange(9).expand(3, 4, 9).to(torch.uint8).contiguous()
+    tall = torch.arange(8).view(1, 8, 1).expand(3, 8, 4).to(torch.uint8).contiguous()
+    store = store_of(wide, tall, px=4)
+    middle = store.squares(torch.tensor([0, 1]))
+    assert middle[0, 0, 0].tolist() == [2, 3, 4, 5] and middle[1, 0, :, 0].tolist() == [2, 3, 4, 5]
+    ends = [store.squares(torch.tensor([0, 1]), torch.full((2,), where)) for where in (0.0, 1.0)]
+    assert [end[0, 0, 0, 0].item() for end in ends] == [0, 5]
+    assert [end[1, 0, 0, 0].item() for end in ends] == [0, 4]
+
+
+def test_grey_and_colour_mix_in_one_batch():
+    """Catches a grey picture that fills one channel only, or shifts the pictures behind it."""
+    grey, colour = random_pictures(1, 1, 6, 6)[0], random_pictures(1, 3, 6, 6)[0]
+    squares = store_of(grey, colour, grey, px=6).squares(torch.tensor([2, 1, 0]))
+    assert torch.equal(squares, torch.stack([grey.expand(3, -1, -1), colour, grey.expand(3, -1, -1)]))
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (48, 70), (61, 48)])
+def test_a_shrunk_store_is_the_antialiased_resize(shape):
+    """Catches aliasing (every second pixel), a lost aspect ratio and a short side one pixel off."""
+    images = [drawn(shape[1], shape[0], seed=seed) for seed in range(2)] + [drawn(shape[1], shape[0], "L")]
+    store = store_of(*(presize(image, 48) for image in images), px=48)
+    small = store.shrunk(20)
+    assert small.size_px == 20 and len(small) == 3
+    for index, image in enumerate(images):
+        size = tuple(round(side * 20 / 48) for side in image.size)
+        reference = np.atleast_3d(np.asarray(image.resize(size, Image.Resampling.BILINEAR))).transpose(2, 0, 1)
+        picture = small.picture(index).numpy().astype(int)
+        assert picture.shape == reference.shape and np.abs(picture - reference).max() <= 1
+
+
+@pytest.mark.gpu
+def test_a_store_on_the_gpu_gives_the_same_squares():
+    """Catches indices or copies that behave differently there."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    for pictures in (random_pictures(4, 3, 8, 8), [*random_pictures(3, 3, 8, 12), *random_pictures(1, 1, 9, 8)]):
+        here = store_of(*pictures, px=8)
+        there = here.on(torch.device("cuda"))
+        rows, crop_position = torch.tensor([3, 1, 1]), torch.tensor([0.2, 0.0, 1.0])
+        assert there.flat.is_cuda
+        assert torch.equal(here.squares(rows, crop_position), there.squares(rows, crop_position).cpu())
+
+
+# On disk -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def items(tmp_path):
+    """Six pictures of different shapes and modes."""
+    (tmp_path / "set").mkdir()
+    for i in range(6):
+        drawn(20 + 3 * i, 30 - 2 * i, "L" if i == 2 else "RGB", seed=i).save(tmp_path / "set" / f"{i}.png")
+    return tuple(Item(f"{i}.png", tmp_path / "set" / f"{i}.png", "ab"[i % 2]) for i in range(6))
+
+
+def test_the_key_changes_with_content_order_size_and_method_and_with_nothing_else(items, tmp_path, monkeypatch):
+    """Catches a stale cache (fastai 0.7 names it by architecture and size alone), and one lost when a folder moves."""
+    key = fingerprint(items, 32, "crop")
+    assert len(key) == 24 and key == fingerprint(items, 32, "crop")
+    (tmp_path / "moved").symlink_to(tmp_path / "set")
+    moved = tuple(Item(f"x/{item.name}", tmp_path / "moved" / item.name, None) for item in items)
+    assert fingerprint(moved, 32, "crop") == key
+    others = [
+        fingerprint(items, 33, "crop"),
+        fingerprint(items, 32, "pad"),
+        fingerprint(items[::-1], 32, "crop"),
+        fingerprint(items[:5], 32, "crop"),
+    ]
+    monkeypatch.setattr(module, "CACHE_VERSION", 0)  # a kit that presizes in another way
+    others.append(fingerprint(items, 32, "crop"))
+    monkeypatch.undo()
+    stamp = items[3].path.stat()
+    items[3].path.write_bytes(items[3].path.read_bytes() + b"\0")
+    os.utime(items[3].path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # even when the clock says nothing happened
+    others.append(fingerprint(items, 32, "crop"))
+    assert len({key, *others}) == 7
+
+
+def test_a_file_that_is_gone_is_named_by_the_key(items):
+    """Catches a raw system error for a data set that was moved away."""
+    items[1].path.unlink()
+    with pytest.raises(
+        UnreadableImage, match="1.png cannot be read .No such file.*; was the data set moved or deleted"
+    ):
+        fingerprint(items, 32)
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The names of the files read so far."""
+    names = []
+    monkeypatch.setattr(
+        module, "read_presized", lambda path, *how: names.append(path.name) or read_presized(path, *how)
+    )
+    return names
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_store_holds_every_picture_in_order_and_is_made_once(items, tmp_path, decoded, method):
+    """Catches pictures under another's row, and a second decoding."""
+    for _ in range(2):
+        store = load_or_decode(items, key="k", size_px=16, method=method, folder=tmp_path / "cache")
+    assert sorted(decoded) == [item.name for item in items]
+    for index, item in enumerate(items):
+        assert np.array_equal(store.picture(index), read_presized(item.path, 16, method))
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["k.json", "k.u8"]
+
+
+def test_order_holds_over_many_pieces(tmp_path, monkeypatch):
+    """Catches threads that hand in their pictures in the order in which they finish."""
+    monkeypatch.setattr(module, "read_presized", lambda path, *how: np.full((1, 2, 2), int(path.name) % 251, np.uint8))
+    items = [Item(f"{i}", Path(f"{i}"), "a") for i in range(600)]
+    store = load_or_decode(items, key="k", size_px=2, folder=tmp_path)
+    assert store.squares(torch.arange(600))[:, 0, 0, 0].tolist() == [i % 251 for i in range(600)]
+
+
+def test_all_bad_files_stand_in_one_error_and_nothing_is_written(items, tmp_path):
+    """Catches one error per attempt (fix, start again, next error), and a store with holes."""
+    items[1].path.write_bytes(b"")
+    items[4].path.write_bytes(b"<html>")
+    items[5].path.unlink()
+    with pytest.raises(UnreadableImage) as caught:
+        load_or_decode(items, key="k", size_px=16, folder=tmp_path / "cache")
+    first, *lines = str(caught.value).splitlines()
+    assert first == "3 of 6 pictures cannot be read:"
+    for line, name, words in zip(lines, ("1", "4", "5"), ("file is empty", "web page", "is missing"), strict=True):
+        assert f"{name}.png" in line and words in line
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_of_very_many_bad_files_the_first_twenty_are_shown(tmp_path):
+    """Catches an error message of ten thousand lines."""
+    items = [Item(f"{i:02}", tmp_path / f"{i:02}", "a") for i in range(30)]
+    with pytest.raises(UnreadableImage) as caught:
+        load_or_decode(items, key="k", size_px=16, folder=tmp_path / "cache")
+    lines = str(caught.value).splitlines()
+    assert (len(lines), lines[0], lines[-1]) == (22, "30 of 30 pictures cannot be read:", "and 10 more")
+
+
+def test_a_decode_that_is_cut_off_leaves_nothing_half(items, tmp_path, monkeypatch):
+    """Catches a store that ends in the middle and is taken for a whole one the next time."""
+    folder = tmp_path / "cache"
+    whole = load_or_decode(items, key="whole", size_px=16, folder=folder)
+
+    def interrupted(path, *how):
+        if path.name == "4.png":
+            raise KeyboardInterrupt
+        return read_presized(path, *how)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "read_presized", interrupted)
+        load_or_decode(items, key="k", size_px=16, folder=folder)
+    assert not list(folder.glob("*k.*"))
+    replace, names = Path.replace, []
+
+    def dies_before_the_second(self, target):
+        names.append(Path(target).name)
+        if len(names) == 2:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", dies_before_the_second)
+        load_or_decode(items, key="k", size_px=16, folder=folder)
+    assert names == ["k.u8", "k.json"]  # the file that vouches for the other comes last
+    again = load_or_decode(items, key="k", size_px=16, folder=folder)
+    assert torch.equal(again.flat, whole.flat) and again.shapes == whole.shapes
+
+
+@pytest.mark.parametrize("damage", ["pixels short", "pixels gone", "shapes cut", "shapes of another", "shapes no list"])
+def test_a_store_damaged_on_disk_is_made_again(items, tmp_path, damage, decoded):
+    """Catches pictures made of other pictures' rows, and an error only deleting a hidden file can cure."""
+    expected = load_or_decode(items, key="k", size_px=16, folder=tmp_path).flat.clone()
+    pixels, shapes = tmp_path / "k.u8", tmp_path / "k.json"
+    match damage:
+        case "pixels short":
+            pixels.write_bytes(pixels.read_bytes()[:-7])
+        case "pixels gone":
+            pixels.unlink()
+        case "shapes cut":
+            shapes.write_text(shapes.read_text()[:20])
+        case "shapes of another":
+            shapes.write_text("[[3, 16, 16]]")
+        case "shapes no list":
+            shapes.write_text("[1]")
+    store = load_or_decode(items, key="k", size_px=16, folder=tmp_path)
+    assert torch.equal(store.flat, expected) and len(store) == 6 and len(decoded) == 12
