@@ -32,16 +32,17 @@ class Augment:
     p_lighting: float = 0.75
 
     def __post_init__(self):
-        if not 0 < self.min_scale <= 1:
-            raise ValueError(f"min_scale is a share of the area, above 0 and at most 1; got {self.min_scale}")
-        if self.max_zoom < 1:
-            raise ValueError(f"max_zoom is a factor of at least 1; got {self.max_zoom}")
-        if not 0 <= self.max_lighting < 1:
-            raise ValueError(f"max_lighting is at least 0 and below 1; got {self.max_lighting}")
-        if not 0 <= self.max_warp <= 0.5:  # beyond it a corner would be infinitely far away
-            raise ValueError(f"max_warp is in 0..0.5; got {self.max_warp}")
-        if not (0 <= self.p_affine <= 1 and 0 <= self.p_lighting <= 1):
-            raise ValueError(f"p_affine and p_lighting are in 0..1; got {self.p_affine} and {self.p_lighting}")
+        limits = {
+            "min_scale": (0 < self.min_scale <= 1, "a share of the area, above 0 and at most 1"),
+            "max_zoom": (self.max_zoom >= 1, "a factor of at least 1"),
+            "max_lighting": (0 <= self.max_lighting < 1, "at least 0 and below 1"),
+            "max_warp": (0 <= self.max_warp <= 0.5, "in 0..0.5"),  # beyond it a corner would be infinitely far away
+            "p_affine": (0 <= self.p_affine <= 1, "a probability in 0..1"),
+            "p_lighting": (0 <= self.p_lighting <= 1, "a probability in 0..1"),
+        }
+        for name, (holds, words) in limits.items():
+            if not holds:
+                raise ValueError(f"{name} is {words}; got {getattr(self, name)}")
 
 
 @partial(did_you_mean, forwards_to=Augment)

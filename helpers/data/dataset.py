@@ -15,11 +15,10 @@ from helpers.data.augment import Augment, Draws
 from helpers.data.decode import METHODS, read_presized
 from helpers.data.items import Item, check_items, class_names, label_by_folder, label_by_regex, label_by_table
 from helpers.data.pixels import PixelStore, fingerprint, load_or_decode, shared, upload
-from helpers.data.splits import Split, split_by_folder, split_stratified
+from helpers.data.splits import PARTS, Split, split_by_folder, split_stratified
 from helpers.runtime.arguments import closest, did_you_mean, old_attribute
 from helpers.runtime.seeds import generator
 
-PARTS = ("train", "valid", "test")
 MOST_MINIFIED = 2.2  # times larger than the model sees: as far as `augment.soften` is exact
 OLD_ATTRIBUTES = {
     "c": "len(data.classes)",
@@ -107,8 +106,8 @@ class ImageData(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        named = {*self.split.train, *self.split.valid, *self.split.test}
-        items = check_items(item for item in check_items(self.items) if item.name in named)
+        named = {name for part in PARTS for name in getattr(self.split, part)}
+        items = tuple(item for item in check_items(self.items) if item.name in named)
         object.__setattr__(self, "items", items)
         self._check_parts()
 
@@ -144,15 +143,12 @@ class ImageData(Settings):
         folder: Path | str,
         name_column: str = "name",
         label_column: str = "label",
-        weight_column: str | None = None,
         valid_frac: float = 0.25,
         seed: int = 0,
         **settings,
     ) -> "ImageData":
-        """Labels (and weights) from a CSV file; split `valid_frac`, stratified."""
-        items = label_by_table(
-            table, folder=folder, name_column=name_column, label_column=label_column, weight_column=weight_column
-        )
+        """Labels from a CSV file; split `valid_frac`, stratified."""
+        items = label_by_table(table, folder=folder, name_column=name_column, label_column=label_column)
         return cls.from_items(items, valid_frac=valid_frac, seed=seed, **settings)
 
     @classmethod
@@ -203,14 +199,13 @@ class ImageData(Settings):
 
     @cached_property
     def _indices(self) -> dict[str, Tensor]:
-        names = [name for part in PARTS for name in getattr(self.split, part)]
-        missing = [name for name in names if name not in self._position]
+        rows = {part: [self._position.get(name, name) for name in getattr(self.split, part)] for part in PARTS}
+        missing = [name for part in PARTS for name in rows[part] if isinstance(name, str)]
         if missing:
             raise ValueError(
                 f"the split names {len(missing)} pictures that are not among the items, e.g. {missing[0]}; "
                 "if you removed them from a data set, data.with_items(items) keeps the rest of its split"
             )
-        rows = {part: [self._position[name] for name in getattr(self.split, part)] for part in PARTS}
         return {part: torch.tensor(rows[part], dtype=torch.int64) for part in PARTS}
 
     @cached_property
@@ -265,24 +260,21 @@ class ImageData(Settings):
             raise ValueError(f"part is one of {', '.join(PARTS)}; got {part!r}")
         return self._indices[part]
 
-    @cached_property
-    def key(self) -> str:
-        """Changes with any file's content, the order and the presizing."""
-        return fingerprint(self.items, self.decoded_px, self.method)
-
     @property
-    def _pixels_key(self) -> tuple:
-        return data_setup.home() / "cache" / "pixels", self.key
+    def key(self) -> str:
+        """Changes with any file's content, the order, the presizing and the arithmetic of a model's pixels."""
+        return f"{self._pixels_key[1]}-{self.store_px}"
+
+    @cached_property
+    def _pixels_key(self) -> tuple[Path, str]:
+        return data_setup.home() / "cache" / "pixels", fingerprint(self.items, self.decoded_px, self.method)
 
     @cached_property
     def decoded(self) -> PixelStore:
         """Every picture at `decoded_px`, decoded once and kept on disk under its content's key."""
         folder, key = self._pixels_key
-
-        def load() -> PixelStore:
-            return load_or_decode(self.items, key=key, size_px=self.decoded_px, method=self.method, folder=folder)
-
-        return shared(self._pixels_key, load)
+        how = {"key": key, "size_px": self.decoded_px, "method": self.method, "folder": folder}
+        return shared(self._pixels_key, lambda: load_or_decode(self.items, **how))
 
     @cached_property
     def store(self) -> PixelStore:

@@ -43,7 +43,7 @@ def find_images(folder: Path | str) -> list[Path]:
             f"there is no folder {folder.absolute()}; check the path, or run `python -m data_setup`"
         )
     files = [path for path in _walk(folder) if not path.name.startswith(".")]
-    broken = [path for path in files if not path.exists()]
+    broken = {path for path in files if not path.exists()}
     pictures = [path for path in files if path not in broken and is_picture(path)]
     readable = ", ".join(FORMATS)
     if not pictures:
@@ -52,9 +52,8 @@ def find_images(folder: Path | str) -> list[Path]:
     if foreign:
         print(f"note: {counted(len(foreign), 'file')} left out ({_kinds(foreign)}); only {readable} are read")
     if broken:
-        print(
-            f"note: {counted(len(broken), 'broken link')} left out, e.g. {min(broken).relative_to(folder).as_posix()!r}"
-        )
+        first = min(broken).relative_to(folder).as_posix()
+        print(f"note: {counted(len(broken), 'broken link')} left out, e.g. {first!r}")
     return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix())
 
 
@@ -110,9 +109,7 @@ def _tell_look_alikes(what: str, words: Iterable[str]) -> None:
     first: dict[str, str] = {}
     pairs = [f"{a!r} and {b!r}" for b in words if (a := first.setdefault(normalize("NFC", b).casefold(), b)) != b]
     if pairs:
-        print(
-            f"note: {counted(len(pairs), what)} named almost like another, e.g. {pairs[0]}: are they meant to differ?"
-        )
+        print(f"note: {counted(len(pairs), what)} named almost like another, e.g. {pairs[0]}: are both meant?")
 
 
 def label_by_folder(folder: Path | str) -> tuple[Item, ...]:
@@ -127,10 +124,10 @@ def label_by_folder(folder: Path | str) -> tuple[Item, ...]:
     has_parts = "train" in deep or ("train" in flat and flat & {*VALID_FOLDERS})
     parts = {"train", *VALID_FOLDERS} if has_parts else set()  # else these names are classes like any other
     for item in items:
-        above = item.name.split("/")[:-1]
-        if not above or (len(above) == 1 and above[0] in parts):
+        above = item.name.rpartition("/")[0]
+        if above in {"", *parts}:
             raise ValueError(
-                f"{item.name} lies directly in {folder.joinpath(*above)}: put pictures into one folder per class, "
+                f"{item.name} lies directly in {folder / above}: put pictures into one folder per class, "
                 "or label them by name"
             )
     _refuse_empty_classes(folder, items)
@@ -165,41 +162,31 @@ def label_by_regex(folder: Path | str, pattern: str, *, on: str = "name") -> tup
     if compiled.groups < 1:
         raise ValueError(f"the pattern {pattern!r} has no group: put ( ) around the part that is the label")
 
+    def searched(name: str) -> str:
+        return name if on == "path" else name.rsplit("/", 1)[-1]
+
     def label_of(name: str) -> str | None:
-        text = name if on == "path" else name.rsplit("/", 1)[-1]
-        match = compiled.search(text) or compiled.search(f"/{text}")
+        match = compiled.search(searched(name)) or compiled.search("/" + searched(name))
         return (match.group(1) or None) if match else None
 
     items = items_in(folder, label_of)
-    unmatched = [item.name for item in items if item.label is None]
+    unmatched = [searched(item.name) for item in items if item.label is None]
     if unmatched:
         raise ValueError(
             f"{pattern!r} does not match {len(unmatched)} of {len(items)} {'paths' if on == 'path' else 'file names'}, "
-            f"e.g. {', '.join(_as_searched(name, on) for name in unmatched[:3])}; "
-            "change the pattern or move those files out"
+            f"e.g. {', '.join(map(repr, unmatched[:3]))}; change the pattern or move those files out"
         )
     return items
 
 
-def _as_searched(name: str, on: str) -> str:
-    """The text that a pattern was searched in, and where the file lies when that is no part of it."""
-    folder, _, own = name.rpartition("/")
-    return repr(name) if on == "path" or not folder else f"{own!r} in {folder}"
-
-
 @did_you_mean
 def label_by_table(
-    table: Path | str,
-    *,
-    folder: Path | str,
-    name_column: str = "name",
-    label_column: str = "label",
-    weight_column: str | None = None,
+    table: Path | str, *, folder: Path | str, name_column: str = "name", label_column: str = "label"
 ) -> tuple[Item, ...]:
-    """Labels (and weights) from a CSV file with a header; `name_column` holds paths below `folder`. Sorted by name.
+    """Labels from a CSV file with a header; `name_column` holds paths below `folder`. Sorted by name.
 
     An empty label means not labelled. Raises ValueError for a missing column, a file the table names but the folder
-    lacks, a weight that is not a number, or a name that appears more than once.
+    lacks, or a name that appears more than once.
     """
     folder = Path(folder)
     try:
@@ -208,7 +195,7 @@ def label_by_table(
             rows, columns = list(reader), list(reader.fieldnames or ())
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{table} is not a table in UTF-8 ({error}): save it as CSV, UTF-8") from None
-    for column in filter(None, (name_column, label_column, weight_column)):
+    for column in (name_column, label_column):
         if column not in columns:
             raise ValueError(f"{table} has no column {column!r}; {closest(column, columns)}")
     if not rows:
@@ -218,38 +205,28 @@ def label_by_table(
         raise ValueError(
             f"{table} names {len(missing)} files that are not below {folder}, e.g. {', '.join(map(repr, missing[:3]))}"
         )
-    items = []
-    for row in rows:
-        weight = row[weight_column] if weight_column else 1.0
-        try:
-            items.append(Item(row[name_column], folder / row[name_column], row[label_column] or None, float(weight)))
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"{table}: the weight of {row[name_column]} is {weight!r}, which is not a number"
-            ) from None
-    return check_items(items)
+    return check_items(Item(row[name_column], folder / row[name_column], row[label_column] or None) for row in rows)
 
 
 def check_items(items: Iterable[Item]) -> tuple[Item, ...]:
     """The items sorted by name. Raises ValueError for none, a repeated name, an impossible label or weight."""
     items = tuple(items)
-    if strangers := [item for item in items if not isinstance(item, Item)]:
-        raise TypeError(
-            f"expected items (records of helpers.data.items.Item), got {type(strangers[0]).__name__} {strangers[0]!r}; "
-            "for a folder of pictures: ImageData.from_folders(folder)"
-        )
-    items = tuple(sorted(items, key=lambda item: item.name))
     if not items:
         raise ValueError("no items: a data set needs at least one picture")
-    for before, after in zip(items, items[1:], strict=False):
-        if before.name == after.name:
-            raise ValueError(f"the name {after.name!r} appears more than once; every picture needs a name of its own")
+    names = set()
     for item in items:
+        if not isinstance(item, Item):
+            raise TypeError(
+                f"expected items, got {type(item).__name__} {item!r}; for a folder: ImageData.from_folders(folder)"
+            )
+        if item.name in names:
+            raise ValueError(f"the name {item.name!r} appears more than once; every picture needs a name of its own")
+        names.add(item.name)
         if not isinstance(item.label, str | None):
             raise ValueError(f"{item.name} is labelled {item.label!r}; a label is text, or None: label=str(...)")
         if not 0 <= item.weight < math.inf:
             raise ValueError(f"{item.name} has weight {item.weight}; a weight is a number of at least 0")
-    return items
+    return tuple(sorted(items, key=lambda item: item.name))
 
 
 def class_names(items: Iterable[Item]) -> tuple[str, ...]:

@@ -6,10 +6,12 @@ does not. `PixelStore.on` moves it onto the GPU when it takes less than 40 % of 
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -45,7 +47,6 @@ class PixelStore:
 
     @classmethod
     def of_pictures(cls, pictures: Sequence[Tensor], size_px: int) -> "PixelStore":
-        """The store of these presized pictures, each uint8 (C, h, w)."""
         return cls.of(torch.cat([p.flatten() for p in pictures]), [tuple(p.shape) for p in pictures], size_px)
 
     def __len__(self) -> int:
@@ -59,22 +60,20 @@ class PixelStore:
     def squares(self, rows: Tensor, crop_position: Tensor | None = None) -> Tensor:
         """uint8 (n, C, P, P). `crop_position` in 0..1: where on the long side (default: the middle)."""
         positions = [0.5] * len(rows) if crop_position is None else crop_position.tolist()
-        crops = [self._square(row, position) for row, position in zip(rows.tolist(), positions, strict=True)]
+        crops, px = [], self.size_px
+        for row, position in zip(rows.tolist(), positions, strict=True):
+            picture = self.picture(row)
+            top, left = (round((extent - px) * position) for extent in picture.shape[1:])
+            crops.append(picture[:, top : top + px, left : left + px])
         if not crops:
-            return self.flat.new_empty(0, 1, self.size_px, self.size_px)
-        channels = max(len(crop) for crop in crops)
-        return torch.stack([crop.expand(channels, -1, -1) for crop in crops])  # grey beside colour: in all three
-
-    def _square(self, row: int, position: float) -> Tensor:
-        picture, px = self.picture(row), self.size_px
-        top, left = (round((extent - px) * position) for extent in picture.shape[1:])
-        return picture[:, top : top + px, left : left + px]
+            return self.flat.new_empty(0, 1, px, px)
+        channels = max(map(len, crops))  # beside colour, grey is repeated
+        return torch.stack([crop.expand(channels, -1, -1) for crop in crops])
 
     def subset(self, rows: Sequence[int]) -> "PixelStore":
         """A store of these rows, which shares the pixels."""
-        return replace(
-            self, shapes=tuple(self.shapes[row] for row in rows), starts=tuple(self.starts[row] for row in rows)
-        )
+        shapes, starts = (tuple(column[row] for row in rows) for column in (self.shapes, self.starts))
+        return replace(self, shapes=shapes, starts=starts)
 
     def shrunk(self, size_px: int) -> "PixelStore":
         """The store at a smaller size, made from these pixels without decoding again (antialiased)."""
@@ -93,10 +92,14 @@ class PixelStore:
 class SquareStore(PixelStore):
     """Squares of one kind: a batch is one gather, whatever the position on a long side that they do not have."""
 
+    @cached_property
+    def _places(self) -> Tensor:
+        """Each picture's row in `flat` taken as a table: int64 (N,)."""
+        return torch.tensor(self.starts) // math.prod(self.shapes[0])
+
     def squares(self, rows: Tensor, crop_position: Tensor | None = None) -> Tensor:
         table = self.flat.view(-1, *self.shapes[0])  # (N, C, P, P)
-        numbers = torch.tensor(self.starts)[rows] // table[0].numel()  # of the pictures in `flat`
-        return table.index_select(0, upload(numbers, table.device))
+        return table.index_select(0, upload(self._places[rows], table.device))
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
@@ -111,10 +114,8 @@ _held: WeakValueDictionary[tuple, PixelStore] = WeakValueDictionary()
 
 def shared(key: tuple, make: Callable[[], PixelStore]) -> PixelStore:
     """The store of this key if any data set still holds it, else a new one: copies of a data set share their pixels."""
-    store = _held.get(key)
-    if store is None:
-        store = _held[key] = make()
-    return store
+    store = _held.get(key) or make()
+    return _held.setdefault(key, store)
 
 
 def fingerprint(items: Sequence[Item], *settings: object) -> str:
@@ -136,23 +137,17 @@ def load_or_decode(items: Sequence[Item], *, key: str, size_px: int, method: str
     Raises UnreadableImage listing every file that could not be read: nothing is written then.
     """
     pixels_file, shapes_file = folder / f"{key}.u8", folder / f"{key}.json"
-    shapes = _stored_shapes(pixels_file, shapes_file)
-    if shapes is None:
+    try:
+        shapes = [(c, h, w) for c, h, w in json.loads(shapes_file.read_text())]
+        complete = pixels_file.stat().st_size == sum(c * h * w for c, h, w in shapes)
+    except (OSError, ValueError, TypeError):
+        complete = False
+    if not complete:
         shapes = _decode_all(items, size_px, method, pixels_file)
         with write_atomically(shapes_file) as temporary:  # written last, so it vouches for the pixels
             temporary.write_text(json.dumps(shapes))
     flat = torch.from_file(str(pixels_file), shared=False, size=pixels_file.stat().st_size, dtype=torch.uint8)
     return PixelStore.of(flat, shapes, size_px)
-
-
-def _stored_shapes(pixels_file: Path, shapes_file: Path) -> list[Shape] | None:
-    """The shapes of the pictures in `pixels_file`, None when the two files are missing or do not fit each other."""
-    try:
-        shapes = [(c, h, w) for c, h, w in json.loads(shapes_file.read_text())]
-        complete = pixels_file.stat().st_size == sum(c * h * w for c, h, w in shapes)
-    except (OSError, ValueError, TypeError):
-        return None
-    return shapes if complete else None
 
 
 def _decode_all(items: Sequence[Item], size_px: int, method: str, target: Path) -> list[Shape]:
@@ -176,6 +171,7 @@ def _decode_all(items: Sequence[Item], size_px: int, method: str, target: Path) 
                     shapes.append(pixels.shape)
                     file.write(pixels.tobytes())
         if errors:
-            shown = errors[:20] + [f"and {len(errors) - 20} more"] * (len(errors) > 20)
-            raise UnreadableImage("\n".join([f"{len(errors)} of {len(items)} pictures cannot be read:", *shown]))
+            more = [f"and {len(errors) - 20} more"] if len(errors) > 20 else []
+            first = f"{len(errors)} of {len(items)} pictures cannot be read:"
+            raise UnreadableImage("\n".join([first, *errors[:20], *more]))
     return shapes

@@ -1,18 +1,18 @@
-"""Which pictures train and which are held out. A split is data: it is stored, compared, and survives resizing."""
+"""Which pictures train and which are held out. A split is data: it can be compared, and survives resizing."""
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from pathlib import Path
 
 from data_setup.splitting import ranked, stratified
 from helpers.data.items import VALID_FOLDERS, Item
 from helpers.runtime.arguments import did_you_mean
-from helpers.runtime.files import write_atomically
 from helpers.runtime.seeds import seed_for
 from helpers.runtime.text import counted
+
+PARTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Split:
     test: tuple[str, ...] = ()
 
     def __post_init__(self):
-        for part in ("train", "valid", "test"):
+        for part in PARTS:
             object.__setattr__(self, part, tuple(sorted(getattr(self, part))))
         repeated = [name for name, times in Counter(self.train + self.valid + self.test).items() if times > 1]
         if repeated:
@@ -36,19 +36,6 @@ class Split:
     def digest(self) -> str:
         """sha256 of the parts: two splits are the same exactly when their digests are."""
         return sha256(json.dumps(asdict(self)).encode()).hexdigest()
-
-    def save(self, path: Path) -> None:
-        """Write the split as JSON, atomically."""
-        with write_atomically(path) as temporary:
-            temporary.write_text(json.dumps(asdict(self), indent=0))
-
-    @classmethod
-    def load(cls, path: Path) -> "Split":
-        """Read what `save` wrote. Raises ValueError when the file is damaged."""
-        try:
-            return cls(**{part: tuple(names) for part, names in json.loads(Path(path).read_text()).items()})
-        except (TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"{path} does not hold a split ({error}); split again and save it again") from error
 
 
 @did_you_mean
@@ -62,37 +49,29 @@ def split_by_folder(items: Iterable[Item], *, valid_frac: float = 0.25, seed: in
         top = item.name.split("/")[0]
         parts["valid" if top in VALID_FOLDERS else top].append(item)
     if "train" not in parts:
-        found = ", ".join(sorted(parts)[:8]) or "nothing"
         raise ValueError(
-            f"a split by folder needs the folders train and valid; found {found}. "
+            f"a split by folder needs the folders train and valid; found {', '.join(sorted(parts)[:8]) or 'nothing'}. "
             "Use split_stratified for one folder per class"
         )
-    names = {part: [item.name for item in parts[part]] for part in ("train", "valid", "test")}
-    if not names["valid"]:
-        drawn = split_stratified(parts["train"], valid_frac=valid_frac, seed=seed)
-        return Split(drawn.train, drawn.valid, (*drawn.test, *names["test"]))
-    return Split(**{part: tuple(names[part]) for part in names})
+    train, valid, test = ([item.name for item in parts[part]] for part in PARTS)
+    if valid:
+        return Split(tuple(train), tuple(valid), tuple(test))
+    drawn = split_stratified(parts["train"], valid_frac=valid_frac, seed=seed)
+    return Split(drawn.train, drawn.valid, (*drawn.test, *test))
 
 
 @did_you_mean
-def split_stratified(
-    items: Iterable[Item],
-    *,
-    valid_frac: float = 0.25,
-    seed: int = 0,
-    stratum: Callable[[Item], Hashable] = lambda item: item.label,
-) -> Split:
-    """A random split with the same share of every stratum (class, by default) on both sides.
+def split_stratified(items: Iterable[Item], *, valid_frac: float = 0.25, seed: int = 0) -> Split:
+    """A random split with the same share of every class on both sides.
 
     Who goes where depends on the names and the seed alone, not on the order of the files, and pictures added to one
     class move at most one in any other. Every class of two or more keeps at least one picture on each side.
     Pictures without a label, and all below a top folder `test`, are the test part (here and in the splits below).
     Raises ValueError when one side would be empty.
     """
-    _check_fraction(valid_frac)
+    _check_share(valid_frac)
     labelled, test = _without_test(items)
-    valid = stratified({item.name: stratum(item) for item in labelled}, frac=valid_frac, seed=seed)
-    return _both_sides([item.name for item in labelled if item.name not in valid], valid, test)
+    return _split(labelled, stratified({item.name: item.label for item in labelled}, frac=valid_frac, seed=seed), test)
 
 
 @did_you_mean
@@ -103,46 +82,37 @@ def split_by_group(
 
     Raises ValueError for a single group.
     """
-    _check_fraction(valid_frac)
+    _check_share(valid_frac)
     labelled, test = _without_test(items)
     groups = defaultdict(list)
     for item in labelled:
         groups[group_of(item)].append(item.name)
-    order = sorted(groups, key=lambda group: seed_for(seed, group))
-    held_out, n_valid, wanted = [], 0, valid_frac * len(labelled)
-    for group in order:
-        if n_valid + len(groups[group]) / 2 <= wanted:  # nearer to `wanted` with it than without it
-            held_out.append(group)
-            n_valid += len(groups[group])
-    held_out = held_out or sorted(order, key=lambda group: len(groups[group]))[:1]
-    if len(held_out) == len(groups):
-        held_out.pop()
-    sides = {True: [], False: []}
-    for group, names in groups.items():
-        sides[group in held_out] += names
-    return _both_sides(sides[False], sides[True], test)
+    in_order = [groups[group] for group in sorted(groups, key=lambda group: seed_for(seed, group))]
+    wanted, valid = valid_frac * len(labelled), []
+    for names in in_order:
+        if len(valid) + len(names) / 2 <= wanted:  # nearer to `wanted` with it than without it
+            valid += names
+    valid = valid or min(in_order, key=len, default=[])
+    if len(valid) == len(labelled):
+        valid = valid[: -len(in_order[-1])]  # somebody has to train
+    return _split(labelled, valid, test)
 
 
 @did_you_mean
 def k_folds(items: Iterable[Item], k: int, *, seed: int = 0) -> list[Split]:
-    """k splits whose valid parts are disjoint, stratified by class, and together are all labelled items.
-
-    A picture added to one class moves nobody in another.
-    """
+    """k splits whose valid parts are disjoint, stratified by class, and together are all labelled items."""
     labelled, test = _without_test(items)
-    by_label = defaultdict(list)
-    for item in labelled:
-        by_label[item.label].append(item.name)
-    smallest = min(map(len, by_label.values()), default=0)
+    smallest = min(Counter(item.label for item in labelled).values(), default=0)
     if not 2 <= k <= smallest:
         raise ValueError(f"k is between 2 and the size of the smallest class, {smallest}; got {k}")
-    folds = [[] for _ in range(k)]
-    for label, names in by_label.items():
-        first = seed_for(seed, label) % k  # else the first folds would get the odd picture of every class
-        for position, name in enumerate(ranked(names, seed), start=first):
-            folds[position % k].append(name)
-    everything = {item.name for item in labelled}
-    return [Split(tuple(everything - set(fold)), tuple(fold), tuple(test)) for fold in folds]
+    labels = {item.name: item.label for item in labelled}
+    dealt = sorted(ranked(labels, seed), key=labels.__getitem__)  # class after class, as one deals cards
+    return [_split(labelled, dealt[fold::k], test) for fold in range(k)]
+
+
+def _check_share(valid_frac: float) -> None:
+    if not 0 < valid_frac < 1:
+        raise ValueError(f"valid_frac is a share, between 0 and 1; got {valid_frac}")
 
 
 def _without_test(items: Iterable[Item]) -> tuple[list[Item], list[str]]:
@@ -152,16 +122,11 @@ def _without_test(items: Iterable[Item]) -> tuple[list[Item], list[str]]:
     return [item for item in items if item.name not in test], sorted(test)
 
 
-def _check_fraction(valid_frac: float) -> None:
-    if not 0 < valid_frac < 1:
-        raise ValueError(
-            f"valid_frac is the share of pictures held out for validation, between 0 and 1; got {valid_frac}"
-        )
-
-
-def _both_sides(train: Collection[str], valid: Collection[str], test: Collection[str]) -> Split:
+def _split(labelled: list[Item], valid: Iterable[str], test: list[str]) -> Split:
+    valid = set(valid)
+    train = tuple(item.name for item in labelled if item.name not in valid)
     if not train or not valid:
         raise ValueError(
             f"the split leaves {len(train)} pictures to train on and {len(valid)} to validate on; both need some"
         )
-    return Split(tuple(train), tuple(valid), tuple(test))
+    return Split(train, tuple(valid), tuple(test))

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helpers.data.dataset import PARTS, ImageData
+from helpers.data.dataset import ImageData
 from helpers.data.decode import read_image
 from helpers.data.items import Item
+from helpers.data.splits import PARTS
 
 
 def summary(data: ImageData) -> None:

@@ -408,8 +408,8 @@ def test_torchvisions_batch_transforms_plug_in(transform, channels):
         ({"max_zoom": 0.9}, "max_zoom is a factor of at least 1; got 0.9"),
         ({"max_lighting": 1.0}, "max_lighting is at least 0 and below 1; got 1.0"),
         ({"max_warp": 0.6}, "max_warp is in 0..0.5; got 0.6"),
-        ({"p_affine": 75}, "p_affine and p_lighting are in 0..1; got 75 and 0.75"),
-        ({"p_lighting": -0.1}, "p_affine and p_lighting are in 0..1; got 0.75 and -0.1"),
+        ({"p_affine": 75}, "p_affine is a probability in 0..1; got 75"),
+        ({"p_lighting": -0.1}, "p_lighting is a probability in 0..1; got -0.1"),
     ],
 )
 def test_impossible_ranges_are_refused(changes, message):

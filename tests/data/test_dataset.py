@@ -21,6 +21,7 @@ from helpers.data.items import Item, items_in, label_by_folder, relabel
 from helpers.data.splits import Split, split_stratified
 
 CPU = torch.device("cpu")
+CROPS = side_on(min_scale=0.4, max_zoom=1.0)
 
 
 def save_pictures(folder, *names, size=(40, 32), mode="RGB"):
@@ -310,10 +311,16 @@ def test_pixels_are_stored_at_the_size_that_is_printed(data, settings, decoded_p
 
 def test_other_augmentation_and_sizes_follow_the_rule_unless_a_size_was_asked_for(data):
     """Catches a stored size that stays behind when crops become smaller, and one that forgets what was asked for."""
-    crops = side_on(min_scale=0.4, max_zoom=1.0)
-    assert (data.decoded_px, data.with_augment(crops).decoded_px) == (40, round(32 / 0.4**0.5))
+    assert (data.decoded_px, data.with_augment(CROPS).decoded_px) == (40, round(32 / 0.4**0.5))
     asked = ImageData(data.items, data.split, size=32, presize_px=36)
-    assert asked.with_augment(crops).decoded_px == 36
+    assert asked.with_augment(CROPS).decoded_px == 36
+
+
+def test_the_key_of_features_knows_the_pixels_they_were_made_from(data):
+    """Catches features served for other pixels: the same files, cut from a store of another size."""
+    shrunk = [ImageData(data.items, data.split, size=16, presize_px=64, augment=a) for a in (no_augment(), CROPS)]
+    assert len({one.store_px for one in shrunk}) == 2 and len({one.key for one in shrunk}) == 2
+    assert shrunk[0].decoded is shrunk[1].decoded
 
 
 def test_nothing_of_a_data_set_can_be_reassigned(data):
@@ -392,8 +399,8 @@ def test_a_test_folder_with_labels_is_never_trained_on(tmp_path, layout):
 def test_names_tables_and_functions_label_too(pictures, tmp_path):
     """Catches a door that loses a setting on the way."""
     table = tmp_path / "labels.csv"
-    rows = [f"{item.name},{item.label},{i % 3}" for i, item in enumerate(label_by_folder(pictures))]
-    table.write_text("\n".join(["file,kind,w", *rows]))
+    rows = [f"{item.name},{item.label}" for item in label_by_folder(pictures)]
+    table.write_text("\n".join(["file,kind", *rows]))
     shared = {"size": 16, "batch_size": 4, "presize_px": 24, "method": "squish", "augment": side_on()}
     doors = [
         ImageData.from_folders(pictures, valid_frac=0.5, seed=2, **shared),
@@ -404,7 +411,6 @@ def test_names_tables_and_functions_label_too(pictures, tmp_path):
             folder=pictures,
             name_column="file",
             label_column="kind",
-            weight_column="w",
             valid_frac=0.5,
             seed=2,
             **shared,
@@ -415,7 +421,6 @@ def test_names_tables_and_functions_label_too(pictures, tmp_path):
         assert data.split == doors[0].split and data.targets.tolist() == doors[0].targets.tolist()
         assert repr(data) == "ImageData: 12 train, 12 valid; 2 classes (dark, light); 16 px from 24 px (squish)"
         assert data.augment == side_on() and data.batch_size == 4
-    assert doors[3].weights.tolist() == [i % 3 for i in range(24)]
 
 
 def test_a_misspelt_setting_is_named_at_every_door(pictures, data):

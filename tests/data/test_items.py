@@ -249,8 +249,8 @@ def test_names_that_differ_only_in_case_are_reported_and_kept(tmp_path, capsys):
     assert class_names(label_by_folder(tmp_path)) == ("Cat", "cat", "dog")
     run_cli = capsys.readouterr().out.splitlines()
     assert run_cli == [
-        "note: 1 class named almost like another, e.g. 'Cat' and 'cat': are they meant to differ?",
-        "note: 1 picture named almost like another, e.g. 'dog/A.png' and 'dog/a.png': are they meant to differ?",
+        "note: 1 class named almost like another, e.g. 'Cat' and 'cat': are both meant?",
+        "note: 1 picture named almost like another, e.g. 'dog/A.png' and 'dog/a.png': are both meant?",
     ]
 
 
@@ -278,7 +278,7 @@ def test_the_pattern_of_fastai_v1_with_its_slash_works(tmp_path, on):
 def test_names_that_do_not_match_are_counted_and_shown(tmp_path, pattern, count):
     """Catches pictures that are skipped, or unlabelled and moved to the test part, because a pattern misses them."""
     tree(tmp_path, "cat_1.png", "cat_2.png", "x/dog.png")
-    message = rf"does not match {count} of 3 file names, e.g. .*'dog.png' in x; change the pattern or move"
+    message = rf"does not match {count} of 3 file names, e.g. .*'dog.png'; change the pattern or move"
     with pytest.raises(ValueError, match=message):
         label_by_regex(tmp_path, pattern)
 
@@ -286,7 +286,7 @@ def test_names_that_do_not_match_are_counted_and_shown(tmp_path, pattern, count)
 @pytest.mark.parametrize(
     ("on", "said"),
     [
-        ("name", "file names, e.g. 'dog.png' in x/y; change"),
+        ("name", "file names, e.g. 'dog.png'; change"),
         ("path", "1 of 1 paths, e.g. 'x/y/dog.png'; change"),
     ],
 )
@@ -326,15 +326,15 @@ def write_table(path, text, encoding="utf-8"):
     return path
 
 
-def test_a_table_gives_labels_and_weights(tmp_path):
-    """Catches rows paired with the wrong file, weights read as text, and quoted commas."""
+def test_a_table_gives_labels(tmp_path):
+    """Catches rows paired with the wrong file, and quoted commas."""
     tree(tmp_path, "b.png", "a, x.png", "c.png", "not in the table.png")
-    table = write_table(tmp_path / "t.csv", 'file,kind,sure\nb.png,poly,0.5\n"a, x.png",mono,1\nc.png,,0\n')
-    items = label_by_table(table, folder=tmp_path, name_column="file", label_column="kind", weight_column="sure")
+    table = write_table(tmp_path / "t.csv", 'file,kind\nb.png,poly\n"a, x.png",mono\nc.png,\n')
+    items = label_by_table(table, folder=tmp_path, name_column="file", label_column="kind")
     assert items == (
-        Item("a, x.png", tmp_path / "a, x.png", "mono", 1.0),
-        Item("b.png", tmp_path / "b.png", "poly", 0.5),
-        Item("c.png", tmp_path / "c.png", None, 0.0),
+        Item("a, x.png", tmp_path / "a, x.png", "mono"),
+        Item("b.png", tmp_path / "b.png", "poly"),
+        Item("c.png", tmp_path / "c.png", None),
     )
 
 
@@ -351,7 +351,6 @@ def test_the_mark_a_spreadsheet_puts_first_is_no_part_of_the_first_column(tmp_pa
         ("name,lable\na.png,x\n", {}, "t.csv has no column 'label'; did you mean 'lable'"),
         ("file,label\na.png,x\n", {}, "t.csv has no column 'name'; choose from file, label"),
         ("name;label\na.png;x\n", {}, "t.csv has no column 'name'"),
-        ("name,label\na.png,x\n", {"weight_column": "w"}, "t.csv has no column 'w'"),
         ("", {}, "t.csv has no column 'name'"),
         ("name,label\n", {}, "t.csv has a header but no rows"),
         (
@@ -361,14 +360,6 @@ def test_the_mark_a_spreadsheet_puts_first_is_no_part_of_the_first_column(tmp_pa
         ),
         ("name,label\n,x\n", {}, "names 1 files that are not below .*, e.g. ''"),
         ("name,label\na.png,x\na.png,y\n", {}, "the name 'a.png' appears more than once"),
-        ("name,label,w\na.png,x,heavy\n", {"weight_column": "w"}, "t.csv: the weight of a.png is 'heavy', which is no"),
-        ("name,label,w\na.png,x\n", {"weight_column": "w"}, "the weight of a.png is None, which is not a number"),
-        (
-            "name,label,w\na.png,x,-1\n",
-            {"weight_column": "w"},
-            "a.png has weight -1.0; a weight is a number of at least 0",
-        ),
-        ("name,label,w\na.png,x,nan\n", {"weight_column": "w"}, "a.png has weight nan"),
     ],
 )
 def test_a_table_that_does_not_fit_is_named_with_the_place(tmp_path, text, settings, message):
@@ -408,7 +399,8 @@ def test_relabelling_a_name_that_is_not_there_is_an_error():
     [
         ([], "no items: a data set needs at least one picture"),
         ([Item("a", Path("a"), 3)], r"a is labelled 3; a label is text, or None: label=str\("),
-        ([Item("a", Path("a"), "x", float("inf"))], "a has weight inf"),
+        ([Item("a", Path("a"), "x", float("inf"))], "a has weight inf; a weight is a number of at least 0"),
+        ([Item("a", Path("a"), "x", -1.0)], "a has weight -1.0"),
         (
             [Item("a", Path("a"), "x"), Item("b", Path("b"), "y"), Item("a", Path("c"), "z")],
             "'a' appears more than once",
@@ -430,5 +422,5 @@ def test_the_vocabulary_is_sorted_and_knows_nothing_of_missing_labels():
 
 def test_something_else_than_items_is_named():
     """Catches "'str' object has no attribute 'name'" for a folder given to `ImageData` itself."""
-    with pytest.raises(TypeError, match=r"expected items .*got str 'p'; for a folder .*ImageData.from_folders"):
+    with pytest.raises(TypeError, match=r"expected items, got str 'p'; for a folder: ImageData.from_folders"):
         check_items("photos"[:1])

@@ -47,23 +47,6 @@ def test_the_digest_depends_on_the_parts_and_not_on_the_order():
     assert len({split.digest(), *(other.digest() for other in others)}) == 4
 
 
-def test_a_split_survives_the_disk(tmp_path):
-    """Catches names changed on the way (accents, quotes, bytes that are no text)."""
-    split = Split(("é", "猫", 'a"b\n'), ("\udcff.png",))
-    split.save(tmp_path / "split.json")
-    assert Split.load(tmp_path / "split.json") == split
-
-
-@pytest.mark.parametrize(
-    "text", ["", "[1]", '{"train": ["a"], "valid": ["b"], "dev": []}', '{"train": 1, "valid": 2}', '{"train"']
-)
-def test_a_damaged_split_is_named(tmp_path, text):
-    """Catches a JSON error that does not say which file."""
-    (tmp_path / "split.json").write_text(text)
-    with pytest.raises(ValueError, match="split.json does not hold a split .*; split again and save it again"):
-        Split.load(tmp_path / "split.json")
-
-
 # At random -----------------------------------------------------------------------------------------------------
 
 
@@ -95,9 +78,6 @@ def test_pictures_added_to_another_class_move_at_most_one(sizes, added, seed):
     after = split_stratified(items_of(10, *[n + added for n in sizes]), seed=seed)
     mine = [{name for name in split.valid if name[0] == "a"} for split in (before, after)]
     assert len(mine[0] ^ mine[1]) <= 1
-    folds = [k_folds(items_of(n, 10), 5, seed=seed) for n in (9, 9 + added)]
-    mine = [[[name for name in fold.valid if name[0] == "b"] for fold in each] for each in folds]
-    assert mine[0] == mine[1]
 
 
 def test_a_picture_added_to_its_own_class_moves_at_most_one():
@@ -128,22 +108,11 @@ def test_another_seed_is_another_split_and_chance_is_fair():
     assert len(times) == 40 and max(times.values()) <= 30  # 15 expected; binomial(60, 1/4) above 30: 1 in 100,000
 
 
-def test_any_stratum_can_keep_its_share():
-    """Catches `stratum` ignored: probability and type of a solar cell, not only its class, keep their shares."""
-    items = [
-        Item(f"{kind}_{i:02}", Path("x"), "ab"[i % 2]) for kind, n in (("mono", 8), ("poly", 40)) for i in range(n)
-    ]
-    split = split_stratified(items, stratum=lambda item: (item.label, item.name[:4]))
-    assert Counter((name[:4], int(name[-2:]) % 2) for name in split.valid) == {
-        ("mono", 0): 1, ("mono", 1): 1, ("poly", 0): 5, ("poly", 1): 5,
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize("valid_frac", [0, 1, -0.1, 25])
 def test_a_share_outside_0_to_1_is_refused(valid_frac):
-    """Catches 25 taken for a quarter, and 0 that leaves nobody to judge."""
-    for split in (split_stratified, lambda items, **k: split_by_group(items, len, **k)):
-        with pytest.raises(ValueError, match=f"between 0 and 1; got {valid_frac}"):
+    """Catches 25 taken for a quarter, and 0 that leaves nobody to validate on."""
+    for split in (split_stratified, lambda items, **k: split_by_group(items, lambda item: item.name[-1], **k)):
+        with pytest.raises(ValueError, match=f"valid_frac is a share, between 0 and 1; got {valid_frac}"):
             split(items_of(5, 5), valid_frac=valid_frac)
 
 
