@@ -12,8 +12,9 @@ from torch import Tensor, nn
 import data_setup
 from helpers.analysis.intervals import accuracy_interval
 from helpers.analysis.predictions import Predictions, predict, predict_files, predict_views
-from helpers.data.augment import CACHE_VERSION, no_augment
+from helpers.data.augment import no_augment
 from helpers.data.dataset import ImageData
+from helpers.data.decode import CACHE_VERSION
 from helpers.data.items import Item
 from helpers.models import groups as models
 from helpers.models.classifier import Classifier, build_classifier, from_module
