@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from helpers.analysis.predictions import Predictions
 from helpers.data.augment import draw, side_on, top_down
 from helpers.data.dataset import ImageData
 from helpers.data.items import Item
-from helpers.data.pixels import PixelStore
 from helpers.data.splits import Split
 from helpers.lessons.decisions import coverage_curve, decision_cost
 from helpers.lessons.figures import (
@@ -46,14 +46,15 @@ def words(ax):
 
 
 @pytest.fixture
-def data() -> ImageData:
-    """Twelve drawn pictures of 20 px, seen at 16 px, without any file."""
+def data(tmp_path, course_data) -> ImageData:
+    """Twelve drawn pictures of 20 px, seen at 16 px."""
     names = [f"{i:02}.png" for i in range(12)]
-    items = [Item(name, Path(name), "ab"[i % 2]) for i, name in enumerate(names)]
-    pixels = torch.randint(0, 256, (12, 1, 20, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    store = PixelStore(pixels.flatten(), [(1, 20, 20)] * 12, 20)
+    items = [Item(name, tmp_path / name, "ab"[i % 2]) for i, name in enumerate(names)]
+    noise = np.random.default_rng(0).integers(0, 256, (12, 20, 20), dtype=np.uint8)
+    for item, pixels in zip(items, noise, strict=True):
+        Image.fromarray(pixels).save(item.path)
     split = Split(tuple(names[:8]), tuple(names[8:]))
-    return ImageData(items, split, size=16, augment=top_down(min_scale=0.5), batch_size=8, decoded=store)
+    return ImageData(items, split, size=16, presize_px=20, augment=top_down(min_scale=0.5), batch_size=8)
 
 
 def test_plot_lines_takes_rows_and_pairs():

@@ -265,8 +265,8 @@ def test_a_stale_copy_is_never_served(learn, augmented, body_runs, monkeypatch, 
 def test_another_resizing_is_another_feature(learn, data, body_runs, monkeypatch):
     """Catches features kept over a change of the transforms: resizing is one of them, with copies or without."""
     precompute(learn.model, data, split_point=8, **HOW)
-    monkeypatch.setattr(augment, "CACHE_VERSION", 0)
-    precompute(learn.model, data, split_point=8, **HOW)
+    monkeypatch.setattr(pixels, "CACHE_VERSION", 0)
+    precompute(learn.model, replace(data), split_point=8, **HOW)
     assert len(body_runs) == 2
 
 
