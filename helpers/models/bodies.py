@@ -96,25 +96,32 @@ def _load_torchvision(arch: str, pretrained: bool) -> tuple[nn.Sequential, Seque
 
 
 def _timm_body(network: nn.Module) -> nn.Sequential:
-    """The parts which, run in a row, give the network's own features (N, F, h, w); if there are none, all in one."""
+    """The network's parts in a row, where that is what it computes (one picture is tried), else all of it as one."""
     network.reset_classifier(0)  # its own thousand classes
     size = network.pretrained_cfg["input_size"][1] if network.pretrained_cfg.get("fixed_input_size") else 96
-    activations = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
     network.eval()
+    images = torch.linspace(-1, 1, 3 * size * size).view(1, 3, size, size)
     with torch.no_grad():
-        features = network.forward_features(activations)
-        stages = []
-        for part in parts_of(network) if torch.is_tensor(features) and features.ndim == 4 else ():
-            try:
-                activations = part(activations)
-                found = activations.shape == features.shape and torch.allclose(activations, features)
-            except (RuntimeError, TypeError, AttributeError, NotImplementedError, ValueError):
-                break
-            stages.append(part)
-            if found:
-                last_dim = getattr(network, "output_fmt", "NCHW") == "NHWC"
-                return nn.Sequential(*stages, *([ChannelsFirst()] if last_dim else []))
-    return nn.Sequential(WholeBody(network))
+        features = network.forward_features(images)
+        stages = _parts_up_to(features, images, parts_of(network))
+    if not stages:
+        return nn.Sequential(WholeBody(network))
+    channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"
+    return nn.Sequential(*stages, *([ChannelsFirst()] if channels_last else []))
+
+
+def _parts_up_to(features: object, activations: Tensor, parts: list[nn.Module]) -> list[nn.Module]:
+    """The first of `parts` that in a row turn `activations` into `features` (1, F, h, w); [] if none do."""
+    if not torch.is_tensor(features) or features.ndim != 4:
+        return []
+    for count, part in enumerate(parts, start=1):
+        try:
+            activations = part(activations)
+            if activations.shape == features.shape and torch.allclose(activations, features):
+                return parts[:count]
+        except (RuntimeError, TypeError, AttributeError, NotImplementedError, ValueError):
+            break  # this part needs more than the one before it gives
+    return []
 
 
 def parts_of(network: nn.Module, names: Sequence[str] | None = None) -> list[nn.Module]:

@@ -122,7 +122,7 @@ def _train_and_predict(network: nn.Module, images: Tensor, precision: torch.dtyp
 def cpu_has_bfloat16() -> bool:
     """Whether timing is worth while: a CPU that only emulates it is up to 100 times slower (pytorch issue 146508)."""
     if hasattr(torch.cpu, "get_capabilities"):  # newer torch
-        return any(there is True for name, there in torch.cpu.get_capabilities().items() if "bf16" in name)
+        return any(has_it is True for name, has_it in torch.cpu.get_capabilities().items() if "bf16" in name)
     return "bf16" in _cpuinfo()
 
 

@@ -18,11 +18,11 @@ def two_lines(name: object, width: int) -> str:
     name = shorten(name, 2 * width)
     if len(name) <= width:
         return name
-    cuts = [i + 1 for i, letter in enumerate(name) if letter in " _-/" and i < width and len(name) - i - 1 <= width]
-    if not cuts:
+    breaks = [i + 1 for i, letter in enumerate(name) if letter in " _-/" and i < width and len(name) - i - 1 <= width]
+    if not breaks:
         return shorten(name, width)
-    cut = min(cuts, key=lambda place: abs(place - len(name) / 2))
-    return f"{name[:cut].rstrip()}\n{name[cut:]}"
+    place = min(breaks, key=lambda index: abs(index - len(name) / 2))
+    return f"{name[:place].rstrip()}\n{name[place:]}"
 
 
 def number(value: float) -> str:

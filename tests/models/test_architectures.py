@@ -43,7 +43,7 @@ def test_at_least_thirty_architectures_of_both_libraries():
 
 @pytest.fixture
 def originals(monkeypatch):
-    """Every network a library makes, copied before anything is cut from it; no weight keeps its initial value."""
+    """Every network a library makes, copied before anything is taken from it; no weight keeps its initial value."""
     made = []
 
     def keeping(make):
@@ -116,7 +116,7 @@ def test_architecture(arch, size, originals):
     assert len(groups) == 3 and all(grouped)
     assert sorted(id(p) for group in grouped for p in group) == sorted(map(id, model.parameters()))
 
-    with torch.no_grad():  # kept activations: the head alone, and the later half of the body
+    with torch.no_grad():  # cached features: the head alone, and the later half of the body
         whole = model(images)
         for first_trained in (1, 2):
             split_point = split_point_before(model, groups, first_trained)
@@ -140,6 +140,8 @@ def test_architecture(arch, size, originals):
     moved = [[not torch.equal(p, q) for p, q in zip(g, b, strict=True)] for g, b in zip(grouped, before, strict=True)]
     assert not any(moved[0])
     assert any(moved[1]) and all(moved[2])
-    assert all(p.grad is not None for group in grouped[1:] for p in group), "every layer above the cut is in use"
+    assert all(p.grad is not None for group in grouped[1:] for p in group), (
+        "every layer above the split point is in use"
+    )
     frozen = {id(b) for module in groups[0] for b in module.buffers()}
     assert all(torch.equal(b, statistics[name]) for name, b in model.named_buffers() if id(b) in frozen)

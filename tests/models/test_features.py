@@ -1,4 +1,4 @@
-"""Kept activations: the same as the whole model, the right ones, and never stale ones."""
+"""Cached features: the same as the whole model, the right ones, and never stale ones."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ def moved(model):
 
 
 def test_every_cut_agrees_with_the_whole_model(learn, data):
-    """Catches a head that sees other numbers on kept activations than in the model: at each cut, to 1e-4."""
+    """Catches a head that sees other numbers on cached features than in the model: at each split point, to 1e-4."""
     model = moved(learn.model).eval()
     rows = torch.arange(len(data.items))
     with torch.no_grad():
@@ -170,7 +170,7 @@ def test_a_negative_number_of_copies_is_refused(learn, data):
 
 
 def test_the_same_question_is_answered_from_disk(learn, data, body_runs):
-    """Catches a key that depends on something random: kept activations would never be found again."""
+    """Catches a key that depends on something random: cached features would never be found again."""
     first = precompute(learn.model, data, split_point=8, **HOW)
     again = precompute(
         learn.model, data.with_augment(augment.side_on()), split_point=8, **HOW
@@ -244,14 +244,14 @@ def test_a_stale_key_is_never_served(learn, data, body_runs, tmp_path, change):
     assert same == (change == "copies"), "the change was meant to matter"
 
 
-@pytest.mark.parametrize("change", ["augmentation", "edition", "split", "number"])
+@pytest.mark.parametrize("change", ["augmentation", "version", "split", "number"])
 def test_a_stale_copy_is_never_served(learn, augmented, body_runs, monkeypatch, change):
     """Catches copies of another augmentation, of an older kit, of other training pictures, or another number."""
     precompute(learn.model, augmented, split_point=8, copies=2, **HOW)
     other, copies = augmented, 2
     if change == "augmentation":
         other = augmented.with_augment(augment.top_down())
-    elif change == "edition":
+    elif change == "version":
         monkeypatch.setattr(pixels, "CACHE_VERSION", 0)
         other = replace(augmented)
     elif change == "split":

@@ -151,7 +151,7 @@ def test_packaged_body_is_timms_network_with_the_packaged_weights(course_data):
         maps = reference.forward_features((images * 255 - 127) / 128)
         expected = torch.cat([maps.amax((2, 3)), maps.mean((2, 3))], 1)
         torch.testing.assert_close(model.features(images), expected, atol=1e-4, rtol=1e-4)
-    assert len(model.body) > 5, "stages that can be cut, not one block"
+    assert len(model.body) > 5, "stages one can split between, not one block"
 
 
 def test_the_seed_fixes_the_weights_and_the_global_generator_is_left_alone():
@@ -201,11 +201,11 @@ def test_networks_that_renormalise_for_themselves_see_the_same_numbers(arch):
     torch.testing.assert_close(model.normalize(images), inside)
 
 
-# Cuts and layer groups -----------------------------------------------------------------------------------------
+# Split points and layer groups
 
 
 def test_every_cut_leads_through_the_same_model(model, pictures):
-    """Catches a cut that forgets to normalise or pool, or does so twice."""
+    """Catches a split point that forgets to normalise or pool, or does so twice."""
     model.eval()
     with torch.no_grad():
         whole = model(pictures)
@@ -385,7 +385,7 @@ def test_bn_freeze_keeps_statistics_of_groups_that_train(model, pictures):
 
 
 def test_frozen_groups_draw_no_dropout_and_stay_so_in_training_mode():
-    """Catches dropout or drop-path noise in a frozen body: kept activations would not be what training saw."""
+    """Catches dropout or drop-path noise in a frozen body: cached features would not be what training saw."""
     stages = [nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Dropout(0.5)) for _ in range(1)]
     model = Classifier(Normalize([0.5] * 3, [0.5] * 3), nn.Sequential(*stages), make_head(16, 2), maps=True)
     freeze_to(model, layer_groups(model, 2), 1)
@@ -399,7 +399,7 @@ def test_frozen_groups_draw_no_dropout_and_stay_so_in_training_mode():
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_no_backward_pass_below_what_trains(model, pictures, n):
-    """Catches gradients computed for frozen layers: a graph above the cut only, and no backward hook fires below it."""
+    """Catches gradients computed for frozen layers: no graph and no backward hook below the split point."""
     groups = layer_groups(model)
     freeze_to(model, groups, n)
     model.train()
