@@ -77,11 +77,15 @@ class Duplicate:
         return None not in self.parts and self.parts[0] != self.parts[1]
 
     @property
+    def same_label(self) -> bool:
+        return self.first.label == self.second.label
+
+    @property
     def text(self) -> str:
         said = [f"{self.first.name} and {self.second.name}: {self.kind}, similarity {self.similarity:.3f}"]
         if self.across_split:
             said.append("one is in {}, the other in {}".format(*(PARTS[part] for part in self.parts)))
-        if self.first.label != self.second.label:
+        if not self.same_label:
             said.append(f"labelled {self.first.label} and {self.second.label}")
         return ", ".join(said)
 

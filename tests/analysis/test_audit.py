@@ -79,6 +79,7 @@ def test_those_across_the_split_come_first_and_say_so(folder):
         f"07.png and worse.jpg: near, similarity {found[0].similarity:.3f}, "
         "one is in training, the other in validation, labelled a and b"
     )
+    assert [d.same_label for d in found] == [False, True, True]
     assert found[1].text == "03.png and again.png: exact, similarity 1.000"
 
 
