@@ -86,7 +86,6 @@ class EmbeddingMap(StaticWidget):
         self.said.add_class("course-status")
         super().__init__(
             [row(self.colour, self.show_all), self.shown, self.said, browser],
-            help="Draw a line round points with the mouse: these pictures are shown below. A click takes the nearest.",
             on_message=self._on_message,
         )
         self._refresh()
@@ -126,8 +125,8 @@ class EmbeddingMap(StaticWidget):
         self._page = figure_tag(data_uri(png, "png"), f"Map of {self._sentence}")
         self.shown.value = self._page
         self.said.value = fill(
-            "<div>{signs}. {picked}</div>",
-            picked=picked,
+            "<div>{signs} {picked}</div>",
+            picked=picked or HINT,
             signs=join(fill(LEGEND, colour=colour, sign=sign, name=name) for name, (sign, colour) in signs.items()),
         )
 
@@ -136,6 +135,7 @@ class EmbeddingMap(StaticWidget):
         return text, fill("<div><p>{text}</p>{page}</div>", text=text, page=self._page)
 
 
+HINT = "Draw a line round points with the mouse to see their pictures below; a click takes the nearest."
 LEGEND = '<span style="margin-right:12px"><b style="color:{colour}">{sign}</b> {name}</span>'
 
 

@@ -112,11 +112,11 @@ class Quiz(StaticWidget):
 
     @property
     def score(self) -> int:
-        """How many questions are answered rightly at the moment."""
+        """How many questions are answered correctly at the moment."""
         return sum(bool(asked.right) for asked in self.asked)
 
     def _count(self) -> None:
-        self.total.value = fill("{score} of {n} answered rightly.", score=self.score, n=len(self.questions))
+        self.total.value = fill("{score} of {n} correct.", score=self.score, n=len(self.questions))
 
     def face(self) -> tuple[str, Html]:
         """The questions as text, and as a page with the answers folded."""

@@ -62,7 +62,10 @@ export default {
       if (!mine(event.target)) return;
       const tile = event.target.closest(".course-tile"), curve = event.target.closest(".course-curve img");
       const how = event.ctrlKey || event.metaKey ? "toggle" : event.shiftKey ? "range" : "only";
-      if (tile) model.send({ tile: tiles().indexOf(tile), how });
+      if (tile && (how !== "only" || !event.target.closest("button"))) {
+        event.stopPropagation();  // a name's button would select only its own picture
+        model.send({ tile: tiles().indexOf(tile), how });
+      }
       if (curve) model.send({ at: share(curve, event)[0] });
     };
     const noTextSelection = event => {  // Shift and a click would mark the words between the pictures
@@ -103,7 +106,7 @@ export default {
       if (!root) { timer = setTimeout(attach, 100); return; }
       name();
       observer.observe(root, { childList: true, subtree: true });
-      root.addEventListener("click", onClick);
+      root.addEventListener("click", onClick, true);
       root.addEventListener("mousedown", noTextSelection);
       root.addEventListener("pointerdown", onDown);
       window.addEventListener("pointermove", onMove);
@@ -114,7 +117,7 @@ export default {
     return () => {
       clearTimeout(timer);
       observer.disconnect();
-      root?.removeEventListener("click", onClick);
+      root?.removeEventListener("click", onClick, true);
       root?.removeEventListener("mousedown", noTextSelection);
       root?.removeEventListener("pointerdown", onDown);
       window.removeEventListener("pointermove", onMove);

@@ -44,7 +44,7 @@ def tile(review: Review, row: Row, side_px: int = TILE_PX, *, named: bool = Fals
     mark = mark_in_words(review, row.name)
     lines = [_label(row)]
     if row.top:
-        verdict = {True: " ✓ correct", False: " ✗ wrong", None: ""}[row.correct]
+        verdict = {True: " ✓\N{NO-BREAK SPACE}correct", False: " ✗\N{NO-BREAK SPACE}wrong", None: ""}[row.correct]
         lines.append(f"predicted {row.predicted} {row.probability:.2f}{verdict}")
     lines += [fill("<em>{caption}</em>", caption=row.caption)] if row.caption else []
     lines += [fill("<b>{sign} {mark}</b>", sign=SIGNS[review.mark_of(row.name).kind], mark=mark)] if mark else []

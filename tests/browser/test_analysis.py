@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+import data_setup
 from tests.browser.driving import (
     SLOW_MS,
     alternative_texts,
@@ -26,7 +27,7 @@ from tools.notebook_files import NOTEBOOKS, read_notebook
 
 NOTEBOOK = NOTEBOOKS / "07_analysis.ipynb"
 ALTERNATIVE = re.compile(
-    r"valid/(defective|functional)/\S+\.png: labelled \1, predicted (defective|functional) 0\.\d\d, (right|wrong)"
+    r"valid/(defective|functional)/\S+\.png: labelled \1, predicted (defective|functional) 0\.\d\d, (correct|wrong)"
 )
 TRAINED_MS = 600_000  # without a kept model, the lesson trains a substitute
 
@@ -39,8 +40,14 @@ def problems():
 
 
 @pytest.fixture
-def page(tmp_path, problems):
-    """A copy of the lesson, open in JupyterLab; nothing has been run."""
+def page(tmp_path, problems, monkeypatch):
+    """A copy of the lesson, open in JupyterLab; nothing has been run. Marks go into a data folder of its own."""
+    data_setup.prepare()
+    (tmp_path / "data").mkdir()
+    for folder in data_setup.home().iterdir():
+        if folder.name != "reviews":
+            (tmp_path / "data" / folder.name).symlink_to(folder)
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "data"))
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "private").mkdir()
     shutil.copy(NOTEBOOK, tmp_path / "notebooks")
@@ -53,7 +60,7 @@ def page(tmp_path, problems):
 def run_all(page):
     """Run every cell; returns the lesson's browser. A cell that fails is shown with its error."""
     run_all_cells(page)
-    widget = page.locator(".course-widget:not(.course-quiz)")
+    widget = page.locator(".course-widget:not(.course-quiz)").last  # the first one shows the doubted labels
     failed = page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']", has_text="Error")
     expect(widget.locator(".course-tile").first.or_(failed.first)).to_be_visible(timeout=TRAINED_MS)
     expect(failed).to_have_count(0)
@@ -64,8 +71,6 @@ def run_all(page):
 
 
 def test_mistakes_of_lesson_07_are_filtered_marked_found_again_and_exported(page, problems, tmp_path):
-    import data_setup
-
     pictures = data_setup.prepare()
     before = hashes(pictures)
     widget = run_all(page)
@@ -78,11 +83,20 @@ def test_mistakes_of_lesson_07_are_filtered_marked_found_again_and_exported(page
     short = [tile.get_by_role("button").text_content().strip().removeprefix("▶ ") for tile in tiles.all()]
     names = names_by_tab(page, widget, widget.get_by_label("Sort by"))
     assert names == [
-        *("Sort by", "the other way round", "Label", "Predicted", "Answers"),
+        *("Sort by", "Reverse", "Label", "Predicted", "Answers"),
         *("Probability from", "Probability to", "Probability as a number", "Marks", "Name contains"),
         *("◀ Previous page", "Page", "Next page ▶", "Undo", "Redo", "Export labels"),
-        *("1 defective", "2 functional", "Label is right", "Unsure", "Remove", "No mark"),
-        *("Zoom", "Compare", "Heat map", "Pin", "Close", *short),
+        *(
+            "1 defective",
+            "2 functional",
+            "Label is correct",
+            "Unsure",
+            "Remove",
+            "Clear mark",
+            "Note",
+            "Go on after a mark",
+        ),
+        *("Select page", "This page is correct", "Zoom", "Compare", "Heat map", "Close", *short),
     ]
     assert check_names(widget) == len(names)  # there is no control that Tab does not reach
 
@@ -99,9 +113,9 @@ def test_mistakes_of_lesson_07_are_filtered_marked_found_again_and_exported(page
     removed, doubted = selected_name(tiles.nth(0)), selected_name(tiles.nth(1))
     widget.get_by_role("button", name="Remove").click()
     expect(status).to_contain_text("1 mark (1 remove)")
-    tiles.nth(1).get_by_role("button").click()
-    widget.get_by_role("button", name="Unsure").click()
+    widget.get_by_role("button", name="Unsure").click()  # the next one
     expect(status).to_contain_text("2 marks (1 unsure, 1 remove)")
+    tiles.nth(1).get_by_role("button").click()
     widget.get_by_role("button", name="2 functional").click()
     expect(status).to_contain_text("2 marks (1 relabel, 1 remove)")
     widget.get_by_role("button", name="Undo").click()
@@ -124,19 +138,19 @@ def test_mistakes_of_lesson_07_are_filtered_marked_found_again_and_exported(page
     expect(widget).to_have_count(1, timeout=SLOW_MS)
     widget.evaluate("element => element.scrollIntoView()")
     expect(status).to_contain_text("2 marks (1 relabel, 1 remove)", timeout=SLOW_MS)
-    widget.get_by_label("Marks").select_option("marked")
+    widget.get_by_label("Marks").select_option("any mark")
     expect(tiles).to_have_count(2)
     assert {selected_name(tile) for tile in tiles.all()} == {removed, doubted}
     assert any(text.endswith("; marked: to be removed") for text in alternative_texts(widget))
     assert any(text.endswith("; marked: new label functional") for text in alternative_texts(widget))
 
-    # export: one picture is gone, one has another label, and no file has changed
+    # export: the whole data set; held-out labels stay as they are, and no file has changed
     widget.get_by_role("button", name="Export labels").click()
-    expect(status).to_contain_text("Written: labels_after_review.csv")
+    expect(status).to_contain_text("held-out pictures change only with held_out=True")
     with (tmp_path / "notebooks/labels_after_review.csv").open(newline="") as file:
         table = {line["name"]: line for line in csv.DictReader(file)}
-    assert len(table) == 655 and removed not in table
-    assert (table[doubted]["old_label"], table[doubted]["label"]) == ("defective", "functional")
-    assert sum(line["label"] != line["old_label"] for line in table.values()) == 1
+    assert len(table) == sum(name.endswith(".png") for name in before)
+    assert (table[removed]["mark"], table[doubted]["mark"]) == ("remove", "relabel")
+    assert all(line["label"] == line["old_label"] for line in table.values())
     assert hashes(pictures) == before
     assert problems == []

@@ -62,6 +62,12 @@ picker""",
 from helpers.data.items import label_by_folder
 LabelBrowser(label_by_folder("hostile"), save_to=None)""",
     "AugmentBrowser(ImageData.from_items(items, size=64, batch_size=8), n=3)",
+    """
+from helpers.lessons.embedding_map import EmbeddingMap
+corners = targets  # the two kinds lie in opposite corners
+mapped = EmbeddingMap(LabelBrowser(items, save_to=None), torch.stack([corners, corners], dim=1) * 9.0
+                      + torch.rand(len(items), 2, generator=torch.Generator().manual_seed(0)), method="pca")
+mapped""",
 )
 
 
@@ -102,7 +108,7 @@ def open_and_run(page, address):
     run_all_cells(page)
     root = page.locator(".jp-CodeCell").nth(1).locator(".course-widget")
     expect(root.locator(".course-tile").first).to_be_visible(timeout=SLOW_MS)
-    expect(page.locator(".course-widget")).to_have_count(5, timeout=SLOW_MS)
+    expect(page.locator(".course-widget")).to_have_count(7, timeout=SLOW_MS)
     return root
 
 
@@ -127,7 +133,7 @@ def test_review_from_the_first_look_to_the_exported_table(lab, chromium, folder)
     names = names_by_tab(page, root, root.get_by_label("Sort by"))
     in_order = [
         "Sort by",
-        "the other way round",
+        "Reverse",
         "Label",
         "Predicted",
         "Answers",
@@ -136,8 +142,15 @@ def test_review_from_the_first_look_to_the_exported_table(lab, chromium, folder)
         "Probability as a number",
     ]
     in_order += ["Marks", "Name contains", "◀ Previous page", "Page", "Next page ▶", "Undo", "Redo", "Export labels"]
-    in_order += ["1 mono", "2 poly", "Label is right", "Unsure", "Remove", "No mark"]
-    in_order += ["Zoom", "Compare", "Pin", "Close", *(text.split(":")[0] for text in texts)]
+    in_order += ["1 mono", "2 poly", "Label is correct", "Unsure", "Remove", "Clear mark", "Note", "Go on after a mark"]
+    in_order += [
+        "Select page",
+        "This page is correct",
+        "Zoom",
+        "Compare",
+        "Close",
+        *(text.split(":")[0] for text in texts),
+    ]
     assert names == in_order
 
     # filter, turn, mark, undo
@@ -162,6 +175,28 @@ def test_review_from_the_first_look_to_the_exported_table(lab, chromium, folder)
     predicted = tiles.nth(1).locator("img").get_attribute("alt").split("predicted ")[1][:4]
     page.keyboard.press("1" if predicted == "mono" else "2")
     expect(status).to_contain_text("2 marks (1 relabel, 1 remove)")
+    expect(tiles.nth(2).get_by_role("button")).to_have_text(re.compile("^▶"))  # gone on to the next
+
+    # Caps Lock, and a keyboard with Cyrillic letters; U takes back
+    page.keyboard.press("S")  # "S" without Shift
+    expect(status).to_contain_text("3 marks (1 relabel, 1 unsure, 1 remove)")
+    page.evaluate(
+        "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', "
+        "{key: 'г', code: 'KeyU', bubbles: true, cancelable: true}))"
+    )
+    expect(status).to_contain_text("2 marks (1 relabel, 1 remove)")
+
+    # several at once: Ctrl and Shift with a click, on the picture or on its name
+    tiles.nth(4).locator("img").click()
+    tiles.nth(6).locator("img").click(modifiers=["Shift"])
+    tiles.nth(5).get_by_role("button").click(modifiers=["ControlOrMeta"])
+    expect(status).to_contain_text("Selected: 2 pictures")
+    root.get_by_role("button", name="Unsure").click()
+    expect(status).to_contain_text("4 marks (1 relabel, 2 unsure, 1 remove)")
+    page.screenshot(path=folder / "browser.png")
+    root.get_by_role("button", name="Undo").click()
+    expect(status).to_contain_text("2 marks (1 relabel, 1 remove)")
+    tiles.nth(0).get_by_role("button").focus()
     for key in "dd":
         page.keyboard.press(key)
     page.keyboard.press("PageDown")
@@ -183,6 +218,21 @@ def test_review_from_the_first_look_to_the_exported_table(lab, chromium, folder)
     curve.click(position={"x": box["width"] * 0.8, "y": box["height"] / 2})
     expect(picker.locator(".course-status")).to_contain_text(re.compile(r"Chosen: 0\.\d+"))
 
+    # a lasso on the map opens its pictures in the browser below
+    mapped = page.locator(".course-widget").nth(5)
+    drawn = mapped.locator(".course-map img")
+    drawn.scroll_into_view_if_needed()
+    box = drawn.bounding_box()
+    page.mouse.move(box["x"] + 1, box["y"] + 1)
+    page.mouse.down()
+    for x, y in ((0.5, 0.01), (0.5, 0.99), (0.01, 0.99)):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    page.screenshot(path=folder / "map.png")
+    page.mouse.up()
+    expect(mapped).to_contain_text("15 pictures selected.")
+    expect(mapped.locator(".course-tile")).to_have_count(12)
+    assert len({text.split("_")[0] for text in alternative_texts(mapped)[1:]}) == 1
+
     # names that are HTML were shown, not obeyed
     assert page.evaluate("window.hacked") is None
     assert page.locator("img[src=x]").count() == 0
@@ -195,14 +245,14 @@ def test_review_from_the_first_look_to_the_exported_table(lab, chromium, folder)
     root = open_and_run(page, lab)
     status, tiles = root.locator(".course-status"), root.locator(".course-tile")
     expect(status).to_contain_text("2 marks (1 relabel, 1 remove)")
-    root.get_by_label("Marks").select_option("marked")
+    root.get_by_label("Marks").select_option("any mark")
     expect(tiles).to_have_count(2)
     assert {selected_name(tile) for tile in tiles.all()} == {removed, second}
     expect(root).to_contain_text("✕ to be removed")
 
     # export
     root.get_by_role("button", name="Export labels").click()
-    expect(status).to_contain_text("Written: labels_after_review.csv")
+    expect(status).to_contain_text("labels_after_review.csv")
     with (folder / "labels_after_review.csv").open(newline="") as file:
         table = {line["name"]: line for line in csv.DictReader(file)}
     assert set(table) == set(before) - {removed}

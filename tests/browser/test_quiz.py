@@ -52,7 +52,7 @@ def test_a_quiz_is_answered_with_tab_space_and_enter(quiz):
     press_tab(page, len(question.options) - question.answer)
     page.keyboard.press("Enter")
     expect(shown.get_by_text(f"Right. {question.options[question.answer].feedback}")).to_be_visible()
-    expect(shown.get_by_text("1 of 5 answered rightly.")).to_be_visible()
+    expect(shown.get_by_text("1 of 5 correct.")).to_be_visible()
 
 
 def press_tab(page, times):

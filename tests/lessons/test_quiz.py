@@ -87,7 +87,7 @@ def test_every_option_of_every_question_gets_its_own_answer(lesson, number):
         said = BeautifulSoup(asked.said.value, "html.parser").get_text()
         assert said == f"{'Right' if option.right else 'Not yet'}. {option.feedback}"
         assert quiz.score == int(option.right)
-        assert quiz.total.value == f"{quiz.score} of {others} answered rightly."
+        assert quiz.total.value == f"{quiz.score} of {others} correct."
 
 
 def test_a_check_without_a_choice_asks_for_one():

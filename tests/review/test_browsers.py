@@ -165,7 +165,7 @@ def test_alternative_texts_say_everything_that_is_seen(browser):
     row = browser.review.page_rows()[0]
     text = f"{row.name}: labelled {row.label}, predicted {row.predicted} {row.probability:.2f}, wrong"
     assert alts(browser.pictures[0].value) == [f"{text}; marked: to be removed"]
-    assert "✗ wrong" in browser.pictures[0].value and "✕ to be removed" in browser.pictures[0].value
+    assert "✗\N{NO-BREAK SPACE}wrong" in browser.pictures[0].value and "✕ to be removed" in browser.pictures[0].value
 
 
 def test_a_picture_that_is_gone_or_broken_says_so(items, tmp_path):
