@@ -48,7 +48,7 @@ from helpers.analysis.predictions import Predictions
 items = label_by_regex("pictures", r"^(mono|poly)_")
 targets = torch.tensor([0 if item.label == "mono" else 1 for item in items])
 logits = torch.randn(len(items), 2, generator=torch.Generator().manual_seed(3))
-preds = Predictions(items, logits.log_softmax(1), targets, ("mono", "poly"), "valid")
+preds = Predictions(items, logits.log_softmax(1), targets, ("mono", "poly"))
 """
 CELLS = (
     SET_UP,

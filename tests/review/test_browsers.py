@@ -172,7 +172,7 @@ def test_a_picture_that_is_gone_or_broken_says_so(items, tmp_path):
     items[0].path.unlink()
     items[1].path.write_bytes(b"no picture")
     browser = LabelBrowser(items, save_to=None)
-    assert "is not there any more" in browser.pictures[0].value
+    assert "is missing" in browser.pictures[0].value
     assert "is not a readable picture" in browser.pictures[1].value
     assert 'aria-label="dark/01.png: labelled light"' in browser.pictures[1].value
     assert "<img" in browser.pictures[2].value
@@ -610,7 +610,7 @@ def test_paths_are_escaped_wherever_they_are_shown(content, tmp_path):
         root.buttons["export"].click()
         assert html.escape(str(Path.cwd())) in root.status.value  # where it was written
         if content == "gone":
-            assert "is not there any more" in root.face()[1]
+            assert "is missing" in root.face()[1]
         check_widgets(root)
         check_page(root.face()[1])
     shutil.rmtree(marks.parent)
