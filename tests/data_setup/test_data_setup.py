@@ -130,7 +130,11 @@ def test_split_is_stratified_within_one_cell_and_exact_in_total(real_home):
 
 
 @settings(deadline=None, max_examples=40)
-@given(sizes=st.lists(st.sampled_from([0, *range(4, 40)]), min_size=1, max_size=8), seed=st.integers(0, 9), shuffle=st.randoms())
+@given(
+    sizes=st.lists(st.sampled_from([0, *range(4, 40)]), min_size=1, max_size=8),
+    seed=st.integers(0, 9),
+    shuffle=st.randoms(),
+)
 def test_choose_valid_is_exact_fair_and_blind_to_order(sizes, seed, shuffle):
     kinds = [(p, kind) for p in ("0.0", "0.3", "0.7", "1.0") for kind in ("mono", "poly")]
     cells = [
