@@ -60,12 +60,11 @@ def problem(code: str) -> str | None:
 
 def lookup(cls: type, name: str):
     """A class's attribute, or "set in __init__" for what its instances have."""
-    if name in getattr(cls, "__annotations__", ()):
+    if name in dir(cls) or name in getattr(cls, "__annotations__", ()):
         return getattr(cls, name, "set in __init__")
-    in_init = re.search(rf"self\.{name}\b.*=", inspect.getsource(cls.__init__)) or re.search(
-        rf"self\.[\w., ]*\bself\.{name}\b", inspect.getsource(cls.__init__)
-    )
-    return getattr(cls, name, None) or (in_init and "set in __init__")
+    source = inspect.getsource(cls)
+    in_init = re.search(rf"self\.{name}\b.*=", source) or re.search(rf"self\.[\w., ]*\bself\.{name}\b", source)
+    return in_init and "set in __init__"
 
 
 def wrong_call(thing, call: ast.Call) -> str | None:
@@ -77,12 +76,14 @@ def wrong_call(thing, call: ast.Call) -> str | None:
     if named != asked[: len(named)]:
         return f"asks for {', '.join(asked)}, not {', '.join(named)}"
     for keyword in call.keywords:
-        known = parameters
-        if keyword.arg not in parameters and any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            known = inspect.signature(thing.__self__).parameters  # class methods hand their settings on
+        known = {name: p.default for name, p in parameters.items()}
+        if keyword.arg not in known and hasattr(thing, "__self__"):  # class methods hand their settings on
+            known = {name: p.default for name, p in inspect.signature(thing.__self__).parameters.items()}
+        elif keyword.arg not in known and any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            known = vars(thing())  # a ready-made set of settings
         if keyword.arg not in known:
             return f"has no parameter {keyword.arg}"
-        stated, default = value_of(keyword.value), known[keyword.arg].default
+        stated, default = value_of(keyword.value), known[keyword.arg]
         if type(stated) is not type(default) or stated != default:
             return f"{keyword.arg} is {default!r} by default"
     return None
