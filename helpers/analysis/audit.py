@@ -144,13 +144,13 @@ def near_pairs(table: Tensor, n_train: int, least: float) -> list[tuple[int, int
 
 
 def _look(item: Item) -> tuple[str, np.ndarray]:
-    """sha256 of the pixels, and float32 (256,): a 16 x 16 grey thumbnail less its mean, blind to exposure.
+    """sha256 of the pixels, and float32 (1024,): a 32 x 32 grey thumbnail less its mean, blind to exposure.
 
     (Asking a difference hash first, as imagehash.dhash, changed 1 of 204 near pairs of the solar cells: left out.)
     """
     image = read_image(item.path)
     pixels = np.asarray(image.convert("RGB"))
-    grey = np.asarray(image.convert("L").resize((16, 16), Image.Resampling.BOX), dtype=np.float32).ravel()
+    grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.BOX), dtype=np.float32).ravel()
     return sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(), grey - grey.mean()
 
 
