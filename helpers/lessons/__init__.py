@@ -7,6 +7,7 @@ doctor        is this machine ready?
 decisions     when to answer at all, and from which threshold to raise an alarm
 figures       what only lessons draw
 labs          things to play with: rates, schedules, augmentation
+embedding_map  a map of the pictures, alike ones together; a lasso opens them in a browser
 messy_folder  a folder of pictures as people send them
 """
 
