@@ -17,11 +17,11 @@ from helpers.analysis.intervals import accuracy_interval, bootstrap
 from helpers.analysis.predictions import Predictions
 from helpers.export.bundle import versions
 from helpers.export.card import source_of
+from helpers.figures import curves, pictures, results
 from helpers.learner import Learner
 from helpers.recipe.settings import Settings
 from helpers.recipe.solar_cells import MEANING, has_ratings, weighted_accuracy
 from helpers.review.html import data_uri, printable
-from helpers.runtime.files import write_atomically
 from helpers.runtime.text import counted
 from helpers.training.lr_finder import LRFinderResult
 
@@ -43,11 +43,11 @@ def facts_of(settings: Settings, learn: Learner, preds: Predictions, tta: Predic
     facts = {name: asdict(accuracy_interval(record)) for name, record in scores.items()}
     if any(item.weight != 1 for item in preds.items):
         facts |= {f"weighted_{name}": asdict(bootstrap(record, weighted_accuracy)) for name, record in scores.items()}
-    is_cuda, here = device.type == "cuda", f"{device.type}, {os.cpu_count()} {platform.machine()} processors"
+    here = f"{device.type}, {os.cpu_count()} {platform.machine()} processors"
     meaning = MEANING[settings.protocol] if has_ratings(settings.folder) else ""
+    set_by_these = {"rates": settings.rates(len(learn.groups)), "augment": asdict(settings.augment)}
     return facts | {
-        "settings": asdict(settings)
-        | {"rates": settings.rates(len(learn.groups)), "augment": asdict(settings.augment)},
+        "settings": asdict(settings) | set_by_these,
         "protocol": settings.protocol if meaning else "labels as they are",
         "training": plan(settings),
         "meaning": meaning,
@@ -56,34 +56,22 @@ def facts_of(settings: Settings, learn: Learner, preds: Predictions, tta: Predic
         "n": {"train": len(data.split.train), "valid": len(data.split.valid)},
         "majority": Interpretation(preds).report().majority,
         "epochs": [asdict(epoch) for epoch in learn.history.epochs],
-        "device": torch.cuda.get_device_name(device) if is_cuda else here,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else here,
         "versions": versions(),
         "source": source_of(data),
     }
 
 
-def write_report(
-    folder: Path, facts: dict, learn: Learner, curves: Sequence[LRFinderResult], preds: Predictions, tta: Predictions
-) -> None:
-    """Write result.json and report.html, one page that loads nothing and runs nothing."""
-    page = report_page(facts, draw_figures(learn, curves, preds, tta))
-    for name, text in {"result.json": json.dumps(facts, indent=1), "report.html": page}.items():
-        with write_atomically(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-
-
 def draw_figures(learn: Learner, finder: Sequence[LRFinderResult], preds: Predictions, tta: Predictions) -> dict:
     """Heading -> drawings."""
-    from helpers.figures import curves, pictures, results  # matplotlib only now
-
-    data, interp = learn.data, Interpretation(tta)
+    interp = Interpretation(tta)
     return {
-        "What the model sees": [pictures.show_batch(data)],
+        "What the model sees": [pictures.show_batch(learn.data)],
         "Learning rates: the last layer, then what was unfrozen": [curves.plot_lr_find(curve) for curve in finder],
         "Training": [plot(learn.history) for plot in (curves.plot_loss, curves.plot_metrics, curves.plot_lr)],
         "How good it is": [results.plot_accuracies({"plain": preds, "TTA": tta}), results.plot_confusion(interp)],
         "How sure it is": [results.plot_reliability(tta)],
-        "Where it is most wrong": [pictures.plot_top_losses(interp, data)],
+        "Where it is most wrong": [pictures.plot_top_losses(interp, learn.data)],
     }
 
 
@@ -92,10 +80,8 @@ def report_page(facts: dict, figures: dict) -> str:
     environment = jinja2.Environment(autoescape=True, finalize=printable, undefined=jinja2.StrictUndefined)
     environment.filters["data_uri"] = partial(data_uri, kind="png")
     page = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
-    own = facts["settings"]
-    title = f"{Path(own['data']).name}, {own['arch']}, {own['size']} px"
     scores = {_words(name): _percent(facts[name]) for name in SCORES if name in facts}
-    return page.render(facts, title=title, scores=scores, figures=figures)
+    return page.render(facts, scores=scores, figures=figures)
 
 
 def tabulate(folders: Sequence[Path]) -> str:
@@ -106,27 +92,20 @@ def tabulate(folders: Sequence[Path]) -> str:
     runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     runs.sort(key=lambda run: [run["settings"][name] for name in ("data", "protocol", "arch", "size", "seed")])
     scores = [name for name in SCORES if any(name in run for run in runs)]
-    names = [f"{_words(name)} (95 %)" for name in scores]
-    rows = [["data", "protocol", "arch", "px", "training", "seed", "n", *names, "minutes", "device"]]
-    rows.append(["---"] * len(rows[0]))
-    for run in runs:
-        own, minutes = run["settings"], f"{run['seconds'] / 60:.1f}"
-        what = [Path(own["data"]).name, run["protocol"], own["arch"], own["size"], run["training"], own["seed"]]
-        rows.append(
-            [
-                *what,
-                run["n"]["valid"],
-                *(_percent(run[name]) if name in run else "-" for name in scores),
-                minutes,
-                run["device"],
-            ]
-        )
+    head = ["data", "protocol", "arch", "px", "training", "seed", "n", *(f"{_words(name)} (95 %)" for name in scores)]
+    rows = [[*head, "minutes", "device"], ["---"] * (len(head) + 2), *(_cells(run, scores) for run in runs)]
     lines = [f"| {' | '.join(str(cell).replace('|', '/') for cell in row)} |" for row in rows]
-    groups: dict[str, list[dict]] = {}
+    same_but_seed: dict[str, list[dict]] = {}
     for run in runs:
-        groups.setdefault(json.dumps(run["settings"] | {"seed": None}), []).append(run)
-    summaries = [_summary(group, scores) for group in groups.values() if len(group) > 1]
+        same_but_seed.setdefault(json.dumps(run["settings"] | {"seed": None}), []).append(run)
+    summaries = [_summary(group, scores) for group in same_but_seed.values() if len(group) > 1]
     return "\n".join([*lines, *([""] if summaries else []), *summaries])
+
+
+def _cells(run: dict, scores: Sequence[str]) -> list:
+    own, shares = run["settings"], [_percent(run[name]) if name in run else "-" for name in scores]
+    what = [Path(own["data"]).name, run["protocol"], own["arch"], own["size"], run["training"], own["seed"]]
+    return [*what, run["n"]["valid"], *shares, f"{run['seconds'] / 60:.1f}", run["device"]]
 
 
 def _words(score: str) -> str:
@@ -141,12 +120,10 @@ def _percent(share: dict) -> str:
 def _summary(runs: Sequence[dict], scores: Sequence[str]) -> str:
     """Mean, deviation and range over the seeds. Their validation pictures overlap, so this is no interval."""
     said = []
-    for name in scores:
-        values = [100 * run[name]["estimate"] for run in runs if name in run]
-        if len(values) > 1:
-            mean, deviation = statistics.mean(values), statistics.stdev(values)
-            spread = f"standard deviation {deviation:.2f}, {min(values):.2f} to {max(values):.2f}"
-            said.append(f"{_words(name)} {mean:.2f} % on average ({spread})")
+    for name in (name for name in scores if name in runs[0]):
+        values = [100 * run[name]["estimate"] for run in runs]
+        spread = f"standard deviation {statistics.stdev(values):.2f}, {min(values):.2f} to {max(values):.2f}"
+        said.append(f"{_words(name)} {statistics.mean(values):.2f} % on average ({spread})")
     splits, own = len({run["split"] for run in runs}), runs[0]["settings"]
     what = f"{runs[0]['protocol']}, {own['arch']}, {own['size']} px, {runs[0]['training']}"
     return f"{what}: {len(runs)} runs on {splits} splits: {'; '.join(said)}."

@@ -78,9 +78,7 @@ def parse(argv: Sequence[str], about: str) -> tuple[Settings, Path]:
         flag = f"--{one.name.replace('_', '-')}"
         parser.add_argument(flag, default=argparse.SUPPRESS, help=one.metadata["help"], **how)
     parser.add_argument("--quick", action="store_true", help=f"a run of minutes: {QUICK}")
-    parser.add_argument(
-        "--report", type=Path, help="folder for report, result and model (default: runs/... in the data)"
-    )
+    parser.add_argument("--report", type=Path, help="folder for what is left behind (default: runs/... in the data)")
     given = vars(parser.parse_args(argv))
     report, presets = given.pop("report"), QUICK if given.pop("quick") else {}
     settings = Settings(**presets | given)

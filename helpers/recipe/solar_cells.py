@@ -3,9 +3,7 @@
 One expert said of each cell whether it is functional or defective, and whether that is sure. labels.csv holds the
 answer as a number: 0 surely functional, 1/3 unsure but functional, 2/3 unsure but defective, 1 surely defective.
 
-Both protocols put 75 % of the cells into training and 25 % into validation, with the same share of every rating and
-type on both sides (Deitsch et al. 2019, "Automatic classification of defective photovoltaic module cells"). No list of
-the modules is published: cells of one module may stand on both sides.
+No list of the modules is published: cells of one module may stand on both sides of any split.
 """
 
 import csv

@@ -6,6 +6,7 @@
 It leaves report.html (one file, no network), result.json and model/ (see `helpers.export`) in the folder it names.
 """
 
+import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,8 +22,9 @@ from helpers.export.bundle import export
 from helpers.export.onnx import need_packages
 from helpers.learner import Learner
 from helpers.recipe import solar_cells
-from helpers.recipe.report import facts_of, plan, tabulate, write_report
+from helpers.recipe.report import draw_figures, facts_of, plan, report_page, tabulate
 from helpers.recipe.settings import HEAD_EPOCHS, Settings, parse
+from helpers.runtime.files import write_atomically
 from helpers.runtime.text import counted, number
 from helpers.training.hooks import AverageWeights
 from helpers.training.lr_finder import LRFinderResult
@@ -49,9 +51,8 @@ def timed(steps: list[Step], title: str) -> Iterator[Step]:
     started = perf_counter()
     yield step
     step.seconds = perf_counter() - started
-    print(
-        f"   step {step.number}, {step.seconds:.0f} s: {'; '.join(filter(None, [step.done, step.result]))}", flush=True
-    )
+    said = "; ".join(filter(None, [step.done, step.result]))
+    print(f"   step {step.number}, {step.seconds:.0f} s: {said}", flush=True)
 
 
 def run(settings: Settings, folder: Path, *, command: str = "") -> None:
@@ -70,10 +71,13 @@ def run(settings: Settings, folder: Path, *, command: str = "") -> None:
             step.done = "Exported to model/, beside the report."
             for file in folder.glob("model.*safetensors"):  # weights and checkpoint: the export holds what they held
                 file.unlink()
-        except (FileExistsError, RuntimeError) as error:
+        except (OSError, RuntimeError) as error:
             step.done = f"Not exported: {error}. The weights are in model.safetensors, beside the report."
     facts |= {"steps": [asdict(step) for step in steps], "seconds": sum(step.seconds for step in steps)}
-    write_report(folder, facts, learn, curves, preds, tta)
+    with write_atomically(folder / "result.json") as temporary:
+        temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    with write_atomically(folder / "report.html") as temporary:
+        temporary.write_text(report_page(facts, draw_figures(learn, curves, preds, tta)), encoding="utf-8")
 
 
 def train(settings: Settings, folder: Path, steps: list[Step]) -> tuple[Learner, list[LRFinderResult]]:
@@ -82,6 +86,8 @@ def train(settings: Settings, folder: Path, steps: list[Step]) -> tuple[Learner,
         data = load_data(settings)
         groups = "stages" if settings.copies else 3
         learn = Learner.pretrained(data, settings.arch, layer_groups=groups, seed=settings.seed, path=folder)
+        if settings.copies and settings.stages > (most := len(learn.groups) - 2):
+            raise ValueError(f"--stages is at most {most} for {settings.arch}; got {settings.stages}")
         learn.source()  # the cached features
         rates = settings.rates(len(learn.groups))
         step.done = f"{data}, {settings.augment}"
@@ -97,7 +103,12 @@ def train(settings: Settings, folder: Path, steps: list[Step]) -> tuple[Learner,
         step.done, step.result = counted(settings.augmented_epochs, "epoch"), accuracy_text(learn.get_preds())
     last_stages = f"the last {settings.stages} stages; cache what the first make of {settings.copies} copies"
     with timed(steps, f"Unfreeze {last_stages if settings.copies else 'all layers'}") as step:
-        unfreeze(learn, settings)
+        if settings.copies:
+            learn.freeze_to(-1 - settings.stages)
+            learn.precompute_copies(settings.copies)
+            learn.source()  # the features
+        else:
+            learn.unfreeze()
         step.done = f"{sum(p.numel() for p in learn.model.parameters() if p.requires_grad):,} parameters train"
     with timed(steps, "Give earlier layers lower learning rates") as step:
         step.done = f"{', '.join(map(number, rates))} for the layer groups, first layers first"
@@ -121,19 +132,6 @@ def load_data(settings: Settings) -> ImageData:
     if solar_cells.has_ratings(settings.folder):
         return solar_cells.load_cells(settings.folder, protocol=settings.protocol, **shared)
     return ImageData.from_folders(settings.folder, **shared)
-
-
-def unfreeze(learn: Learner, settings: Settings) -> None:
-    """All layers train; with copies the last stages do, on cached features of augmented copies."""
-    if not settings.copies:
-        learn.unfreeze()
-        return
-    first = len(learn.groups) - 1 - settings.stages
-    if first < 1:
-        raise ValueError(f"--stages is at most {len(learn.groups) - 2} for {settings.arch}; got {settings.stages}")
-    learn.freeze_to(first)
-    learn.precompute_copies(settings.copies)
-    learn.source()  # the features
 
 
 def train_unfrozen(learn: Learner, settings: Settings, rates: Sequence[float]) -> History:

@@ -19,7 +19,6 @@ from helpers.data.splits import split_by_folder
 from helpers.export import bundle
 from helpers.export.bundle import FILES, load_exported
 from helpers.learner import Learner
-from helpers.recipe import report
 from helpers.recipe import steps as recipe
 from helpers.recipe.report import tabulate
 from helpers.recipe.settings import QUICK, Settings, parse
@@ -69,11 +68,17 @@ def finished(tmp_path_factory):
         for name in WHEN:
             patch.setattr(Learner, name, watched(getattr(Learner, name), called))
         patch.setattr(recipe, "export", watched(recipe.export, called))
+        patch.setattr(bundle, "write_onnx", no_onnx)
         printed = []
         patch.setattr("builtins.print", lambda *words, **options: printed.append(" ".join(map(str, words))))
         status = main(["--data", str(pictures), *TINY, "--report", str(home / "report")])
     assert status == 0, printed
     return home / "report", "\n".join(printed), called
+
+
+def no_onnx(model, file, images):
+    """In place of `write_onnx`, which takes seconds and has tests of its own."""
+    return float(file.write_bytes(b""))
 
 
 def watched(function, called):
@@ -257,8 +262,8 @@ def test_weighted_accuracy_weighs():
 def test_a_deitsch_run_reports_weighted_accuracy_too(cells, course_data, tmp_path, monkeypatch):
     """Catches a plain accuracy beside published weighted ones, and a run lost for want of a package."""
     untrained_bodies(monkeypatch)
-    monkeypatch.setattr(bundle, "write_onnx", lambda model, file, images: float(file.write_bytes(b"")))
-    monkeypatch.setattr(report, "draw_figures", lambda *_: {})
+    monkeypatch.setattr(bundle, "write_onnx", no_onnx)
+    monkeypatch.setattr(recipe, "draw_figures", lambda *_: {})
     report_folder = tmp_path / "report"
     assert (
         main(["--data", str(cells), "--protocol", "deitsch", *TINY, "--epochs", "1", "--report", str(report_folder)])
@@ -287,7 +292,7 @@ def test_missing_packages_stop_the_recipe_before_the_training(pictures, course_d
 def test_a_model_that_cannot_be_exported_is_kept(pictures, course_data, tmp_path, monkeypatch, capsys):
     """Catches a trained model lost, or a report missing, because the last step failed."""
     untrained_bodies(monkeypatch)
-    monkeypatch.setattr(report, "draw_figures", lambda *_: {})
+    monkeypatch.setattr(recipe, "draw_figures", lambda *_: {})
     (tmp_path / "report" / "model").mkdir(parents=True)
     (tmp_path / "report" / "model" / "photo.jpg").write_text("mine")
     assert main(["--data", str(pictures), *TINY, "--epochs", "1", "--report", str(tmp_path / "report")]) == 0
