@@ -42,7 +42,6 @@ NAMES_OF = {
     "figures.pictures": "show_augmented show_batch show_picks show_pictures show_results",
     "figures.results": "plot_accuracies plot_confusion",
     "review.browsers": "LabelBrowser MistakeBrowser",
-    "export.bundle": "export",
 }
 ROOM_OF = {name: room for room, names in NAMES_OF.items() for name in names.split()}
 __all__ = list(ROOM_OF)

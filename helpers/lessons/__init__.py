@@ -21,8 +21,6 @@ MODULE_OF = {
     "start_from": "lessons.course",
     "CHECKS": "lessons.doctor",
     "examine": "lessons.doctor",
-    "messy_folder": "lessons.messy_folder",
-    "misfiled": "lessons.messy_folder",
     "Quiz": "lessons.quiz",
     "plot_lines": "lessons.figures",
     "plot_schedule": "lessons.figures",
