@@ -7,7 +7,7 @@
 | file | what it holds |
 |---|---|
 | sets.py | a record for each data set: pictures, licence, source, citation, check |
-| folders.py | where sets lie, and how a folder is made whole or not at all: lock, staging, manifest |
+| folders.py | where sets lie, and how a folder is made completely or not at all: lock, staging, manifest |
 | solar.py | the embedded set: split and layout |
 | downloads.py | download, check, safe unpacking |
 | weights.py | the packaged ImageNet weights, under timm's names, and the 1,000 class names |
@@ -26,7 +26,7 @@ __all__ = ["catalogue", "home", "imagenet_labels", "prepare", "problems", "weigh
 
 
 def prepare(name: str = "solar", *, verify: bool = False) -> Path:
-    """Folder of the data set `name`, built or downloaded when it is not there, repaired when it is not whole.
+    """Folder of the data set `name`, built or downloaded when it is not there, repaired when it is damaged.
 
     A set that is there is checked by names and sizes; `verify=True` hashes every byte. Raises ValueError
     (unknown name), FileNotFoundError (package missing), PermissionError, OSError (disk full) and RuntimeError

@@ -2,6 +2,7 @@
 
 Nothing is used without its check. An archive may hold regular files and folders only: the standard library's
 own filters let links out of the target on some supported Python versions (CVE-2025-4517, fixed in 3.11.13).
+pooch downloads; its `retrieve` would also ask again after a 404, and its `Untar` unpacks without a filter on 3.11.
 """
 
 import gzip

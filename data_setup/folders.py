@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 MANIFEST = "manifest.json"
-PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def home() -> Path:
@@ -61,7 +61,7 @@ def read_manifest(folder: Path) -> dict:
 
 
 def problems(folder: Path, *, tree: str | None = None, every_byte: bool = False) -> list[str]:
-    """What is wrong with the set in `folder`, one phrase each; empty when it is whole.
+    """What is wrong with the set in `folder`, one phrase each; empty when it is complete.
 
     Compares names and sizes with the manifest (milliseconds); `every_byte=True` reads and hashes every file.
     `tree` is the digest that the manifest must have, where one is published.
@@ -83,8 +83,8 @@ def problems(folder: Path, *, tree: str | None = None, every_byte: bool = False)
             wrong.append(f"{name} has {found[name]:,} bytes instead of {known['bytes']:,}")
         elif every_byte and sha256(folder / name) != known["sha256"]:
             wrong.append(f"{name} is damaged (its sha256 differs)")
-    strangers = (name for name in found if name.lower().endswith(PICTURES) and name not in files)
-    return wrong + [f"{name} is not part of the set" for name in sorted(strangers)]
+    foreign = (name for name in found if name.lower().endswith(PICTURES) and name not in files)
+    return wrong + [f"{name} is not part of the set" for name in sorted(foreign)]
 
 
 def ensure(
@@ -99,7 +99,7 @@ def ensure(
     """Make `folder` a complete set.
 
     `build(staging)` writes the files into an empty folder and returns the facts for the manifest. A set that
-    is whole is only read, so it may lie in a read-only folder. A set with a damaged or missing file is built
+    is complete is only read, so it may lie in a read-only folder. A set with a damaged or missing file is built
     again, and says so; files in it that are changed or foreign are kept in `NAME-old-N`. Raises
     PermissionError or OSError with the remedy when the folder cannot be written or has no room for `need`
     bytes, RuntimeError (with `remedy`) when the finished files do not have the digest `tree`.
@@ -114,7 +114,7 @@ def ensure(
                 return
             if folder.exists():
                 more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-                print(f"{folder} is not whole ({'; '.join(wrong[:3])}{more}): building it again")
+                print(f"{folder} is incomplete or damaged ({'; '.join(wrong[:3])}{more}): building it again")
             aside = _unused_name(folder)
             with staged(folder, aside=aside) as staging:
                 if need > (free := shutil.disk_usage(staging).free):

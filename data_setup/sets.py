@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class Archive:
     """One published packing of a data set.
 
-    `check` is "sha256:HEX" of the whole file, or "first-mib-md5:HEX" where no more than that was published.
+    `check` is "sha256:HEX" of the file, or "first-mib-md5:HEX" where no more than that was published.
     """
 
     url: str

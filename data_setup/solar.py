@@ -3,8 +3,9 @@
     solar/{train,valid}/{functional,defective}/{mono,poly}_{functional,defective}_NNNN.png
     solar/labels.csv     name,label,type,probability
 
-NNNN is the cell's published number. A cell counts as defective from p = 0.5 on, p being the published defect
-probability. The split is 75/25, stratified by p and type (as in Deitsch et al. 2019: 1,968 and 656 cells).
+NNNN is the cell's published number. The published defect probability p is one expert's answer and confidence: surely
+functional 0, unsure but functional 1/3, unsure but defective 2/3, surely defective 1. A cell counts as defective from
+p = 0.5 on. The split is 75/25, stratified by p and type (as in Deitsch et al. 2019: 1,968 and 656 cells).
 """
 
 import importlib.util
@@ -54,11 +55,6 @@ def read_cells(source: Path) -> list[Cell]:
     return [Cell(path.removeprefix("images/"), probability, kind) for path, probability, kind in rows]
 
 
-def choose_valid(cells: list[Cell], *, seed: int = 0) -> set[str]:
-    """Files of the validation cells: a quarter of every (probability, type), in any order of `cells`."""
-    return stratified({cell.file: (cell.probability, cell.type) for cell in cells}, frac=0.25, seed=seed)
-
-
 def build(staging: Path, *, source: Path | None = None) -> dict:
     """Lay the set out in the empty folder `staging`; returns facts for the manifest.
 
@@ -66,7 +62,7 @@ def build(staging: Path, *, source: Path | None = None) -> dict:
     """
     source = source or source_folder()
     cells = sorted(read_cells(source), key=lambda cell: cell.file)
-    valid = choose_valid(cells)
+    valid = stratified({cell.file: (cell.probability, cell.type) for cell in cells}, frac=0.25, seed=0)
     rows = ["name,label,type,probability"]
     counts: Counter[str] = Counter()
     for cell in tqdm(cells, desc="solar", unit="picture", delay=1, leave=False, disable=None):

@@ -9,19 +9,19 @@ import copy
 import json
 import platform
 import shutil
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from data_setup.folders import sha256, staged
-from helpers.analysis.intervals import accuracy_interval, accuracy_text
+from helpers.analysis.intervals import accuracy_text
 from helpers.analysis.predictions import Predictions, predict
 from helpers.export.card import model_card, read_json, source_of
 from helpers.export.onnx import PACKAGES, need_packages, write_onnx
 from helpers.learner import Learner
-from helpers.models.classifier import Classifier, build_classifier
+from helpers.models.classifier import Classifier, build_classifier, from_module
 from helpers.runtime.arguments import did_you_mean
 from helpers.runtime.files import load_tensors, save_tensors
 
@@ -60,9 +60,10 @@ def export(learn: Learner, folder: Path | str, *, note: str = "") -> Path:
     return folder
 
 
-def load_exported(folder: Path | str) -> tuple[Classifier, dict]:
+def load_exported(folder: Path | str, module: nn.Module | None = None) -> tuple[Classifier, dict]:
     """(the model on the CPU in evaluation mode, what model.json says). Nothing is unpickled, no code is run.
 
+    `module` is a network of your own, built as for `Learner(data, module)`; the others are built by their name.
     model(images) takes float (N, 3, size, size) in 0..1 and gives logits (N, K), columns as in about["classes"].
     Raises ValueError when the folder is not an export or its weights are not those described.
     """
@@ -73,7 +74,9 @@ def load_exported(folder: Path | str) -> tuple[Classifier, dict]:
     if sha256(folder / WEIGHTS) != about["sha256"][WEIGHTS]:
         raise ValueError(f"{folder / WEIGHTS} is not the file that {ABOUT} describes; export the model again")
     tensors, _ = load_tensors(folder / WEIGHTS)
-    model = build_classifier(about["arch"], len(about["classes"]), size=about["size"], pretrained=False)
+    n, size = len(about["classes"]), about["size"]
+    own = module and from_module(module, n, size=size)
+    model = own or build_classifier(about["arch"], n, size=size, pretrained=False)
     model.load_state_dict(tensors)
     return model.eval(), about
 
@@ -82,10 +85,9 @@ def description(learn: Learner, preds: Predictions, largest_difference: float) -
     """What model.json says, but for the checksums."""
     return {
         "kind": KIND,
-        **learn.about(),
+        **learn.about(preds),
         "presize_px": learn.data.decoded_px,
         "kept_px": learn.data.store_px,  # smaller when the pixels were decoded much larger than the model sees
-        "metrics": {"accuracy": asdict(accuracy_interval(preds)) | {"n": len(preds.items), "part": preds.part}},
         "onnx": {
             "input": "images: float32 (N, 3, size, size), RGB, 0..1",
             "output": "probabilities: float32 (N, K)",
@@ -104,9 +106,7 @@ def versions() -> dict[str, str]:
 
 def _refuse_foreign(folder: Path) -> None:
     """Only nothing, an empty folder or an earlier export without anything added to it may be replaced."""
-    if not folder.exists():
-        return
-    held = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {"(a file)"}
+    held = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {"a file"} if folder.exists() else set()
     foreign = sorted(held - {*FILES, "__pycache__"})
     if foreign or (held and read_json(folder / ABOUT).get("kind") != KIND):
         what = f"it holds {', '.join(foreign[:3])}" if foreign else f"its {ABOUT} is missing or of another kind"

@@ -25,11 +25,11 @@ def write_onnx(model: nn.Module, file: Path, images: Tensor) -> float:
     """
     import onnxruntime
 
-    whole = nn.Sequential(model, nn.Softmax(dim=1)).eval()
+    with_softmax = nn.Sequential(model, nn.Softmax(dim=1)).eval()
     example = images[:1].expand(2, -1, -1, -1).contiguous()  # of a single image the exporter would make a constant
     names = {"input_names": ["images"], "output_names": ["probabilities"], "dynamic_shapes": ({0: "batch"},)}
     try:
-        torch.onnx.export(whole, (example,), file, dynamo=True, external_data=False, verbose=False, **names)
+        torch.onnx.export(with_softmax, (example,), file, dynamo=True, external_data=False, verbose=False, **names)
     except torch.onnx.OnnxExporterError as error:
         reason = str(error).strip().splitlines()[0]
         raise RuntimeError(
@@ -38,7 +38,7 @@ def write_onnx(model: nn.Module, file: Path, images: Tensor) -> float:
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     together, alone = (torch.from_numpy(session.run(None, {"images": x.numpy()})[0]) for x in (images, images[:1]))
     with torch.no_grad():
-        expected = whole(images)
+        expected = with_softmax(images)
     difference = float(torch.cat([together - expected, alone - expected[:1]]).abs().max())
     if not difference <= TOLERANCE:  # nan, too
         raise RuntimeError(

@@ -10,8 +10,8 @@ import csv
 from pathlib import Path
 
 import torch
+from data_setup.splitting import stratified
 
-import data_setup
 from helpers.analysis.predictions import Predictions
 from helpers.data.dataset import ImageData
 from helpers.data.items import Item
@@ -55,15 +55,13 @@ def cell_items(folder: Path, protocol: str) -> tuple[Item, ...]:
 
 def cell_split(folder: Path, seed: int) -> Split:
     """75/25, the same share of every (rating, type) on both sides, by the rule that split the set on disk (seed 0)."""
-    names = {
-        data_setup.solar.Cell(f"cell{row['name'][-8:]}", row["probability"], row["type"]): row["name"]
-        for row in _rated(folder)
-    }
-    valid = data_setup.solar.choose_valid(list(names), seed=seed)
-    return Split(
-        train=tuple(name for cell, name in names.items() if cell.file not in valid),
-        valid=tuple(name for cell, name in names.items() if cell.file in valid),
-    )
+    rows = {f"cell{row['name'][-8:]}": row for row in _rated(folder)}  # by published name, as the set on disk
+    strata = {published: (row["probability"], row["type"]) for published, row in rows.items()}
+    chosen = stratified(strata, frac=0.25, seed=seed)
+    parts = {True: [], False: []}
+    for published, row in rows.items():
+        parts[published in chosen].append(row["name"])
+    return Split(train=tuple(parts[False]), valid=tuple(parts[True]))
 
 
 def weighted_accuracy(preds: Predictions) -> float:

@@ -95,12 +95,12 @@ def train(settings: Settings, folder: Path, steps: list[Step]) -> tuple[Learner,
         curves = [learn.lr_find()]
         step.done = f"{curves[0].advice} Taken for the last layer: {number(rates[-1])}"
     with timed(steps, "Train the last layer on cached features") as step:
-        _complete(learn.fit(rates[-1], HEAD_EPOCHS), HEAD_EPOCHS)
-        step.done, step.result = counted(HEAD_EPOCHS, "epoch"), accuracy_text(learn.get_preds())
+        learn.fit(rates[-1], HEAD_EPOCHS)
+        step.done, step.result = counted(HEAD_EPOCHS, "epoch"), accuracy_after(learn)
     with timed(steps, "Train the last layer with augmentation (precompute=False), cycle_len=1") as step:
         learn.precompute = False
-        _complete(learn.fit(rates[-1], settings.augmented_epochs, cycle_len=1), settings.augmented_epochs)
-        step.done, step.result = counted(settings.augmented_epochs, "epoch"), accuracy_text(learn.get_preds())
+        learn.fit(rates[-1], settings.augmented_epochs, cycle_len=1)
+        step.done, step.result = counted(settings.augmented_epochs, "epoch"), accuracy_after(learn)
     last_stages = f"the last {settings.stages} stages; cache what the first make of {settings.copies} copies"
     with timed(steps, f"Unfreeze {last_stages if settings.copies else 'all layers'}") as step:
         if settings.copies:
@@ -122,7 +122,7 @@ def train(settings: Settings, folder: Path, steps: list[Step]) -> tuple[Learner,
         learn.to_fp32()
         losses = [round(epoch.valid_loss, 3) for epoch in history.epochs]  # over-fitting: the lowest is not the last
         step.done = f"training loss at the end {history.epochs[-1].train_loss:.3f}, validation losses {losses}"
-        step.result = accuracy_text(learn.get_preds())
+        step.result = accuracy_after(learn)
     return learn, curves
 
 
@@ -140,17 +140,15 @@ def train_unfrozen(learn: Learner, settings: Settings, rates: Sequence[float]) -
     ends = list(accumulate([1] * settings.epochs if one_cycle else settings.cycles))
     hooks = [AverageWeights(ends[-settings.average :])] if settings.average > 1 else []
     if one_cycle:
-        history = learn.fit_one_cycle(settings.epochs, rates, hooks=hooks)
-    else:
-        history = learn.fit(rates, len(settings.cycles), cycle_len=1, cycle_mult=2, hooks=hooks)
-    return _complete(history, settings.epochs)
+        return learn.fit_one_cycle(settings.epochs, rates, hooks=hooks)
+    return learn.fit(rates, len(settings.cycles), cycle_len=1, cycle_mult=2, hooks=hooks)
 
 
-def _complete(history: History, epochs: int) -> History:
-    """The history of a training that was not interrupted: Ctrl-C ends the recipe, not one step of it."""
-    if len(history.epochs) < epochs:
+def accuracy_after(learn: Learner) -> str:
+    """Of the validation pictures, after a training: Ctrl-C ends the recipe, not one step of it."""
+    if learn.interrupted:
         raise KeyboardInterrupt
-    return history
+    return accuracy_text(learn.get_preds())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from helpers.data.dataset import ImageData
 from helpers.data.items import label_by_folder, relabel
@@ -180,8 +181,8 @@ def test_loading_gives_the_same_model_without_a_learner(made):
         torch.testing.assert_close(model(images), learn.model.eval()(images))
     assert about["classes"] == list(learn.data.classes)
     assert about["split"] == learn.data.split.digest()
-    assert about["metrics"]["accuracy"]["n"] == 6
-    assert about["metrics"]["accuracy"]["estimate"] == pytest.approx(learn.get_preds().accuracy())
+    assert about["n"] == 6
+    assert about["accuracy"]["estimate"] == about["metrics"]["accuracy"] == pytest.approx(learn.get_preds().accuracy())
     assert about["versions"] == versions()
 
 
@@ -202,10 +203,38 @@ def test_the_accuracy_is_that_of_the_weights_in_the_folder(made, tmp_path, monke
     rows = learn.data.indices_of("valid")
     with torch.no_grad():
         right = (model(learn.data.eval_images(rows)).argmax(dim=1) == learn.data.targets[rows]).float().mean().item()
-    assert about["metrics"]["accuracy"]["estimate"] == pytest.approx(right) == pytest.approx(share)
+    assert about["accuracy"]["estimate"] == pytest.approx(right) == pytest.approx(share)
     assert f"Accuracy {100 * right:.1f} % of {n}" in (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     with pytest.raises(TypeError, match="preds"):  # nothing that was predicted elsewhere is believed
         export(learn, folder, preds=stale)
+
+
+def test_a_loaded_model_is_exported_with_its_own_history(made, tmp_path, monkeypatch):
+    """Catches a card that says "trained for 0 epochs" of a model that was saved and loaded."""
+    learn = made[0]
+    monkeypatch.setattr(exporting, "write_onnx", lambda model, file, images: float(file.write_bytes(b"")))
+    learn.path = tmp_path
+    learn.save("kept")
+    again = Learner.pretrained(learn.data, "test_resnet", pretrained=False, path=tmp_path).load("kept").to_fp32()
+    folder = export(again, tmp_path / "model")
+    assert "test\\_resnet, trained for 4 epochs;" in (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    _, about = load_exported(folder)
+    assert about["accuracy"]["estimate"] == pytest.approx(learn.get_preds().accuracy())
+
+
+def test_a_network_of_ones_own_comes_back_into_one_built_alike(made, tmp_path, monkeypatch):
+    """Catches an export that only the kit's own architectures can be loaded from."""
+
+    def build():
+        return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 2))
+
+    monkeypatch.setattr(exporting, "write_onnx", lambda model, file, images: float(file.write_bytes(b"")))
+    learn = Learner(made[0].data, build(), path=tmp_path).to_fp32()
+    learn.fit(1e-2, 1)
+    model, _ = load_exported(export(learn, tmp_path / "model"), build())
+    images = learn.data.eval_images(range(5))
+    with torch.no_grad():
+        torch.testing.assert_close(model(images), learn.model.eval()(images))
 
 
 class Trap:

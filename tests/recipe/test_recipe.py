@@ -6,6 +6,7 @@ from dataclasses import asdict
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from helpers.recipe.report import tabulate
 from helpers.recipe.settings import QUICK, Settings, parse
 from helpers.recipe.solar_cells import cell_items, cell_split, weighted_accuracy
 from helpers.recipe.steps import main
+from helpers.training import run as hooks
 
 STEPS = [
     "Enable data augmentation, and precompute=True",
@@ -138,7 +140,7 @@ def test_the_exported_model_is_the_one_whose_accuracy_is_reported(finished):
     assert sorted(path.name for path in (folder / "model").iterdir()) == sorted(FILES)
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     _, about = load_exported(folder / "model")
-    assert about["metrics"]["accuracy"]["estimate"] == result["accuracy"]["estimate"]
+    assert about["accuracy"]["estimate"] == result["accuracy"]["estimate"]
     assert about["split"] == result["split"]
     assert about["epochs"] == 6
 
@@ -305,12 +307,22 @@ def test_a_model_that_cannot_be_exported_is_kept(pictures, course_data, tmp_path
 # Levers ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_interrupted_step_ends_the_recipe(learn):
+def test_an_interrupted_step_ends_the_recipe(pictures, course_data, tmp_path, monkeypatch, capsys):
     """Catches Ctrl-C that ends one step, after which the next one trains an unfinished model."""
-    history = learn.fit(1e-3, 1)
-    assert recipe._complete(history, 1) is history
+    untrained_bodies(monkeypatch)
+
+    def interrupt(self, run):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Learner, "lr_find", lambda *_: SimpleNamespace(advice=""))
+    monkeypatch.setattr(hooks.Hook, "on_epoch_end", interrupt)
+    settings = Settings(data=str(pictures), arch="test_resnet", **QUICK | {"size": 32})
+    learner_hook = partial(Learner.pretrained, pretrained=False, hooks=[hooks.Hook()])
+    monkeypatch.setattr(recipe.Learner, "pretrained", learner_hook)
+    steps = []
     with pytest.raises(KeyboardInterrupt):
-        recipe._complete(history, 2)
+        recipe.train(settings, tmp_path, steps)
+    assert steps[-1].title == "Train the last layer on cached features"
 
 
 def test_rates_of_both_kinds_of_pictures():
