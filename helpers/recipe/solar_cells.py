@@ -10,8 +10,8 @@ import csv
 from pathlib import Path
 
 import torch
-from data_setup.splitting import stratified
 
+from data_setup.splitting import stratified
 from helpers.analysis.predictions import Predictions
 from helpers.data.dataset import ImageData
 from helpers.data.items import Item
