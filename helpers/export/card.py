@@ -44,5 +44,4 @@ def model_card(about: dict, accuracy: str, source: dict[str, str], *, note: str 
 
 def _escaped(text: object) -> str:
     """Text on one line that Markdown and HTML leave as it is."""
-    one_line = " ".join(str(text).split())
-    return re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", html.escape(one_line, quote=False))
+    return re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", html.escape(" ".join(str(text).split()), quote=False))

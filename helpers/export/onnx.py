@@ -31,10 +31,8 @@ def write_onnx(model: nn.Module, file: Path, images: Tensor) -> float:
     try:
         torch.onnx.export(with_softmax, (example,), file, dynamo=True, external_data=False, verbose=False, **names)
     except torch.onnx.OnnxExporterError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise RuntimeError(
-            f"this architecture cannot be written as ONNX ({reason}); learn.save() keeps the weights"
-        ) from error
+        why = str(error).strip().splitlines()[0]
+        raise RuntimeError(f"this model cannot be written as ONNX ({why}); learn.save() keeps the weights") from error
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     together, alone = (torch.from_numpy(session.run(None, {"images": x.numpy()})[0]) for x in (images, images[:1]))
     with torch.no_grad():

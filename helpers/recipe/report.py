@@ -30,10 +30,9 @@ SCORES = ("accuracy", "tta_accuracy", "weighted_accuracy", "weighted_tta_accurac
 
 def plan(settings: Settings) -> str:
     """How the unfrozen layers train, in a few words."""
+    words = f"cycle_mult=2, {' + '.join(map(str, settings.cycles))} epochs"
     if settings.schedule == "one-cycle":
         words = f"{counted(settings.epochs, 'epoch')}, one cycle"
-    else:
-        words = f"cycle_mult=2, {' + '.join(map(str, settings.cycles))} epochs"
     return words + (f", the last {settings.average} averaged" if settings.average > 1 else "")
 
 
@@ -124,6 +123,6 @@ def _summary(runs: Sequence[dict], scores: Sequence[str]) -> str:
         values = [100 * run[name]["estimate"] for run in runs]
         spread = f"standard deviation {statistics.stdev(values):.2f}, {min(values):.2f} to {max(values):.2f}"
         said.append(f"{_words(name)} {statistics.mean(values):.2f} % on average ({spread})")
-    splits, own = len({run["split"] for run in runs}), runs[0]["settings"]
+    own, counts = runs[0]["settings"], f"{len(runs)} runs on {len({run['split'] for run in runs})} splits"
     what = f"{runs[0]['protocol']}, {own['arch']}, {own['size']} px, {runs[0]['training']}"
-    return f"{what}: {len(runs)} runs on {splits} splits: {'; '.join(said)}."
+    return f"{what}: {counts}: {'; '.join(said)}."

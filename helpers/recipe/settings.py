@@ -41,9 +41,7 @@ class Settings:
         if min(self.epochs, self.augmented_epochs, self.average, self.tta, self.stages) < 1 or self.copies < 0:
             raise ValueError("every number of epochs, --average, --tta and --stages is at least 1, --copies at least 0")
         if self.schedule == "sgdr" and (self.epochs + 1).bit_count() != 1:
-            raise ValueError(
-                f"cycles of 1, 2, 4 ... make 1, 3, 7, 15 or 31 epochs; got {self.epochs} (one-cycle takes any number)"
-            )
+            raise ValueError(f"sgdr cycles of 1, 2, 4 ... make 1, 3, 7, 15 or 31 epochs; got {self.epochs}")
 
     @property
     def folder(self) -> Path:

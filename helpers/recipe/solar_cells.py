@@ -18,7 +18,6 @@ from helpers.data.items import Item
 from helpers.data.splits import Split
 
 RATINGS = "labels.csv"
-PUBLISHED_PX = 300
 MEANING = {
     "solar": "A cell counts as defective when the expert called it defective, surely or not.",
     "deitsch": "A cell counts as defective unless the expert was sure that it is functional; while training, unsure "
@@ -34,7 +33,7 @@ def has_ratings(folder: Path) -> bool:
 
 def load_cells(folder: Path, *, protocol: str, seed: int, size: int, **settings) -> ImageData:
     """The cells with labels, weights and split; `settings` go to `ImageData`."""
-    presize_px = max(PUBLISHED_PX, size) if size >= 200 else None  # large ones are cut from all their pixels
+    presize_px = max(300, size) if size >= 200 else None  # the cells have 300 px: large ones are cut from all of them
     items, split = cell_items(folder, protocol), cell_split(folder, seed)
     return ImageData.from_items(items, split, size=size, presize_px=presize_px, **settings)
 
@@ -57,11 +56,9 @@ def cell_split(folder: Path, seed: int) -> Split:
     """75/25, the same share of every (rating, type) on both sides, by the rule that split the set on disk (seed 0)."""
     rows = {f"cell{row['name'][-8:]}": row for row in _rated(folder)}  # by published name, as the set on disk
     strata = {published: (row["probability"], row["type"]) for published, row in rows.items()}
-    chosen = stratified(strata, frac=0.25, seed=seed)
-    parts = {True: [], False: []}
-    for published, row in rows.items():
-        parts[published in chosen].append(row["name"])
-    return Split(train=tuple(parts[False]), valid=tuple(parts[True]))
+    valid = {rows[published]["name"] for published in stratified(strata, frac=0.25, seed=seed)}
+    train = {row["name"] for row in rows.values()} - valid
+    return Split(train=tuple(train), valid=tuple(valid))
 
 
 def weighted_accuracy(preds: Predictions) -> float:
@@ -71,5 +68,4 @@ def weighted_accuracy(preds: Predictions) -> float:
 
 
 def _rated(folder: Path) -> list[dict[str, str]]:
-    with (folder / RATINGS).open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return list(csv.DictReader((folder / RATINGS).read_text(encoding="utf-8").splitlines()))
