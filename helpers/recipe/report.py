@@ -30,10 +30,10 @@ SCORES = ("accuracy", "tta_accuracy", "weighted_accuracy", "weighted_tta_accurac
 
 def plan(settings: Settings) -> str:
     """How the unfrozen layers train, in a few words."""
-    words = f"cycle_mult=2, {' + '.join(map(str, settings.cycles))} epochs"
-    if settings.schedule == "one-cycle":
-        words = f"{counted(settings.epochs, 'epoch')}, one cycle"
-    return words + (f", the last {settings.average} averaged" if settings.average > 1 else "")
+    cycles = "one cycle" if settings.schedule == "one-cycle" else f"cycles of {' + '.join(map(str, settings.cycles))}"
+    return f"{counted(settings.epochs, 'epoch')}, {cycles}" + (
+        f", the last {settings.average} averaged" if settings.average > 1 else ""
+    )
 
 
 def facts_of(settings: Settings, learn: Learner, preds: Predictions, tta: Predictions) -> dict:

@@ -69,12 +69,12 @@ class Settings:
 
 def parse(argv: Sequence[str], about: str) -> tuple[Settings, Path]:
     """(settings, report folder) of a command line."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("python -m helpers.recipe", description=about, formatter_class=formatter)
+    parser = argparse.ArgumentParser("python -m helpers.recipe", description=about)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     for one in fields(Settings):
         how = {"action": "store_true"} if one.type is bool else {"type": one.type, "choices": one.metadata["choices"]}
-        flag = f"--{one.name.replace('_', '-')}"
-        parser.add_argument(flag, default=argparse.SUPPRESS, help=one.metadata["help"], **how)
+        how |= {"default": argparse.SUPPRESS, "help": one.metadata["help"]}
+        parser.add_argument(f"--{one.name.replace('_', '-')}", **how)
     parser.add_argument("--quick", action="store_true", help=f"a run of minutes: {QUICK}")
     parser.add_argument("--report", type=Path, help="folder for what is left behind (default: runs/... in the data)")
     given = vars(parser.parse_args(argv))

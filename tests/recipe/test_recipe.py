@@ -35,7 +35,7 @@ STEPS = [
     "Unfreeze all layers",
     "Give earlier layers lower learning rates",
     "Find the learning rate again",
-    "Train the full network: cycle_mult=2, 1 + 2 epochs",
+    "Train the full network: 3 epochs, cycles of 1 + 2",
     "Test-time augmentation: 2 augmented views and the plain one",
     "Analyse, and export the model",
 ]
