@@ -1,0 +1,139 @@
+"""Which device computes, what its errors mean, and what happens to freed memory and idle threads."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from helpers.runtime import device
+from helpers.runtime.device import is_out_of_memory, keep_freed_memory, pick_device
+
+ROOT = Path(device.__file__).parents[2]
+
+
+# Device --------------------------------------------------------------------------------------------------------
+
+
+def test_the_environment_variable_overrides_the_device(monkeypatch):
+    """Catches a COURSE_DEVICE that is read but not obeyed."""
+    monkeypatch.setenv("COURSE_DEVICE", "meta")
+    assert pick_device() == torch.device("meta")
+
+
+@pytest.mark.parametrize(("cuda", "mps", "expected"), [(1, 1, "cuda"), (0, 1, "mps"), (0, 0, "cpu")])
+def test_the_best_device_there_is_wins(monkeypatch, cuda, mps, expected):
+    """Catches MPS chosen before CUDA, or a machine without either failing."""
+    monkeypatch.delenv("COURSE_DEVICE", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(cuda))
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: bool(mps))
+    assert pick_device().type == expected
+
+
+def test_a_device_that_does_not_exist_is_blamed_on_the_variable(monkeypatch):
+    """Catches torch's own sentence, which does not say where the word came from."""
+    monkeypatch.setenv("COURSE_DEVICE", "gpu")
+    with pytest.raises(ValueError, match="COURSE_DEVICE=gpu is not a valid device; set it to cpu, cuda"):
+        pick_device()
+
+
+MPS_FULL = "MPS backend out of memory (MPS allocated: 8.1 GB, max allowed: 9.0 GB). Tried to allocate 1.0 GB"
+CUBLAS_FULL = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError(MPS_FULL), True),
+        (RuntimeError(CUBLAS_FULL), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_every_device_says_in_its_own_words_that_memory_is_full(error, expected):
+    """Catches Apple's plain RuntimeError, for which no batch would ever be halved."""
+    assert is_out_of_memory(error) is expected
+
+
+def test_the_cpus_own_error_is_known():
+    """Catches words of an older torch."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(10**15)
+    assert is_out_of_memory(caught.value)
+
+
+# Memory --------------------------------------------------------------------------------------------------------
+
+PAGE_FAULTS = """
+import resource, sys, torch
+from helpers.runtime.device import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def step():
+    torch.empty(16_000_000).fill_(1)
+for _ in range(20):
+    step()
+before = faults()
+for _ in range(10):
+    step()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_freed_memory_is_used_again():
+    """Catches settings the C library does not obey: every large tensor then costs a fault per page once more."""
+    faults = {
+        mode: int(subprocess.run([sys.executable, "-c", PAGE_FAULTS, mode], capture_output=True, check=True).stdout)
+        for mode in ("given back", "kept")
+    }
+    assert faults["kept"] < faults["given back"] / 10
+
+
+@pytest.mark.parametrize(("system", "asks"), [("win32", 0), ("darwin", 0), ("linux", 1)])
+def test_other_systems_keep_their_own_ways(monkeypatch, system, asks):
+    """Catches a crash where there is no glibc: Windows cannot even be asked for it, musl has no mallopt."""
+    asked = []
+    keep_freed_memory.cache_clear()
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda _: asked.append(system) or SimpleNamespace())
+    keep_freed_memory()
+    keep_freed_memory()  # every learner asks
+    assert len(asked) == asks
+
+
+IMPORTS = """
+import sys, torch
+if sys.argv[1] == "with helpers":
+    import helpers
+from importlib.util import module_from_spec, spec_from_file_location
+spec = spec_from_file_location("device", sys.argv[2])
+device = module_from_spec(spec)
+spec.loader.exec_module(device)
+print(device.spinning_ms(), torch.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="torch has another OpenMP there")
+def test_idle_threads_sleep_although_torch_was_imported_first():
+    """Catches an order of imports that matters: beside another program training took up to 14 times as long."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
+
+    def spinning(mode):
+        command = [sys.executable, "-c", IMPORTS, mode, device.__file__]
+        done = subprocess.run(command, capture_output=True, text=True, env=bare, cwd=ROOT)
+        milliseconds, threads = done.stdout.split()
+        return float(milliseconds), int(threads)
+
+    milliseconds, threads = spinning("torch alone")
+    if threads == 1:
+        pytest.skip("one thread never waits for another")
+    assert milliseconds > 1, "the measurement sees spinning"
+    assert spinning("with helpers")[0] < 1

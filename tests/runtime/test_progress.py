@@ -1,0 +1,23 @@
+"""Progress bars: plain text, gone when the work is done."""
+
+from helpers.runtime.progress import progress
+
+
+def test_progress_is_plain_text_with_the_remaining_time_and_vanishes(monkeypatch, capsys):
+    """Catches a widget bar (nothing to see in VS Code or a terminal), and lines left behind in stored outputs."""
+    monkeypatch.setenv("COURSE_PROGRESS", "on")
+    bar = progress(total=4, title="decoding")
+    bar.update(1)
+    bar.refresh()
+    during = capsys.readouterr()
+    bar.close()
+    after = capsys.readouterr().out
+    assert "decoding" in during.out and "1/4" in during.out and "<" in during.out and during.err == ""
+    assert after.rsplit("\r", 1)[-1].strip() == "" and "\n" not in after
+
+
+def test_progress_can_be_switched_off_and_still_passes_the_work_on(monkeypatch, capsys):
+    """Catches bars in tests and stored notebooks, and work lost with the bar."""
+    monkeypatch.setenv("COURSE_PROGRESS", "off")
+    assert list(progress(iter("abc"), "letters")) == ["a", "b", "c"]
+    assert capsys.readouterr() == ("", "")
