@@ -31,9 +31,8 @@ SCORES = ("accuracy", "tta_accuracy", "weighted_accuracy", "weighted_tta_accurac
 def plan(settings: Settings) -> str:
     """How the unfrozen layers train, in a few words."""
     cycles = "one cycle" if settings.schedule == "one-cycle" else f"cycles of {' + '.join(map(str, settings.cycles))}"
-    return f"{counted(settings.epochs, 'epoch')}, {cycles}" + (
-        f", the last {settings.average} averaged" if settings.average > 1 else ""
-    )
+    average = f", the last {settings.average} averaged" if settings.average > 1 else ""
+    return f"{counted(settings.epochs, 'epoch')}, {cycles}{average}"
 
 
 def facts_of(settings: Settings, learn: Learner, preds: Predictions, tta: Predictions) -> dict:
