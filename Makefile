@@ -9,8 +9,8 @@ WHOLE := $(VENV)/whole
 AUTHORS := $(VENV)/ready-for-authors
 PEERS := .venv-bench
 OPEN := $(if $(wildcard work/*.ipynb),work,notebooks)
-# stored outputs are compared without progress bars and without anybody's own IPython settings
-QUIET := COURSE_PROGRESS=off IPYTHONDIR="$(CURDIR)/$(VENV)/ipython"
+# outputs are stored and compared in float32, without progress bars and without anybody's own IPython settings
+QUIET := COURSE_PRECISION=float32 COURSE_PROGRESS=off IPYTHONDIR="$(CURDIR)/$(VENV)/ipython"
 
 # threads that wait sleep instead of spinning: on a machine shared with others that is several times as fast
 export OMP_WAIT_POLICY := PASSIVE
@@ -68,7 +68,7 @@ links: $(AUTHORS) ## links of notebooks and texts that lead nowhere (ONLINE=1 tr
 # --- for authors ------------------------------------------------------------------------------------------------------
 
 notebooks: data $(AUTHORS) ## run the notebooks and store their outputs (NAMES="03 04": only these)
-	@$(PY) -m tools.store $(NAMES)
+	@COURSE_PRECISION=float32 $(PY) -m tools.store $(NAMES)
 
 timings: data ## run every notebook and write time and memory into README.md (NAMES="03 04": only these)
 	@$(PY) -m tools.course $(NAMES) --table README.md
