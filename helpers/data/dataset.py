@@ -25,7 +25,7 @@ OLD_ATTRIBUTES = {
     "vocab": "data.classes",
     "bs": "data.batch_size",
     "sz": "data.size",
-    "summary": "summary(data), from helpers.lessons.summary import summary",
+    "summary": "summary(data), from helpers.lessons.course import summary",
     "show_batch": "show_batch(data), from helpers.figures.pictures import show_batch",
     **dict.fromkeys(("trn_dl", "train_dl", "val_dl", "valid_dl"), 'data.one_batch("train"), data.one_batch("valid")'),
     **dict.fromkeys(("trn_ds", "train_ds", "val_ds", "valid_ds"), 'data.items_of("train"), data.items_of("valid")'),

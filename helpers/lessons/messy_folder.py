@@ -1,8 +1,12 @@
-"""A folder of pictures as somebody might send it: solar cells under other names, with the faults such folders have."""
+"""A folder as somebody might send it: solar cells under other names, with the usual faults; and copies found in it."""
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
+
+from helpers.data.items import Item, content_hash
+from helpers.data.splits import Split
 
 CLASSES = {
     ("mono", "functional"): "mono_sound",
@@ -63,3 +67,16 @@ def _move(paths: list[Path], folder: Path) -> list[str]:
     """Their names below the common folder, where they now are."""
     folder.mkdir(exist_ok=True)
     return [f"{folder.name}/{path.replace(folder / path.name).name}" for path in paths]
+
+
+def content_hashes(items: Iterable[Item]) -> dict[str, str]:
+    """sha256 of each file's bytes, by item name."""
+    return {item.name: content_hash(item.path) for item in items}
+
+
+def find_leaks(items: Iterable[Item], split: Split) -> list[tuple[str, str]]:
+    """Pairs (training picture, held-out picture) whose files are byte for byte the same."""
+    hashes = content_hashes(items)
+    training = {hashes[name]: name for name in reversed(split.train) if name in hashes}  # the first by name stays
+    held_out = sorted(split.valid + split.test)
+    return [(training[hashes[name]], name) for name in held_out if hashes.get(name) in training]

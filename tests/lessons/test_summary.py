@@ -8,7 +8,7 @@ from PIL import Image
 
 from helpers.data.dataset import ImageData
 from helpers.data.decode import UnreadableImage
-from helpers.lessons.summary import summary
+from helpers.lessons.course import summary
 
 
 def test_the_summary_walks_through_every_stage(data, capsys):
