@@ -1,8 +1,7 @@
 """`Learner`: the verbs of the lectures, each a few lines over the rooms above it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from helpers.data.items import Item
 from helpers.models import groups as models
 from helpers.models.classifier import Classifier, build_classifier, from_module
 from helpers.models.features import FeatureData, precompute, weights_digest
-from helpers.runtime.arguments import did_you_mean, old_attribute
+from helpers.runtime.arguments import OLDER, did_you_mean, old_attribute
 from helpers.runtime.device import keep_freed_memory, pick_device
 from helpers.runtime.precision import fast_precision, network_kind
 from helpers.training import schedules
@@ -31,22 +30,7 @@ from helpers.training.metrics import Metric, count_confusions, empty_counts, met
 from helpers.training.run import BatchTransform, History, Hook, Plan, Run
 
 Rates = float | Sequence[float] | slice
-
-OLD_NAMES = {  # of fastai 0.7, v1 and v2
-    "TTA": "learn.tta()",
-    "sched": "plot_lr_find(learn.lr_find()), plot_loss(learn.history), plot_lr(learn.history)",
-    "recorder": "plot_lr_find(learn.lr_find()), plot_loss(learn.history), plot_lr(learn.history)",
-    "dls": "learn.data",
-    "plot_loss": "plot_loss(learn.history)",
-    "plot_lr": "plot_lr(learn.history)",
-    "show_results": "show_results(learn.get_preds(), learn.data)",
-    "export": "export(learn, folder)",
-    "validate": 'learn.about()["metrics"]',
-    "fit_sgdr": "learn.fit(lr, cycles, cycle_len=1, cycle_mult=2)",
-    "predict_with_targs": "learn.get_preds(), which has log_probs and targets",
-    "predict_array": "learn.predict_one(path)",
-    "mixup": "Learner.pretrained(data, precompute=False, batch_transform=v2.MixUp(num_classes=2))",
-}
+Hooks = Sequence[Hook]
 
 
 @dataclass(frozen=True)
@@ -58,97 +42,73 @@ class Prediction:
     probs: dict[str, float]  # per class
 
 
+@dataclass(eq=False, repr=False)
 class Learner:
-    """A model, its data and how it is trained."""
+    """A model, its data and how it is trained.
+
+    `model` is any network from pictures (N, 3, size, size) to logits (N, K); one of your own trains as a whole.
+    """
 
     data: ImageData
-    model: Classifier
-    arch: str
-    device: torch.device
-    groups: list[list[nn.Module]]  # layer groups, first layers first
-    trained_from: int  # the first group that trains
-    history: History  # all epochs so far, and the pictures that trained and validated
-    interrupted: bool  # whether Ctrl-C ended the last training
-    loss: PictureLoss
-    metrics: dict[str, Metric]
-    copies: int  # augmented versions of each picture behind the cached features
+    model: nn.Module
+    _: KW_ONLY
+    arch: str = ""
+    bn: str = "frozen"  # what BatchNorm does in frozen groups: "frozen", "affine", "train"; or "frozen everywhere"
+    layer_groups: int | str = 3  # 2, 3 or "stages"
+    metrics: str | Metric | Sequence[str | Metric] = ("accuracy",)
+    loss: nn.Module | None = None  # any loss of logits; default CrossEntropyLoss()
+    weight_decay: float = 0.01
+    max_norm: float | None = None  # clip the gradient norm here
+    accumulate: int = 1  # batches added up into one update; `data.batch_size` pictures pass at a time
+    batch_transform: BatchTransform | None = None  # after augmentation: torchvision's v2.MixUp, v2.CutMix ...
+    hooks: Hooks = ()
+    seed: int = 0
+    checkpoint: bool = True  # whether a training of more than ten seconds can be resumed
+    name: str = "model"
+    path: Path | str | None = None  # where `save` and checkpoints write; default: `models` below the data folder
+    history: History = field(init=False)  # all epochs so far, and the pictures that trained and validated
+    interrupted: bool = field(default=False, init=False)  # whether the last training ended before its end
+    copies: int = field(default=0, init=False)  # augmented versions of each picture behind the cached features
+    _precompute: bool = field(default=False, init=False)
+    _bn_freeze: bool = field(default=False, init=False)
+    _precision: torch.dtype | None = field(default=None, init=False)
+    _cached: tuple[object, FeatureData] | None = field(default=None, init=False)
 
-    @did_you_mean
-    def __init__(
-        self,
-        data: ImageData,
-        model: nn.Module,
-        *,
-        arch: str = "",
-        precompute: bool = True,
-        bn: str = "frozen",
-        layer_groups: int | str = 3,
-        metrics: str | Metric | Sequence[str | Metric] = ("accuracy",),
-        loss: nn.Module | None = None,
-        weight_decay: float = 0.01,
-        max_norm: float | None = None,
-        accumulate: int = 1,
-        batch_transform: BatchTransform | None = None,
-        hooks: Sequence[Hook] = (),
-        seed: int = 0,
-        checkpoint: bool = True,
-        name: str = "model",
-        path: Path | str | None = None,
-    ):
-        """`model` is any network from pictures (N, 3, size, size) to logits (N, K); one of your own trains as a whole.
-
-        precompute    train the head on cached features while the body is frozen (needs bn="frozen")
-        bn            what BatchNorm does in frozen groups: "frozen", "affine" or "train"; or "frozen everywhere"
-        layer_groups  2, 3 or "stages"         loss   any loss of logits, default CrossEntropyLoss()
-        accumulate    batches added up into one update; `data.batch_size` pictures pass at a time
-        max_norm      clip the gradient norm here
-        batch_transform   (images, targets) -> the same, after augmentation: torchvision's v2.MixUp, v2.CutMix ...
-        checkpoint    whether a training of more than ten seconds can be resumed
-        path          where `save` and checkpoints write; default: `models` below the data folder
-        """
-        self.data, self.device = data, pick_device()
+    def __post_init__(self):
+        self.device, n_classes = pick_device(), len(self.data.classes)
         if self.device.type == "cpu":
             keep_freed_memory()
-        n_classes, own = len(data.classes), not isinstance(model, Classifier)
-        self.arch = arch or type(model).__name__
-        model = from_module(model, n_classes, size=data.size) if own else model
+        self.arch = self.arch or type(self.model).__name__
+        own = not isinstance(self.model, Classifier)
+        model = from_module(self.model, n_classes, size=self.data.size) if own else self.model
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()
-        self.loss = PictureLoss(loss or nn.CrossEntropyLoss(), n_classes).to(self.device)
-        self.metrics, self.hooks = metrics_named(metrics), hooks
-        self.weight_decay, self.max_norm, self.accumulate = weight_decay, max_norm, accumulate
-        self.batch_transform, self.seed, self.name, self.checkpoint = batch_transform, seed, name, checkpoint
-        self.path = Path(path or data_setup.home() / "models")
-        self.history, self.interrupted, self.copies = History(validated_on=frozenset(data.split.valid)), False, 0
-        self._bn_freeze = bn == "frozen everywhere"
-        self._bn = "frozen" if self._bn_freeze else bn
-        self._precision: torch.dtype | None = None
-        self._cached: tuple[object, FeatureData] | None = None
-        self.precompute = precompute
-        self.groups = models.layer_groups(self.model, layer_groups)
+        self.loss = PictureLoss(self.loss or nn.CrossEntropyLoss(), n_classes).to(self.device)
+        self.metrics = metrics_named(self.metrics)
+        self.path = Path(self.path or data_setup.home() / "models")
+        self.history = History(validated_on=frozenset(self.data.split.valid))
+        self._bn_freeze = self.bn == "frozen everywhere"
+        self.bn = "frozen" if self._bn_freeze else self.bn
+        self.groups = models.layer_groups(self.model, self.layer_groups)  # first layers first
         self.freeze_to(0 if own else -1)
 
     @classmethod
-    @partial(did_you_mean, forwards_to=__init__)
     def pretrained(
-        cls,
-        data: ImageData,
-        arch: str = "efficientnet_lite0",
-        *,
-        pretrained: bool = True,
-        dropout: float = 0.5,
-        seed: int = 0,
-        **settings,
-    ) -> "Learner":
-        """ImageNet weights in the body and a new head; all but the head frozen. `settings` as for `Learner`."""
+        cls, data: ImageData, arch: str = "efficientnet_lite0", *, precompute: bool = True, pretrained: bool = True,
+        dropout: float = 0.5, seed: int = 0, **settings,
+    ) -> "Learner":  # fmt: skip
+        """ImageNet weights in the body and a new head; all but the head frozen. `settings` as for `Learner`.
+
+        precompute: train the head on cached features while the body is frozen (needs bn="frozen").
+        """
         model = build_classifier(
             arch, len(data.classes), size=data.size, pretrained=pretrained, dropout=dropout, seed=seed
         )
-        return cls(data, model, arch=arch, seed=seed, **settings)
+        learn = cls(data, model, arch=arch, seed=seed, **settings)
+        learn.precompute = precompute
+        return learn
 
     def __getattr__(self, name: str):
-        raise old_attribute(self, name, OLD_NAMES)
-
-    # What trains ---------------------------------------------------------------------------------------------
+        raise old_attribute(self, name, OLDER["Learner"])
 
     def freeze(self) -> None:
         """Only the head trains."""
@@ -161,7 +121,7 @@ class Learner:
     def freeze_to(self, n: int) -> None:
         """Layer groups from `n` on train; 0 is all of them, -1 the head alone."""
         first = n + len(self.groups) if n < 0 else n
-        models.freeze_to(self.model, self.groups, first, bn=self._bn_policy)
+        models.freeze_to(self.model, self.groups, first, bn=self._bn_policy())
         self.trained_from = first
 
     def bn_freeze(self, freeze: bool = True) -> None:
@@ -169,15 +129,13 @@ class Learner:
         self._bn_freeze = freeze
         self.freeze_to(self.trained_from)
 
-    @property
     def _bn_policy(self) -> str:
-        """One of `BN_POLICIES`."""
-        return "frozen everywhere" if self._bn_freeze else self._bn
+        return "frozen everywhere" if self._bn_freeze else self.bn
 
     @property
     def split_point(self) -> int:
         """Up to here nothing changes while training (see `Classifier`)."""
-        return models.split_point_before(self.model, self.groups, self.trained_from) if self._bn == "frozen" else 0
+        return models.split_point_before(self.model, self.groups, self.trained_from) if self.bn == "frozen" else 0
 
     @property
     def precompute(self) -> bool:
@@ -186,10 +144,10 @@ class Learner:
 
     @precompute.setter
     def precompute(self, wanted: bool) -> None:
-        if wanted and self._bn != "frozen":
+        if wanted and self.bn != "frozen":
             raise ValueError(
                 f'features can be cached only while BatchNorm stands still: bn="frozen", or precompute=False; got '
-                f"bn={self._bn!r}"
+                f"bn={self.bn!r}"
             )
         self._precompute = wanted
 
@@ -212,31 +170,28 @@ class Learner:
             self._cached = asked, precompute(self.model, self.data, device=self.device, **how)
         return self._cached[1]
 
-    # Precision -----------------------------------------------------------------------------------------------
-
     def to_fp16(self) -> "Learner":
         """Half precision with a loss scaler, for CUDA cards without bfloat16."""
         if self.device.type == "cpu":
             raise ValueError("float16 is slower than float32 on a CPU and loses digits; use to_bf16() or to_fp32()")
-        self._precision = torch.float16
-        return self
+        return self._compute_in(torch.float16)
 
     def to_bf16(self) -> "Learner":
         """bfloat16: half the memory, the range of float32."""
-        self._precision = torch.bfloat16
-        return self
+        return self._compute_in(torch.bfloat16)
 
     def to_fp32(self) -> "Learner":
         """Full precision everywhere."""
-        self._precision = torch.float32
+        return self._compute_in(torch.float32)
+
+    def _compute_in(self, precision: torch.dtype) -> "Learner":
+        self._precision = precision
         return self
 
     @property
     def precision(self) -> torch.dtype:
         """As set by `to_...`, else what is fastest here."""
         return self._precision or fast_precision(self.device, network_kind(self.model))
-
-    # Training ------------------------------------------------------------------------------------------------
 
     @did_you_mean
     def lr_find(self, lr: Rates = 1e-3, *, start: float = 1e-7, end: float = 10.0, steps: int = 100) -> LRFinderResult:
@@ -248,66 +203,48 @@ class Learner:
 
     @did_you_mean
     def fit(
-        self,
-        lr: Rates,
-        cycles: int,
-        cycle_len: int | None = None,
-        cycle_mult: int = 1,
-        *,
-        hooks: Sequence[Hook] = (),
+        self, lr: Rates, cycles: int, cycle_len: int | None = None, cycle_mult: int = 1, *, hooks: Hooks = (),
         resume: bool = False,
-    ) -> History:
+    ) -> History:  # fmt: skip
         """Train `cycles` epochs at a constant rate, or with `cycle_len` that many SGDR cycles.
 
         fit(lr, 3, cycle_len=1, cycle_mult=2) is 1 + 2 + 4 = 7 epochs (fastai 0.7's verb).
         """
         schedules.need_whole("cycles, which comes after the rate,", cycles)
-        if cycle_len is None:
-            if cycle_mult != 1:
-                raise ValueError(
-                    "cycle_mult needs cycle_len: without it the rate is constant and there are no cycles; type "
-                    f"fit({lr}, {cycles}, cycle_len=1, cycle_mult={cycle_mult})"
-                )
-            return self._train(self._run(lr, cycles, schedules.constant, hooks=hooks), resume)
-        epochs = sum(schedules.cycle_epochs(cycles, cycle_len, cycle_mult))
-        return self._train(self._run(lr, epochs, schedules.sgdr(cycles, cycle_len, cycle_mult), hooks=hooks), resume)
+        if cycle_len:
+            schedule = schedules.sgdr(cycles, cycle_len, cycle_mult)
+            return self._train(
+                lr, sum(schedules.cycle_epochs(cycles, cycle_len, cycle_mult)), schedule, None, hooks, resume
+            )
+        if cycle_mult != 1:
+            raise ValueError(
+                "cycle_mult needs cycle_len: without it the rate is constant and there are no cycles; type "
+                f"fit({lr}, {cycles}, cycle_len=1, cycle_mult={cycle_mult})"
+            )
+        return self._train(lr, cycles, schedules.constant, None, hooks, resume)
 
     @did_you_mean
     def fit_one_cycle(
-        self,
-        epochs: int,
-        lr: Rates = slice(3e-3),
-        *,
-        pct_start: float = 0.25,
-        div: float = 25.0,
-        div_final: float = 1e5,
-        hooks: Sequence[Hook] = (),
-        resume: bool = False,
-    ) -> History:
+        self, epochs: int, lr: Rates = slice(3e-3), *, pct_start: float = 0.25, div: float = 25.0,
+        div_final: float = 1e5, hooks: Hooks = (), resume: bool = False,
+    ) -> History:  # fmt: skip
         """One-cycle: the rate rises to `lr` and falls to nearly nothing, momentum the other way (fastai v1 and v2)."""
         schedule = schedules.one_cycle(pct_start=pct_start, div=div, div_final=div_final)
         momentum = schedules.one_cycle_momentum(pct_start=pct_start)
-        return self._train(self._run(lr, epochs, schedule, momentum, hooks), resume)
+        return self._train(lr, epochs, schedule, momentum, hooks, resume)
 
     @did_you_mean
     def fit_flat_cos(
-        self, epochs: int, lr: Rates, *, pct_start: float = 0.75, hooks: Sequence[Hook] = (), resume: bool = False
+        self, epochs: int, lr: Rates, *, pct_start: float = 0.75, hooks: Hooks = (), resume: bool = False
     ) -> History:
         """A constant rate for `pct_start` of the training, then a cosine to zero (fastai v2)."""
-        return self._train(self._run(lr, epochs, schedules.flat_cosine(pct_start=pct_start), hooks=hooks), resume)
+        return self._train(lr, epochs, schedules.flat_cosine(pct_start=pct_start), None, hooks, resume)
 
     @did_you_mean
     def fine_tune(
-        self,
-        epochs: int,
-        lr: float = 2e-3,
-        *,
-        freeze_epochs: int = 1,
-        lr_mult: float = 100.0,
-        pct_start: float = 0.3,
-        div: float = 5.0,
-        hooks: Sequence[Hook] = (),
-    ) -> History:
+        self, epochs: int, lr: float = 2e-3, *, freeze_epochs: int = 1, lr_mult: float = 100.0,
+        pct_start: float = 0.3, div: float = 5.0, hooks: Hooks = (),
+    ) -> History:  # fmt: skip
         """The head alone for `freeze_epochs`, then everything for `epochs`, one-cycle each (fastai v2, same defaults).
 
         Frozen: slice(lr), pct_start 0.99, on augmented pictures as in v2. Unfrozen: slice(lr / 2 / lr_mult, lr / 2),
@@ -333,7 +270,7 @@ class Learner:
         plain = self.precompute and not self.copies and self.data.augment != no_augment()
         return plain or (self.precompute and self.batch_transform is not None)
 
-    def _run(self, lr: Rates, epochs: int, schedule, momentum=None, hooks: Sequence[Hook] = ()) -> Run:
+    def _run(self, lr: Rates, epochs: int, schedule, momentum=None, hooks: Hooks = ()) -> Run:
         plan = Plan(
             epochs, schedule, momentum, self.data.batch_size * self.accumulate, self.accumulate, self.precision,
             self.max_norm, self.metrics, self.batch_transform, self.seed,
@@ -360,13 +297,14 @@ class Learner:
             name: sha256(getattr(self.data, name).numpy().tobytes()).hexdigest()[:8] for name in ("targets", "weights")
         }
         return {
-            "arch": self.arch, "bn": [self._bn, self._bn_freeze], "trained from": self.trained_from,
+            "arch": self.arch, "bn": self._bn_policy(), "trained from": self.trained_from,
             "data": str(source), "content": self.data.key[:8], "labels": digests["targets"],
             "weights of pictures": digests["weights"], "augmentation": str(self.data.augment),
             "transforms": CACHE_VERSION, "split": self.data.split.digest(),
         }  # fmt: skip
 
-    def _train(self, run: Run, resume: bool) -> History:
+    def _train(self, lr: Rates, epochs: int, schedule, momentum, hooks: Hooks, resume: bool) -> History:
+        run = self._run(lr, epochs, schedule, momentum, hooks)
         if self._misses_augmentation():
             print("no augmentation: cached features (learn.precompute = False trains on augmented pictures)")
         run.before = self.history + History(trained_on=frozenset(self.data.split.train))
@@ -397,8 +335,6 @@ class Learner:
         self._refuse_leaks(data)
         self.data = data
         self.history += History(validated_on=frozenset(data.split.valid))
-
-    # Predicting ----------------------------------------------------------------------------------------------
 
     def predict(self, *files: object) -> Tensor:
         """Log probabilities (not probabilities) of the validation pictures: (N, K) float32, rows in item order."""
@@ -448,8 +384,6 @@ class Learner:
         whole = precompute(self.model, self.data, split_point=stages, device=self.device, precision=self.precision)
         return whole.plain[self.data.indices_of(part)].float().cpu()
 
-    # Keeping -------------------------------------------------------------------------------------------------
-
     def about(self, preds: Predictions | None = None) -> dict:
         """What a saved file says of the model, measured on the weights as they are now (or `preds`, made by them)."""
         data, preds = self.data, preds or self.get_preds("valid")
@@ -478,11 +412,13 @@ class Learner:
         self.history = history + History(validated_on=frozenset(self.data.split.valid))
         return self
 
-    # Looking -------------------------------------------------------------------------------------------------
-
     def summary(self) -> None:
         """Print the layer groups: how many parameters each has, how many train, and what BatchNorm does there."""
         seen = "cached features" if self.precompute else "pictures"
         print(f"{self.arch}, {len(self.data.classes)} classes, {self.data.size} px, {seen}")
-        rows = models.group_rows(self.model, self.groups, self.trained_from, self._bn_policy)
+        rows = models.group_rows(self.model, self.groups, self.trained_from, self._bn_policy())
         print("\n".join(["group  stages   parameters    trainable  normalisation", *rows]))
+
+
+Learner.__init__ = did_you_mean(Learner.__init__)
+Learner.pretrained = classmethod(did_you_mean(Learner.pretrained.__func__, forwards_to=Learner.__init__))

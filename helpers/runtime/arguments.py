@@ -3,33 +3,13 @@
 import difflib
 import functools
 import inspect
+import tomllib
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
-# Keywords of the lectures (fastai 0.7, v1, v2): what they are called here ...
-RENAMED = {
-    **dict.fromkeys(("lr_max", "max_lr", "base_lr", "lrs"), "lr"),
-    **dict.fromkeys(("n_epoch", "cyc_len", "tot_epochs"), "epochs"),
-    **dict.fromkeys(("tfms", "ds_tfms", "aug_tfms", "batch_tfms"), "augment"),
-    **dict.fromkeys(("valid_pct", "val_pct"), "valid_frac"),
-    **dict.fromkeys(("nrows", "rows", "max_n", "n_aug"), "n"),
-    **dict.fromkeys(("cbs", "callbacks", "callback_fns"), "hooks"),
-    **dict.fromkeys(("ds_idx", "ds_type"), "part"),
-    "bs": "batch_size", "sz": "size", "item_tfms": "presize_px", "pat": "pattern", "n_cycle": "cycles",
-    "n_cycles": "cycles", "start_lr": "start", "end_lr": "end", "num_it": "steps", "div_factor": "div",
-    "final_div": "div_final", "wd": "weight_decay", "ps": "dropout", "loss_func": "loss", "fn_col": "name_column",
-    "label_col": "label_column", "model_dir": "path",
-}  # fmt: skip
-# ... and the line to type, where the function that was called has no such keyword.
-ELSEWHERE = {
-    "weight_decay": "Learner.pretrained(data, weight_decay=0.01)",
-    "dropout": "Learner.pretrained(data, dropout=0.5)",
-    "batch_size": "data.resized(size, batch_size=32)",
-    "train_bn": 'Learner.pretrained(data, bn="train")',
-    "suggest_funcs": "result = learn.lr_find(), which holds result.valley, .slide, .steep and .minimum",
-    "dl": 'learn.get_preds("valid"), or learn.get_preds(items) for items of your own',
-    "moms": "momentum always goes from 0.95 to 0.85 and back",
-    "num_workers": "pictures are decoded once, so no workers are needed; leave it out",
-}
+# Words of the lectures (fastai 0.7, v1, v2): what they are called here, or the line that does it here.
+OLDER = tomllib.loads(Path(__file__).with_name("older_names.toml").read_text(encoding="utf-8"))
+RENAMED = {old: new for new, words in OLDER["renamed"].items() for old in words}
 
 
 def closest(word: str, choices: Iterable[str], *, most: int = 20) -> str:
@@ -60,7 +40,8 @@ def _meant(word: str, known: list[str]) -> str:
     here = RENAMED.get(word, word)
     if here in known:
         return f"here it is called {here!r}"
-    return f"here it is: {ELSEWHERE[here]}" if here in ELSEWHERE else closest(word, known)
+    elsewhere = OLDER["elsewhere"].get(here)
+    return f"here it is: {elsewhere}" if elsewhere else closest(word, known)
 
 
 def old_attribute(owner: object, name: str, lines: dict[str, str]) -> AttributeError:

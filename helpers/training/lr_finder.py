@@ -5,7 +5,7 @@ Range test of Smith 2015; steps, smoothing, stop rule and the four suggestions a
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
@@ -88,27 +88,28 @@ def smoothed(losses: Sequence[float], beta: float = BETA) -> list[float]:
 
 
 def read_curve(lrs: Sequence[float], losses: Sequence[float], *, steps: int = 100) -> LRFinderResult:
-    """The curve with its suggestions. As in fastai the first tenth and the last five points are not judged."""
+    """The curve with its suggestions. As in fastai the first tenth and the last five points do not count."""
     smooth = smoothed(losses)
-    curve = LRFinderResult(tuple(lrs), tuple(losses), tuple(smooth), None, None, None, None, "")
-    rates, judged = np.array(lrs[steps // 10 : -5]), np.array(smooth[steps // 10 : -5])
-    if not np.isfinite(judged).all():
-        rates, judged = rates[: np.isfinite(judged).argmin()], judged[: np.isfinite(judged).argmin()]
-    if len(judged) < FEWEST:
-        return replace(
-            curve, advice=f"No advice: the loss left the curve after {len(losses)} steps; start at a lower rate."
+    rates, curve = np.array(lrs[steps // 10 : -5]), np.array(smooth[steps // 10 : -5])
+    if not np.isfinite(curve).all():
+        rates, curve = rates[: np.isfinite(curve).argmin()], curve[: np.isfinite(curve).argmin()]
+    suggestions = dict.fromkeys(("minimum", "steep", "valley", "slide"))
+    if len(curve) < FEWEST:
+        advice = f"No advice: the loss left the curve after {len(losses)} steps; start at a lower rate."
+    elif not clearly_falls(losses[: steps // 10 + int(curve.argmin()) + 1]):
+        advice = (
+            "No advice: the loss never clearly falls, single batches scatter more; take larger batches, or look at the "
+            "data and labels."
         )
-    fall, error = fall_and_error(losses[: steps // 10 + int(judged.argmin()) + 1])
-    if fall <= CLEAR_FALL * error:
-        return replace(
-            curve,
-            advice="No advice: the loss never clearly falls, single batches scatter more; take larger batches, or look "
-            "at the data and labels.",
-        )
-    suggestions = {rule.__name__: rule(rates, judged) for rule in (minimum, steep, valley, slide)}
-    return replace(
-        curve, **suggestions, advice=f"Take the valley, about {number(suggestions['valley'])}, or a rate near it."
-    )
+    else:
+        suggestions = {rule.__name__: rule(rates, curve) for rule in (minimum, steep, valley, slide)}
+        advice = f"Take the valley, about {number(suggestions['valley'])}, or a rate near it."
+    return LRFinderResult(tuple(lrs), tuple(losses), tuple(smooth), **suggestions, advice=advice)
+
+
+def clearly_falls(losses: Sequence[float]) -> bool:
+    fall, error = fall_and_error(losses)
+    return fall > CLEAR_FALL * error
 
 
 def fall_and_error(losses: Sequence[float]) -> tuple[float, float]:

@@ -20,14 +20,11 @@ BatchTransform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 class Source(Protocol):
     """Where batches come from: photographs, cached features, or anything else that offers these three."""
 
-    def indices_of(self, part: str) -> Tensor:
-        """Rows of "train" or "valid"."""
+    def indices_of(self, part: str) -> Tensor: ...  # rows of "train" or "valid"
 
-    def train_batches(self, device: torch.device, batch_size: int, *key: object) -> Iterator[Batch]:
-        """One epoch in random order; everything random follows from `key`."""
+    def train_batches(self, device: torch.device, batch_size: int, *key: object) -> Iterator[Batch]: ...  # key: seeds
 
-    def eval_batches(self, rows: Tensor, device: torch.device, batch_size: int) -> Iterator[Batch]:
-        """These rows, in their order, without augmentation."""
+    def eval_batches(self, rows: Tensor, device: torch.device, batch_size: int) -> Iterator[Batch]: ...
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from helpers.runtime.arguments import ELSEWHERE, RENAMED, closest, did_you_mean, old_attribute
+from helpers.runtime.arguments import OLDER, RENAMED, closest, did_you_mean, old_attribute
 
 
 @did_you_mean
@@ -62,7 +62,7 @@ def test_settings_that_are_passed_on_are_known_too():
 
 def test_no_older_word_leads_to_another_older_word():
     """Catches a table that sends its reader in a circle."""
-    assert not set(RENAMED) & ({*RENAMED.values(), *ELSEWHERE})
+    assert not set(RENAMED) & ({*RENAMED.values(), *OLDER["elsewhere"]})
 
 
 def test_closest_lists_the_first_choices_when_nothing_is_near():

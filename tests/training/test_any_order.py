@@ -79,6 +79,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.learners = [self.fresh(name) for name in ("whole", "killed")]
         self.state = {"first": 2, "precompute": True, "bn_freeze": False, "data": "plain", "copies": 0}
+        self.both()
 
     def fresh(self, name):
         return Learner(self.data["plain"], tiny_network(), path=Path(self.folder.name) / name).to_fp32()

@@ -172,6 +172,7 @@ def test_killed_twice_and_resumed_twice(trainer, whole):
 
 def test_a_finished_training_resumed_trains_nothing(trainer, whole):
     """Catches one epoch too many."""
+    assert trainer(kind="unfrozen") == [0, whole["unfrozen"]]
     assert trainer(kind="unfrozen", resume=True) == [0, whole["unfrozen"]]
     assert (trainer.folder / "child.txt").read_text().rstrip().endswith("time"), "a table without a row"
 
