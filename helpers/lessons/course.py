@@ -46,7 +46,7 @@ def start_from(stage: str, *, size: int = 128) -> Learner:
 
 
 def _substitute(learn: Learner, stage: str) -> None:
-    """On kept activations of augmented pictures: the head, and from lesson 04 on the later half of the body, too."""
+    """On cached features of augmented pictures: the head, and from lesson 04 on the later half of the body, too."""
     learn.precompute_copies(2)
     if stage == "03_head":
         learn.fit_one_cycle(5, 3e-3)

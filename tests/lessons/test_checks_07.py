@@ -45,7 +45,7 @@ def test_one_in_eleven(price):
         (0.5, "when both mistakes cost the same"),
         (0.1, "which has the probability 1 - p"),
         (10 / 11, "the other way round"),
-        (10, "how much dearer a miss is"),
+        (10, "how many times as expensive a miss is"),
         (100 / 11, "in percent"),
         (0.7, "the cheapest threshold on these"),
         (0.25, "where are they equal"),

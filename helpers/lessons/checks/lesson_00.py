@@ -26,8 +26,8 @@ def check_00_1(answer, path: Path) -> Verdict:
     slips = {
         cells("valid", "defective"): "those are mono and poly together; the kind stands in the file's name.",
         cells("valid", "defective", "mono_"): "those are the monocrystalline ones; the other names begin with poly_.",
-        cells("train", "defective", "poly_"): "those lie in train; the part that judges is valid.",
-        cells("train", "defective", "poly_") + wanted: "those are train and valid together; only valid judges.",
+        cells("train", "defective", "poly_"): "those lie in train; the held-out part is valid.",
+        cells("train", "defective", "poly_") + wanted: "those are train and valid together; only valid is held out.",
         cells("valid", "functional", "poly_"): "those are the functional ones; look into the folder defective.",
         cells("valid", "functional", "poly_") + wanted: "those are both classes; look into the folder defective only.",
         0: "nothing matched. Print one name of the folder and compare it with your pattern, letter by letter.",
@@ -65,7 +65,7 @@ def check_00_2(pattern, path: Path) -> Verdict:
 )
 def check_00_3(cost, break_even, counts) -> Verdict:
     """The price of mistakes, and the price of a second look; `counts` says how many cells each class has."""
-    judge_cost(cost)
+    settle_cost(cost)
     if break_even is None or break_even is ...:
         return unfinished("cost is right; now break_even, the price of a look at which both rules cost the same.")
     price, wanted = number(break_even, name="break_even"), counts["defective"] * 100 / counts["functional"]
@@ -79,7 +79,7 @@ def check_00_3(cost, break_even, counts) -> Verdict:
     return not_yet(f"{came}: all the misses at 100 must cost as much as all the alarms at that price.")
 
 
-def judge_cost(cost) -> None:
+def settle_cost(cost) -> None:
     """Settles the verdict when the learner's `cost` does not add up."""
     total = number(outcome(cost, 3, 10, 100, 2), name="cost(3, 10, 100, 2)")
     slips = {

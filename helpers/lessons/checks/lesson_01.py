@@ -23,14 +23,14 @@ def check_01_1(answer) -> Verdict:
 
 @exercise(2, todo="write your prediction into guess_2, then compute shared_2")
 def check_01_2(guess, shared, items: Sequence[Item]) -> Verdict:
-    """How many judging pictures the splits of seed 0 and seed 1 share; `items` are all of them."""
+    """How many validation pictures the splits of seed 0 and seed 1 share; `items` are all of them."""
     if isinstance(shared, set | frozenset | list | tuple):
         return not_yet(f"shared_2 is {what(shared)}: those may be the right pictures; len(...) counts them.")
     count, predicted = number(shared, name="shared_2"), number(guess, name="guess_2")
     zero, one = (split_stratified(items, seed=seed) for seed in (0, 1))
     n, wanted = len(zero.valid), len(set(zero.valid) & set(one.valid))
     slips = {
-        n: "those are all that judge: both splits had the same seed.",
+        n: "those are all that validate: both splits had the same seed.",
         len(set(zero.valid) | set(one.valid)): "that counts the pictures of either; & keeps those of both, | does not.",
         len(set(zero.train) & set(one.train)): "those are the training pictures that both share; take valid.",
         n - wanted: "those are the ones that they do not share.",

@@ -9,7 +9,7 @@ from helpers.lessons.checks.verdict import Settled, Verdict, choose, exercise, n
 
 BEST_OF_TWELVE = {
     "a": not_yet("two things are wrong: who chose the epoch, and what the rate was in it."),
-    "b": right("chosen and judged by the same pictures, and in the middle of a schedule that was not over."),
+    "b": right("chosen and validated on the same pictures, and in the middle of a schedule that was not over."),
     "c": not_yet("the loss of the chosen epoch comes from the same pictures that chose it; it is flattered, too."),
 }
 

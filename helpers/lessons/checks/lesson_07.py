@@ -18,8 +18,8 @@ def check_07_1(answer, price: DecisionCost) -> Verdict:
     slips = {
         0.5: "one half is right when both mistakes cost the same.",
         alarm / miss: "nearly: an alarm only costs when the cell is sound, which has the probability 1 - p.",
-        miss: "that is how much dearer a miss is; a probability is wanted.",
-        miss / (miss + alarm): "the other way round: a dear miss makes the alarm go off earlier.",
+        miss: "that is how many times as expensive a miss is; a probability is wanted.",
+        miss / (miss + alarm): "the other way round: an expensive miss makes the alarm go off earlier.",
         100 * wanted: "that is in percent; between 0 and 1 it would be right.",
         cheapest: "that is the cheapest threshold on these 656 cells; with honest probabilities it needs no cells.",
     }
@@ -88,7 +88,7 @@ def check_07_3(function) -> Verdict:
     }
     if not all(map(_near, got, (0.75, 0.5))):
         said = next((text for slip, text in slips.items() if all(map(_near, got, slip))), None)
-        other = "of 40 called 0 are 30 rightly so, and of 60 that are 0 are 30 found."
+        other = "of 40 called 0 are 30 correct, and of 60 that are 0 are 30 found."
         return not_yet(f"for class 0 ({short(got[0])}, {short(got[1])}) came: {said or other}")
     if not all(map(_near, _pair(outcome(function, torch.tensor(MATRIX), 2)), (90 / 113, 90 / 148))):
         return not_yet("right for class 0, but not for class 2: use k wherever a 0 stands.")

@@ -10,19 +10,19 @@ from helpers.data.items import Item
 from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, number, outcome, right, short, what
 
 
-@exercise(1, todo="put the share of the most frequent class among the judging pictures into answer_1")
+@exercise(1, todo="put the share of the most frequent class among the validation pictures into answer_1")
 def check_09_1(answer, data: ImageData) -> Verdict:
-    """What always giving the largest class of the judging pictures is right on."""
+    """What always giving the largest class of the validation pictures is right on."""
     share = number(answer, name="answer_1")
     counts = {part: Counter(item.label for item in data.items_of(part)) for part in ("train", "valid")}
     largest = {part: max(count.values()) for part, count in counts.items()}
     shares = {part: largest[part] / counts[part].total() for part in counts}
     slips = {
-        shares["train"]: "that is the share among the training pictures; the judging ones are in the part valid.",
+        shares["train"]: "that is the share among the training pictures; the held-out ones are in the part valid.",
         100 * shares["valid"]: "that is in percent; between 0 and 1 it would be right.",
-        largest["valid"]: "that is how many they are; divide by the number of all that judge.",
+        largest["valid"]: "that is how many they are; divide by the number of all held-out pictures.",
         1 / len(data.classes): "that would be so if all classes were equally large; count them.",
-        largest["valid"] / len(data.items): "divided by all pictures; only those that judge count here.",
+        largest["valid"] / len(data.items): "divided by all pictures; only the held-out ones count here.",
         min(counts["valid"].values()) / counts["valid"].total(): "that is the rarest class.",
     }
     if math.isclose(share, shares["valid"], abs_tol=5e-3):

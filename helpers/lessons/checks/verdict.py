@@ -46,7 +46,7 @@ def not_yet(message: str) -> Verdict:
 
 
 def unfinished(message: str) -> Verdict:
-    """Nothing to judge yet; `message` says what to write."""
+    """Nothing to check yet; `message` says what to write."""
     return Verdict(UNFINISHED, message)
 
 
@@ -63,16 +63,16 @@ def exercise(
 ) -> Callable[[Callable[..., Verdict]], Callable[..., Verdict]]:
     """Make a check of exercise `number` from a function of the answers. `todo` says what is to be written.
 
-    The check waits until every answer is there; `in_steps` it only waits for the first, and judges the rest itself.
+    The check waits until every answer is there; `in_steps` it only waits for the first, and looks at the rest itself.
     """
 
-    def decorate(judge: Callable[..., Verdict]) -> Callable[..., Verdict]:
-        @functools.wraps(judge)
+    def decorate(rule: Callable[..., Verdict]) -> Callable[..., Verdict]:
+        @functools.wraps(rule)
         def check(*answers, **named) -> Verdict:
             try:
                 given = (*answers, *named.values())[: 1 if in_steps else None]
                 is_open = any(answer is None or answer is ... for answer in given)
-                verdict = unfinished("") if is_open else judge(*answers, **named)
+                verdict = unfinished("") if is_open else rule(*answers, **named)
             except Settled as early:
                 verdict = early.verdict
             except Exception as error:  # whatever came, the lesson goes on
@@ -80,7 +80,7 @@ def exercise(
                 verdict = not_yet(f"{came} came, and that cannot be checked ({type(error).__name__}: {error}); {todo}.")
             if verdict.state == UNFINISHED and not verdict.message:
                 verdict = unfinished(f"{todo}.")
-            return replace(with_hint(verdict, judge.__name__), exercise=number)
+            return replace(with_hint(verdict, rule.__name__), exercise=number)
 
         return check
 
