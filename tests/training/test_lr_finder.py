@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from helpers.data.augment import side_on
+from helpers.data.dataset import ImageData
 from helpers.figures.curves import plot_lr_find
 from helpers.learner import Learner
 from helpers.runtime.text import number
@@ -175,8 +176,8 @@ def test_it_takes_as_many_epochs_as_its_steps_need(learner, monkeypatch):
     """Catches a search that ends with the first epoch (0.7) or repeats the same order in each."""
     keys = []
     learn = learner()
-    batches = learn.data.train_batches
-    monkeypatch.setattr(learn.data, "train_batches", lambda *args: keys.append(args[2:]) or batches(*args))
+    batches = ImageData.train_batches
+    monkeypatch.setattr(ImageData, "train_batches", lambda self, *args: keys.append(args[2:]) or batches(self, *args))
     learn.lr_find(steps=10, end=1e-6)
     assert len(keys) == 4 == len(set(keys)), "three batches an epoch"
 
