@@ -109,6 +109,9 @@ def find_duplicates(
         _check_rows(features, items)
     if not items:
         return []
+    least = min_similarity if min_similarity is not None else 0.995 if features is None else 0.98
+    if not -1 <= least <= 1:
+        raise ValueError(f"min_similarity is a cosine, at most 1, such as 0.98; got {min_similarity}")
     with ThreadPoolExecutor() as pool:
         contents, thumbnails = zip(*pool.map(_look, items), strict=True)
     part_of = {name: part for part in PARTS for name in getattr(split, part, ())}
@@ -119,7 +122,6 @@ def find_duplicates(
     pairs = [(first, other, "exact", 1.0) for first, *others in groups.values() for other in others]
     distinct = [rows[0] for rows in groups.values()]
     table = torch.from_numpy(np.stack(thumbnails)) if features is None else torch.as_tensor(features)
-    least = min_similarity if min_similarity is not None else 0.995 if features is None else 0.98
     near = near_pairs(table[distinct], sum(parts[row] == "train" for row in distinct), least)
     pairs += [(distinct[a], distinct[b], "near", similarity) for a, b, similarity in near]
     found = [Duplicate(items[i], items[j], kind, s, (parts[i], parts[j])) for i, j, kind, s in pairs]
@@ -187,9 +189,13 @@ def find_label_errors(
     rows = [row for row, item in enumerate(items) if item.label is not None]
     classes = class_names(items)
     labels = np.array([classes.index(items[row].label) for row in rows], dtype=int)
-    numbers = {group: number for number, group in enumerate(groups or ())}
-    own_groups = None if groups is None else [numbers[groups[row]] for row in rows]
-    probs = out_of_fold_probs(torch.as_tensor(features)[rows], labels, groups=own_groups, folds=folds, seed=seed)
+    if groups is not None:
+        groups = groups.tolist() if hasattr(groups, "tolist") else list(groups)
+        if len(groups) != len(items):
+            raise ValueError(f"got {len(groups)} groups for {len(items)} items; groups[i] is the group of items[i]")
+        numbers = {group: number for number, group in enumerate(groups)}
+        groups = [numbers[groups[row]] for row in rows]
+    probs = out_of_fold_probs(torch.as_tensor(features)[rows], labels, groups=groups, folds=folds, seed=seed)
     with warnings.catch_warnings():  # of a class with one picture cleanlab flags nothing, and says so each time
         warnings.filterwarnings("ignore", message="May not flag all label issues")
         suspicious = np.flatnonzero(find_label_issues(labels, probs, n_jobs=1)).tolist()

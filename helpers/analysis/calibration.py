@@ -119,6 +119,7 @@ def fit_temperature(preds: Predictions) -> Temperature:
 
 def labelled_probs(preds: Predictions) -> tuple[Tensor, Tensor]:
     """(n, K) float64 probabilities and (n,) int64 targets of the labelled pictures."""
+    preds.check_numbers()
     labelled = preds.targets >= 0
     if not labelled.any():
         raise ValueError(f"none of these {len(preds.items)} pictures has a label: there is no truth to compare with")

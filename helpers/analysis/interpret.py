@@ -63,9 +63,7 @@ class Interpretation:
     """Every question about one prediction record, which is never predicted again."""
 
     def __init__(self, preds: Predictions):
-        if preds.log_probs.isnan().any():
-            broken = int(preds.log_probs.isnan().any(1).sum())
-            raise ValueError(f"{broken} of {len(preds.items)} predictions are not numbers: the training has diverged")
+        preds.check_numbers()
         self.preds = preds
 
     @classmethod

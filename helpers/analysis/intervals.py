@@ -23,11 +23,11 @@ class Interval:
     @property
     def text(self) -> str:
         """Three digits, for any statistic: "-0.020, 95 % confidence interval -0.030 to -0.010"."""
-        return f"{self.estimate:.3f}, {self.range_text(scale=1, digits=3)}"
+        return f"{self.estimate:z.3f}, {self.range_text(scale=1, digits=3)}"
 
     def range_text(self, *, scale: float = 100, digits: int = 1) -> str:
         """ "95 % confidence interval 82.0 to 87.4": in percent, unless `scale` is 1."""
-        low, high = (f"{scale * bound:.{digits}f}" for bound in (self.low, self.high))
+        low, high = (f"{scale * bound:z.{digits}f}" for bound in (self.low, self.high))
         return f"{100 * self.confidence:g} % confidence interval {low} to {high}"
 
 

@@ -47,6 +47,11 @@ class Predictions:
         """(N,) bool; False where there is no label."""
         return self.predicted == self.targets
 
+    def check_numbers(self) -> None:
+        """Raise ValueError when a prediction is not a number."""
+        if broken := int(self.log_probs.isnan().any(1).sum()):
+            raise ValueError(f"{broken} of {len(self.items)} predictions are not numbers: the training has diverged")
+
     def accuracy(self) -> float:
         """Share of the labelled pictures given their own class."""
         return float(self.correct.sum() / (self.targets >= 0).sum())
@@ -68,7 +73,7 @@ def predict(
     precision: torch.dtype,
     batch_size: int = 64,
 ) -> Tensor:
-    """Log probabilities (n, K) of the pictures (or kept activations) at `rows` of `source`, without augmentation."""
+    """Log probabilities (n, K) of the pictures (or cached features) at `rows` of `source`, without augmentation."""
     outputs = []
     with evaluating(model, device, precision):
         for batch in progress(

@@ -14,7 +14,7 @@ import ipywidgets as widgets
 from helpers.data.items import Item
 from helpers.review import pages
 from helpers.review.html import Html, fill, printable, shortened
-from helpers.review.marks import KINDS, Mark
+from helpers.review.marks import KINDS, Mark, default_file
 from helpers.review.rows import NO_LABEL, SORTS, Row
 from helpers.review.session import Review
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, choice, row
@@ -23,7 +23,7 @@ from helpers.runtime.text import counted
 MOST_BUTTONS = 9  # classes with a button and a digit of their own; more get a list
 NAME_LETTERS = 16  # of a file's name on its button
 BORDERS = {True: "3px solid #0072B2", False: "3px solid transparent"}  # selected or not
-TABLE_NAME = "labels_after_review.csv"
+TABLE_NAME = "labels_after_review_of_{}.csv"  # ... the data set, named as its file of marks
 
 # name: (words on the button, its key, hint)
 ACTIONS = {
@@ -31,7 +31,7 @@ ACTIONS = {
     "next": ("Next page ▶", "PageDown", ""),
     "undo": ("Undo", "u", "take back the last marks made here, and show the picture"),
     "redo": ("Redo", "y", "make the marks that were taken back once more"),
-    "export": ("Export labels", "", "write the labels of the whole data set as the marks leave them, as a CSV table"),
+    "export": ("Export labels", "", "write the labels of all pictures, seen or not, as the marks leave them, as a CSV table"),
     "right": ("Label is correct", "r", ""),
     "unsure": ("Unsure", "s", "nobody can tell the label"),
     "remove": ("Remove", "x", "leave the pictures out; no file is deleted"),
@@ -121,8 +121,8 @@ class Browser(StaticWidget):
             made["part"] = choice("Part", [("all", None), *((part, part) for part in parts)], change)
         kinds = zip(("new label", "label is correct", "unsure", "to be removed", "only a note"), KINDS, strict=True)
         made["mark"] = choice("Marks", [("all", None), ("any mark", "any"), ("no mark", "none"), *kinds], change)
-        made["name_has"] = _text("Name contains", "230px")
-        for name in {"reverse", "sure", "name_has"} & set(made):
+        made["text"] = _text("Name or note contains", "300px")
+        for name in {"reverse", "sure", "text"} & set(made):
             made[name].observe(lambda _: change(), "value")
         return made
 
@@ -299,7 +299,7 @@ class Browser(StaticWidget):
     def _export(self) -> None:
         try:
             with warnings.catch_warnings(record=True, action="always") as refused:
-                path = self.export(Path(TABLE_NAME).absolute())
+                path = self.export(Path(TABLE_NAME.format(default_file(self.review.row_of.values()).stem)).absolute())
             self._say(" ".join([f"Written: {path}.", *(f"{warning.message}." for warning in refused)]))
         except (OSError, ValueError) as error:
             self._say(f"Not written: {error}")
@@ -314,6 +314,7 @@ class Browser(StaticWidget):
         """Bring the page in step with the review. What has not changed is not sent again."""
         rows, review = self.review.page_rows(), self.review
         self.cursor = max(0, min(self.cursor, len(rows) - 1))
+        self._refresh_status()  # reads the marks that others have made since
         for place, shown in enumerate(rows):
             sign = "▶ " if place == self.cursor else "● " if place in self.selected else ""
             self.pictures[place].value = pages.tile(review, shown)
@@ -327,7 +328,6 @@ class Browser(StaticWidget):
         self.page_count.value = fill("of {pages}&nbsp;", pages=f"{review.pages:,}")
         self.note.value = self._note_of(self.current.name) if self.current else ""
         self.keyboard.selected = self.cursor
-        self._refresh_status()
         self._refresh_panel()
 
     def _refresh_status(self) -> None:

@@ -16,6 +16,7 @@ from helpers.review.rows import Row, image_data_of, ranked, rows_from_items, row
 from helpers.review.session import PER_DATA_SET, Review
 from helpers.review.widgets import drawn
 from helpers.runtime.arguments import did_you_mean
+from helpers.runtime.text import counted
 
 NEAR = 4  # neighbours to show
 
@@ -48,7 +49,7 @@ class MistakeBrowser(Browser):
     """Look at what a model answered, the worst first, and mark what the pictures tell.
 
     `preds` is a `Predictions`, or several (of train and valid, say). `source` is the Learner or its `ImageData`: then
-    marks and export are about the whole data set, and a Learner adds heat maps. With `features` (N, D), row i about
+    marks and export are about the whole data set (without it about the pictures of `preds`), a Learner adds heat maps. With `features` (N, D), row i about
     data.items[i], there are the training pictures that look most alike. `found` and `save_to` as in `LabelBrowser`.
     """
 
@@ -72,8 +73,13 @@ class MistakeBrowser(Browser):
             n = "no data" if self._data is None else f"{len(self._data.items)} pictures"
             raise ValueError(f"features need data with one row per picture; got {len(features)} rows and {n}")
         rows = rows_from_items(self._data) if self._data else ()
-        part_of = {shown.name: shown.part for shown in rows}
+        part_of, label_of = ({shown.name: getattr(shown, field) for shown in rows} for field in ("part", "label"))
         view = [shown for record in records for shown in rows_from_predictions(record)]
+        if other := [shown for shown in view if rows and (shown.name, shown.label) not in label_of.items()]:
+            raise ValueError(
+                f"{counted(len(other), 'prediction')} about pictures that are not in this data or have another label "
+                f"in it, e.g. {other[0].name}; predict again with learn.get_preds()"
+            )
         view = [replace(shown, part=part_of.get(shown.name, shown.part)) for shown in view]
         if found is not None:
             view = ranked((*rows, *view), found)
@@ -109,4 +115,6 @@ def _records(preds) -> tuple[Predictions, ...]:
     if not records or not all(isinstance(record, Predictions) for record in records):
         got = type(preds).__name__
         raise TypeError(f"expected Predictions first, as learn.get_preds() gives them, got {got}")
+    if len(known := {record.classes for record in records}) > 1:
+        raise ValueError(f"the predictions are about different classes: {' and '.join(map(str, sorted(known)))}")
     return records

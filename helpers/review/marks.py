@@ -8,7 +8,7 @@ import csv
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -77,9 +77,15 @@ class MarkFile:
                     self._unsaved.clear()
         return changed
 
+    def refresh(self) -> dict[str, Mark]:
+        """All marks as they are now, what others wrote included; of a file that cannot be read the next mark tells."""
+        with suppress(OSError, ValueError):
+            self._read_again()
+        return self.marks
+
     def _read_again(self) -> None:
         """Take over what others wrote; a file that has vanished is written again from memory."""
-        marks = read_marks(self.path) if self.path.exists() else dict(self.marks)
+        marks = read_marks(self.path) if self.path and self.path.exists() else dict(self.marks)
         _put(marks, self._unsaved)
         self.marks = marks
 
@@ -101,10 +107,10 @@ def _put(marks: dict[str, Mark], changes: Mapping[str, Mark | None]) -> None:
 
 def default_file(items: Iterable[Item]) -> Path:
     """The marks' file of a data set: one for each folder of pictures, below `reviews` in the course's data folder."""
-    paths = [(item.path.absolute(), len(Path(item.name).parts)) for item in items]
+    paths = [(Path(os.path.abspath(item.path)), len(Path(item.name).parts)) for item in items]
     roots = {path.parents[min(depth, len(path.parents)) - 1] for path, depth in paths}
-    root = Path(os.path.commonpath(roots)) if roots else Path.cwd()
-    home = data_setup.home()
+    root = Path(os.path.commonpath(roots) if roots else ".").resolve()  # however its path was written
+    home = data_setup.home().resolve()
     if root.is_relative_to(home) and root != home:
         name = "_".join(root.relative_to(home).parts)
     else:  # two folders elsewhere may have the same name

@@ -55,7 +55,7 @@ class Filter:
     at_most: float = 1.0
     part: str | None = None
     mark: str | None = None  # one of KINDS, "any" or "none"
-    name_has: str = ""
+    text: str = ""  # part of the picture's name or of the note
     names: frozenset[str] | None = None  # a selection made elsewhere
 
     def passes(self, row: Row, mark: Mark | None) -> bool:
@@ -67,7 +67,7 @@ class Filter:
             and (self.at_least <= sure <= self.at_most if sure is not None else (self.at_least, self.at_most) == (0, 1))
             and self.part in (None, row.part)
             and self.mark in (None, *kinds)
-            and self.name_has.casefold() in row.name.casefold()
+            and self.text.casefold() in f"{row.name}\n{mark.note if mark else ''}".casefold()
             and (self.names is None or row.name in self.names)
         )
 

@@ -74,7 +74,8 @@ class Review:
     def _reorder(self) -> None:
         """Filter and sort once. Until the next call the pages stand still, whatever is marked."""
         _, value_of, largest_first = SORTS[self._sort]
-        shown = [n for n, row in enumerate(self.view) if self._filter.passes(row, self.mark_of(row.name))]
+        marks = self.marks
+        shown = [n for n, row in enumerate(self.view) if self._filter.passes(row, marks.get(row.name))]
         if value_of is None:
             self.order = tuple(reversed(shown) if self._reverse else shown)
         else:
@@ -104,7 +105,7 @@ class Review:
     @property
     def marks(self) -> dict[str, Mark]:
         """A copy of all marks by picture name, also those about pictures that are not here."""
-        return dict(self._file.marks)
+        return dict(self._file.refresh())
 
     def mark_of(self, name: str) -> Mark | None:
         return self._file.marks.get(name)
@@ -196,7 +197,7 @@ class Review:
         `held_out=True`: correcting what the model got wrong makes its accuracy look better than it is. A warning
         says what was left as it is.
         """
-        items = tuple(items)
+        items, _ = tuple(items), self._file.refresh()
         outcome = {item.name: self._outcome(item.name, item.label, held_out) for item in items}
         if refused := sorted(name for name, (_, why_not) in outcome.items() if why_not):
             reasons = sorted({outcome[name][1] for name in refused})

@@ -229,6 +229,11 @@ def test_near_copies_cannot_vouch_for_each_other(planted):
     grouped = {rows[error.row] for error in find_label_errors(copies, features[rows], groups=groups)}
     assert not alone & wrong
     assert grouped & wrong
+    for numbers in (np.array(rows), torch.tensor(rows)):  # no list, and no two elements of a tensor are equal keys
+        assert {rows[error.row] for error in find_label_errors(copies, features[rows], groups=numbers)} == grouped
+    for other in (groups[:-1], [*groups, ("cell", 0)]):
+        with pytest.raises(ValueError, match="groups for .* items"):
+            find_label_errors(copies, features[rows], groups=other)
 
 
 def test_unlabelled_pictures_are_left_out_and_rows_still_point_to_the_items(planted):

@@ -114,6 +114,13 @@ def test_a_temperature_that_cannot_be_estimated_changes_nothing(targets):
     torch.testing.assert_close(fitted.apply(preds).log_probs, preds.log_probs)
 
 
+@pytest.mark.parametrize("ask", [fit_temperature, reliability])
+def test_predictions_that_are_not_numbers_are_never_called_calibrated(ask):
+    preds = honest_preds(50, 2)
+    with pytest.raises(ValueError, match="50 of 50 predictions are not numbers"):
+        ask(replace(preds, log_probs=preds.log_probs * float("nan")))
+
+
 def test_a_picture_of_probability_one_changes_no_temperature():
     """Its loss is 0 at every temperature; its other logit is minus infinity, which must not turn into nan."""
     preds = honest_preds(50, 2)

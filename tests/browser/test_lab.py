@@ -252,8 +252,9 @@ def test_review_from_the_first_look_to_the_exported_table(lab, chromium, folder)
 
     # export
     root.get_by_role("button", name="Export labels").click()
-    expect(status).to_contain_text("labels_after_review.csv")
-    with (folder / "labels_after_review.csv").open(newline="") as file:
+    expect(status).to_contain_text("labels_after_review_of_")
+    (table,) = folder.glob("labels_after_review_of_*.csv")
+    with table.open(newline="") as file:
         table = {line["name"]: line for line in csv.DictReader(file)}
     assert set(table) == set(before) - {removed}
     assert table[second]["label"] == predicted != table[second]["old_label"]

@@ -98,6 +98,13 @@ class AnyReview(RuleBasedStateMachine):
     def names(self, places):
         return [self.here[place % len(self.here)].name for place in sorted(places)]
 
+    def seen_by(self, who):
+        """The person, who sees at once what the other one wrote."""
+        person = self.people[who]
+        if self.good is None and self.on_disk is not None:
+            person.marks = changed(self.on_disk, person.unsaved)
+        return person
+
     def label_of(self, name):
         return next(item.label for item in self.here if item.name == name)
 
@@ -178,7 +185,7 @@ class AnyReview(RuleBasedStateMachine):
         page=st.integers(-2, 9),
     )
     def look(self, who, label, mark, key, page):
-        review, marks = self.reviews[who], self.people[who].marks
+        review, marks = self.reviews[who], self.seen_by(who).marks
         review.show(label=label, mark=mark)
         review.sort_by(key)
         kinds = {item.name: marks[item.name].kind if item.name in marks else "none" for item in self.here}
@@ -205,7 +212,8 @@ class AnyReview(RuleBasedStateMachine):
             assert (read_marks(self.file) if self.file.exists() else None) == self.on_disk
         else:
             assert self.file.read_text() == "name;label\n"  # a file that is not ours is never written over
-        for person, review in zip(self.people, self.reviews, strict=True):
+        for who, review in enumerate(self.reviews):
+            person = self.seen_by(who)
             assert review.marks == person.marks
             assert bool(review.problem) >= bool(person.unsaved)  # whoever has unsaved marks was told so
         assert hashes(self.pictures) == self.before
@@ -218,7 +226,7 @@ class AnyReview(RuleBasedStateMachine):
                 applied = {item.name: item.label for item in self.reviews[who].apply(self.here, held_out=held_out)}
             refused = 0
             for item in self.here:
-                mark = self.people[who].marks.get(item.name)
+                mark = self.seen_by(who).marks.get(item.name)
                 if mark is None or mark.kind not in ("relabel", "remove"):
                     assert applied[item.name] == item.label
                     continue

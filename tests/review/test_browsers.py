@@ -7,6 +7,7 @@ import re
 import shutil
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -101,9 +102,9 @@ def test_every_filter_and_sort_reaches_the_review(browser, preds):
     assert 0 < len(browser.review.order) < 30
     assert all(0.5 <= browser.review.view[n].probability <= 0.7 for n in browser.review.order)
     browser.filters["sure"].value = (0, 1)
-    browser.filters["name_has"].value = "/07"
+    browser.filters["text"].value = "/07"
     assert shown(browser) == ["dark/07.png"]
-    browser.filters["name_has"].value = ""
+    browser.filters["text"].value = ""
     browser.names[3].click()
     browser.buttons["unsure"].click()
     browser.filters["mark"].value = "any"
@@ -123,7 +124,7 @@ def test_a_filter_that_leaves_fewer_pages_shows_the_first_of_them(browser):
 
 def test_controls_without_a_use_are_left_out(items, preds, tmp_path):
     plain = LabelBrowser(items, save_to=None)
-    assert set(plain.filters) == {"sort", "reverse", "label", "mark", "name_has"}
+    assert set(plain.filters) == {"sort", "reverse", "label", "mark", "text"}
     unlabelled = Predictions(
         tuple(Item(i.name, i.path, None) for i in items), preds.log_probs, torch.full((30,), -1), preds.classes, "test"
     )
@@ -208,10 +209,11 @@ def test_neighbours_and_heat_maps_come_from_the_learner(data, learn, tmp_path):
         MistakeBrowser(preds, data, features=features[:3], save_to=None)
 
 
-def test_a_closer_look_that_fails_says_why(preds, learn, tmp_path):
-    browser = MistakeBrowser(preds, learn, save_to=None)  # the learner's data has other pictures
+def test_a_closer_look_that_fails_says_why(learn):
+    browser = MistakeBrowser(learn.get_preds("valid"), learn, save_to=None)
+    del learn.model.normalize
     browser.view_buttons["Heat map"].click()
-    assert "no picture is called" in browser.panel.value
+    assert "a heat map needs a Classifier" in browser.panel.value
 
 
 def test_only_the_pictures_of_the_current_page_are_made(items, monkeypatch):
@@ -366,7 +368,8 @@ def test_export_is_about_the_whole_data_set_and_leaves_held_out_labels(data, lea
     browser.buttons["remove"].click()
     browser.buttons["export"].click()
     assert "held-out pictures change only with held_out=True" in html.unescape(browser.status.value)
-    assert len(read_table("labels_after_review.csv")) == 1 + len(data.items)
+    (table,) = Path.cwd().glob("labels_after_review_of_*.csv")
+    assert len(read_table(table)) == 1 + len(data.items)
 
 
 def test_marks_are_kept_in_one_file_for_each_data_set(data, learn, tmp_path):
@@ -374,8 +377,24 @@ def test_marks_are_kept_in_one_file_for_each_data_set(data, learn, tmp_path):
     first.buttons["unsure"].click()
     assert list(MistakeBrowser(learn.get_preds("train"), learn).marks) == list(first.marks)
     others = make_items(tmp_path / "others", ["a.png"], ["dark"])
-    assert LabelBrowser(others).marks == {}
+    other = LabelBrowser(others)
+    assert other.marks == {}
+    first.buttons["export"].click()
+    other.buttons["export"].click()
+    assert len(list(Path.cwd().glob("labels_after_review_of_*.csv"))) == 2
+    (tmp_path / "link").symlink_to(data.items[0].path.parents[1])
+    for folder in (os.path.relpath(data.items[0].path.parents[1]), tmp_path / "link"):  # the same, written otherwise
+        assert LabelBrowser(label_by_folder(folder)).marks == first.marks
     assert len(list((tmp_path / "data/reviews").glob("*.csv"))) == 1
+
+
+def relabelled(learn):
+    """Predictions made before the first picture got another label, and some about classes of other names."""
+    preds, first = learn.get_preds("valid"), learn.data.items_of("valid")[0]
+    other = next(label for label in learn.data.classes if label != first.label)
+    items = [replace(item, label=other) if item == first else item for item in learn.data.items]
+    learn.set_data(learn.data.with_items(items))
+    return preds, replace(preds, classes=("cat", "dog"))
 
 
 @pytest.mark.parametrize(
@@ -384,6 +403,9 @@ def test_marks_are_kept_in_one_file_for_each_data_set(data, learn, tmp_path):
         (lambda preds, learn: MistakeBrowser(learn, preds), TypeError, "expected Predictions first, .* got Learner"),
         (lambda preds, learn: MistakeBrowser(preds, "x"), TypeError, "expected a Learner or its ImageData .* got str"),
         (lambda preds, learn: MistakeBrowser([]), TypeError, "expected Predictions first"),
+        (lambda preds, learn: MistakeBrowser(preds, learn), ValueError, "not in this data .* predict again"),
+        (lambda preds, learn: MistakeBrowser(relabelled(learn)), ValueError, "different classes"),
+        (lambda preds, learn: MistakeBrowser(relabelled(learn)[0], learn), ValueError, "have another label in it"),
         (lambda preds, learn: MistakeBrowser(preds, page_sise=3), TypeError, "did you mean 'page_size'"),
         (lambda preds, learn: LabelBrowser(preds), TypeError, "got Predictions"),
         (lambda preds, learn: LabelBrowser("pictures"), TypeError, r"ImageData.from_folders\(folder\)"),
@@ -417,7 +439,7 @@ def test_marks_that_cannot_be_saved_say_so_on_the_page(preds, tmp_path):
 
 def test_export_writes_into_this_folder_and_reports(browser, tmp_path):
     browser.buttons["export"].click()
-    table = tmp_path / "labels_after_review.csv"
+    (table,) = tmp_path.glob("labels_after_review_of_*.csv")
     assert f"Written: {table}" in browser.status.value
     assert table.read_text().startswith('"name","label","old_label","mark","note"\n')
     table.write_text("mine")

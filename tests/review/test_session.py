@@ -43,7 +43,7 @@ FILTERS = {
     "at_least": ([0.3, 0.7], lambda row, value: row.top and row.top[0][1] >= value),
     "at_most": ([0.6, 0.9], lambda row, value: row.top and row.top[0][1] <= value),
     "names": ([frozenset({"valid/001.png", "x"})], lambda row, value: row.name in value),
-    "name_has": (["1", "VALID/0"], lambda row, value: value.lower() in row.name),
+    "text": (["1", "VALID/0"], lambda row, value: value.lower() in row.name),
 }
 
 
@@ -308,6 +308,24 @@ def test_pictures_are_filtered_by_any_mark_and_by_none(value, passes):
     review.show(mark=value)
     kinds = {mark.kind if (mark := review.mark_of(review.view[n].name)) else None for n in review.order}
     assert kinds == ({*KINDS, None} if passes == "all" else passes)
+
+
+def test_words_of_a_note_find_its_pictures():
+    review = Review(make_rows(), CLASSES)
+    review.note(["valid/001.png", "test/002.png"], "Blurred, ask Ada")
+    review.show(text="blurred")
+    assert [review.view[n].name for n in review.order] == ["valid/001.png", "test/002.png"]
+
+
+def test_marks_made_meanwhile_in_another_review_are_carried_out_and_shown(tmp_path):
+    items = make_files(tmp_path)
+    first, second = (Review(rows_from_items(items), save_to=tmp_path / "marks.csv") for _ in range(2))
+    first.mark("0.png", "remove")
+    assert second.apply(items) == items[1:]
+    assert len(read_table(second.export(tmp_path / "labels.csv"))) == len(items)  # a header, and one picture less
+    first.mark("1.png", "unsure")
+    second.show(mark="unsure")
+    assert [second.view[n].name for n in second.order] == ["1.png"] and "2 marks" in second.report()
 
 
 def test_two_reviews_share_a_file_and_neither_loses_the_others_marks(tmp_path):
