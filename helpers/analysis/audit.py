@@ -24,7 +24,7 @@ BLOCK = 256  # pictures compared with all others at once: 256 x 100,000 similari
 
 
 class Neighbour(NamedTuple):
-    """One picture and its cosine similarity to the one asked about: 1 is the same, 0 nothing in common."""
+    """One picture and its cosine similarity to the query: 1 is the same, 0 nothing in common."""
 
     item: Item
     similarity: float
@@ -68,7 +68,7 @@ class Duplicate:
 
     first: Item
     second: Item
-    kind: str  # "exact": every pixel is equal; "near": the same to a quick look
+    kind: str  # "exact": every pixel is equal; "near": almost the same thumbnail or features
     similarity: float  # cosine, 1 for exact duplicates
     parts: tuple[str | None, str | None] = (None, None)  # of the split, of the first and the second
 
@@ -113,7 +113,7 @@ def find_duplicates(
     if not -1 <= least <= 1:
         raise ValueError(f"min_similarity is a cosine, at most 1, such as 0.98; got {min_similarity}")
     with ThreadPoolExecutor() as pool:
-        contents, thumbnails = zip(*pool.map(_look, items), strict=True)
+        contents, thumbnails = zip(*pool.map(_hash_and_thumbnail, items), strict=True)
     part_of = {name: part for part in PARTS for name in getattr(split, part, ())}
     parts = [part_of.get(item.name) for item in items]
     groups: dict[str, list[int]] = {}
@@ -145,7 +145,7 @@ def near_pairs(table: Tensor, n_train: int, least: float) -> list[tuple[int, int
     return [(i, j, similarity) for (i, j), similarity in pairs.items()]
 
 
-def _look(item: Item) -> tuple[str, np.ndarray]:
+def _hash_and_thumbnail(item: Item) -> tuple[str, np.ndarray]:
     """sha256 of the pixels, and float32 (1024,): a 32 x 32 grey thumbnail less its mean, blind to exposure.
 
     (Asking a difference hash first, as imagehash.dhash, changed 1 of 204 near pairs of the solar cells: left out.)
@@ -175,7 +175,7 @@ def find_label_errors(
 ) -> list[LabelError]:
     """The items whose label is probably wrong, most suspicious first; row i of `features` (N, D) is items[i].
 
-    Logistic regression on the features says what each picture is without having seen its label (`folds` folds);
+    Logistic regression on the features predicts each picture without having seen its label (`folds` folds);
     confident learning (cleanlab; Northcutt et al. 2021) decides which disagreements are more than doubt.
 
     features   from a body that has never seen these labels: `Learner.pretrained(data).features("train")`. A body that
@@ -209,7 +209,7 @@ def find_label_errors(
 def out_of_fold_probs(
     features: Tensor, labels: np.ndarray, *, groups: Sequence[Hashable] | None = None, folds: int = 5, seed: int = 0
 ) -> np.ndarray:
-    """(N, K) float64: what a logistic regression trained on the other folds says of each row; groups stay together."""
+    """(N, K) float64: the prediction for each row by a logistic regression trained on the other folds; groups stay together."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline

@@ -9,7 +9,7 @@ from helpers.analysis.intervals import wilson
 from helpers.analysis.predictions import Predictions
 from helpers.runtime.arguments import closest, did_you_mean
 
-COLDEST, HOTTEST = 0.05, 20.0  # range of temperatures that are tried
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0  # range of temperatures that are tried
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,15 @@ class Temperature:
         if not self.estimated:
             return (
                 "The temperature cannot be estimated from these pictures (the loss is lowest outside "
-                f"{COLDEST:g} to {HOTTEST:g}); the probabilities stay as they are."
+                f"{MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g}); the probabilities stay as they are."
             )
         return (
             f"Temperature {self.value:.2f}: the loss goes from {self.loss_before:.3f} "
-            f"to {self.loss_after:.3f}, no answer changes."
+            f"to {self.loss_after:.3f}, no prediction changes."
         )
 
     def apply(self, preds: Predictions) -> Predictions:
-        """New predictions, softened by a value above 1, sharpened below 1; the answers stay the same."""
+        """New predictions, softened by a value above 1, sharpened below 1; the predicted classes stay the same."""
         return replace(preds, log_probs=(preds.log_probs / self.value).log_softmax(1))
 
 
@@ -110,7 +110,7 @@ def fit_temperature(preds: Predictions) -> Temperature:
     def loss(sharpness: float) -> float:
         return float(torch.nn.functional.cross_entropy(logits * sharpness, targets))
 
-    bounds = 1 / HOTTEST, 1 / COLDEST
+    bounds = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE
     best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x
     if min(map(loss, bounds)) <= loss(best):  # an end of the range is as good: the least loss lies there or beyond
         return Temperature(1.0, loss(1), loss(1), estimated=False)
@@ -122,12 +122,14 @@ def labelled_probs(preds: Predictions) -> tuple[Tensor, Tensor]:
     preds.check_numbers()
     labelled = preds.targets >= 0
     if not labelled.any():
-        raise ValueError(f"none of these {len(preds.items)} pictures has a label: there is no truth to compare with")
+        raise ValueError(
+            f"none of these {len(preds.items)} pictures has a label: there are no true classes to compare with"
+        )
     return preds.log_probs[labelled].double().softmax(1), preds.targets[labelled]
 
 
 def class_index(preds: Predictions, name: str) -> int:
-    """Where the class of this name stands among the columns. Raises ValueError with the one that was meant."""
+    """The column of this class. Raises ValueError with the closest name."""
     if name not in preds.classes:
-        raise ValueError(f"there is no class {name!r}; {closest(name, preds.classes)}")
+        raise ValueError(f"{name!r} is not a class; {closest(name, preds.classes)}")
     return preds.classes.index(name)

@@ -10,13 +10,13 @@ from helpers.models.classifier import eval_mode
 
 
 def heat_map(model, images: Tensor, class_index: int | Tensor | None = None) -> Tensor:
-    """How much each place speaks for a class, by Grad-CAM (Selvaraju et al. 2017): (N, H, W) float 0..1, CPU.
+    """How much each place supports a class, by Grad-CAM (Selvaraju et al. 2017): (N, H, W) float 0..1, CPU.
 
     `images` are (N, 3, H, W) or one (3, H, W), float 0..1; `model` is a Classifier or a Learner with one.
-    `class_index` is one class for all, one per picture (N,), or None for the class the model answers.
+    `class_index` is one class for all, one per picture (N,), or None for the predicted class.
     Every channel of the feature map is weighted by the mean gradient of the class's logit with respect to it;
-    the weighted sum, cut off below 0, is enlarged to the picture and scaled so that its peak is 1.
-    The patches of a transformer, without its class token, are such a map: the last ones that the answer depends on.
+    the weighted sum, clipped at 0, is enlarged to the picture and scaled so that its peak is 1.
+    The patches of a transformer, without its class token, are such a map: the last ones that the prediction depends on.
     The model is left as it was: no gradient in it, every module in the mode it had.
     """
     model = getattr(model, "model", model)
@@ -44,20 +44,20 @@ def heat_map(model, images: Tensor, class_index: int | Tensor | None = None) -> 
 
 
 def _score(model: nn.Module, features: Tensor, class_index: int | Tensor | None) -> Tensor:
-    """The sum of the logits that are asked about, one of each picture."""
+    """The sum of the requested logits, one per picture."""
     logits = model.head(model.pool(features))  # (N, K)
     n, k = logits.shape
-    asked = logits.argmax(1) if class_index is None else torch.as_tensor(class_index, device=logits.device).long()
-    if asked.ndim > 1 or (asked.ndim == 1 and len(asked) != n):
-        raise ValueError(f"class_index is one class, or one for each of {n} pictures; got shape {tuple(asked.shape)}")
-    if ((asked < 0) | (asked >= k)).any():
+    wanted = logits.argmax(1) if class_index is None else torch.as_tensor(class_index, device=logits.device).long()
+    if wanted.ndim > 1 or (wanted.ndim == 1 and len(wanted) != n):
+        raise ValueError(f"class_index is one class, or one for each of {n} pictures; got shape {tuple(wanted.shape)}")
+    if ((wanted < 0) | (wanted >= k)).any():
         raise ValueError(f"class_index counts from 0 to {k - 1}; got {class_index}")
-    return logits.gather(1, asked.expand(n)[:, None]).sum()
+    return logits.gather(1, wanted.expand(n)[:, None]).sum()
 
 
 def _inner_map(model: nn.Module, inputs: Tensor, class_index: int | Tensor | None) -> tuple[Tensor, Tensor]:
-    """From inside a body that gives (N, F): the last map or grid of patches with F channels that the answer depends
-    on, and the gradient there, both (N, F, h, w). (Behind the last attention only the class token matters.)"""
+    """From inside a body that gives (N, F): the last map or grid of patches with F channels that the prediction
+    depends on, and the gradient there, both (N, F, h, w). (Behind the last attention only the class token matters.)"""
     seen: list[object] = []
     hooks = [m.register_forward_hook(lambda module, given, output: seen.append(output)) for m in model.body.modules()]
     try:

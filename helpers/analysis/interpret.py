@@ -45,9 +45,9 @@ class Picks:
     """Some rows of a prediction record, in the order asked for, and one sentence that says which they are."""
 
     preds: Predictions
-    indices: tuple[int, ...]  # where they stand in the record they come from
+    indices: tuple[int, ...]  # their rows in the original record
     which: str  # one of PICKS
-    of_class: str | None  # the true class asked for
+    of_class: str | None  # the requested true class
     caption: str
 
     def __repr__(self) -> str:
@@ -104,7 +104,7 @@ class Interpretation:
     def pick(self, which: str, k: int = 4, *, of_class: str | None = None, seed: int = 0) -> Picks:
         """Up to k sample pictures: `which` of PICKS, `of_class` a true class or None.
 
-        Equal values stand in the order of their names, so the same record always gives the same pictures.
+        Equal values are ordered by name, so the same record always gives the same pictures.
         """
         if which not in PICKS:
             raise ValueError(f"pick() does not know {which!r}; {closest(which, PICKS)}")
@@ -131,7 +131,7 @@ class Interpretation:
         if not labelled.any():
             raise ValueError(
                 f"none of these {len(self.preds.items)} pictures (part {self.preds.part!r}) has a label: "
-                'only pick("most_uncertain") can be asked'
+                'only pick("most_uncertain") works'
             )
         return labelled
 
@@ -139,7 +139,7 @@ class Interpretation:
         if of_class is None:
             return torch.ones(len(self.preds.items), dtype=torch.bool)
         if of_class not in self.preds.classes:
-            raise ValueError(f"there is no class {of_class!r}; {closest(of_class, self.preds.classes)}")
+            raise ValueError(f"{of_class!r} is not a class; {closest(of_class, self.preds.classes)}")
         return self.preds.targets == self.preds.classes.index(of_class)
 
     def _rows(self, wanted: Tensor) -> list[int]:

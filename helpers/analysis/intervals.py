@@ -33,9 +33,9 @@ class Interval:
 
 @did_you_mean
 def wilson(correct: int, n: int, confidence: float = 0.95) -> Interval:
-    """Wilson's score interval of the share `correct / n`; of no pictures nothing is known: nan, 0 to 1.
+    """Wilson's score interval of the share `correct / n`; without pictures nan, 0 to 1.
 
-    It stays inside 0..1 and keeps its promise for small n and shares near 0 or 1, where
+    It stays inside 0..1 and has the stated coverage for small n and shares near 0 or 1, where
     share ± 1.96 standard errors does neither (Brown, Cai and DasGupta, 2001).
     """
     from scipy.stats import binomtest
@@ -98,7 +98,7 @@ def accuracy_text(preds: Predictions, *, confidence: float = 0.95) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same n pictures; those both get right, or both wrong, say nothing."""
+    """Two models on the same n pictures; those that both get right, or both wrong, carry no information."""
 
     n: int
     first_accuracy: float
@@ -144,7 +144,7 @@ def mcnemar(first: Predictions, second: Predictions, *, confidence: float = 0.95
     only_second = int((labelled & second.correct & ~first.correct).sum())
     disagreements = only_first + only_second
     rate = wilson(disagreements, n, confidence)
-    p_value, low, high = 1.0, -1.0, 1.0  # of a split of nothing nothing is known
+    p_value, low, high = 1.0, -1.0, 1.0  # without disagreements the split is unknown
     if disagreements:
         test = binomtest(only_second, disagreements, 0.5)
         share = test.proportion_ci(confidence, method="exact")
@@ -170,7 +170,7 @@ def _check_confidence(confidence: float) -> None:
 def _check_same_pictures(first: Predictions, second: Predictions) -> None:
     ours, theirs = ([item.name for item in record.items] for record in (first, second))
     if first.classes != second.classes:
-        raise ValueError(f"the two records know different classes: {first.classes} and {second.classes}")
+        raise ValueError(f"the two records have different classes: {first.classes} and {second.classes}")
     if unpaired := set(ours) ^ set(theirs):
         example = min(unpaired)
         where = "first" if example in ours else "second"

@@ -86,6 +86,7 @@ def description(learn: Learner, preds: Predictions, largest_difference: float) -
     return {
         "kind": KIND,
         **learn.about(preds),
+        "valid_in_training": len(learn.history.trained_on & set(learn.data.split.valid)),
         "presize_px": learn.data.decoded_px,
         "kept_px": learn.data.store_px,  # smaller when the pixels were decoded much larger than the model sees
         "onnx": {
@@ -98,7 +99,7 @@ def description(learn: Learner, preds: Predictions, largest_difference: float) -
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of every installed package that has a say in what a model answers."""
+    """Of Python and of every installed package that can change a prediction."""
     installed = {package.name.lower(): package.version for package in metadata.distributions()}
     names = ("torch", "torchvision", "timm", "numpy", "pillow", "safetensors", *PACKAGES)
     return {"python": platform.python_version()} | {name: installed[name] for name in names if name in installed}

@@ -27,7 +27,7 @@ def source_of(data: ImageData) -> dict[str, str]:
 
 
 def model_card(about: dict, accuracy: str, source: dict[str, str], *, note: str = "") -> str:
-    """The card as Markdown; names of classes and data sets are shown as they are, never obeyed."""
+    """The card as Markdown; names of classes and data sets are shown as text, never interpreted."""
     described = [f"- {key}: {_escaped(source[key])}" for key in DESCRIPTION if key in source]
     fields = about | {
         "classes": ", ".join(map(_escaped, about["classes"])),

@@ -3,7 +3,7 @@
 The rule for the sentence (`text`), because notebooks compare it word for word on every machine: it holds what
 follows from the data and the settings (what is drawn, how many, in which classes, the rates of a schedule),
 and of trained numbers only what a wide margin separates: a direction ("fell" means by more than 10 %), "more
-than half", one of three ranges. Decimals of this one run stand in the figure, and in `detail`, which only
+than half", one of three ranges. Decimals of this one run are in the figure, and in `detail`, which only
 the alternative text carries. Where a lesson's own numbers lie on such a margin, `.with_caption("...")`
 puts another sentence.
 """
@@ -112,7 +112,7 @@ def plot_metrics(history) -> Drawing:
         return empty_drawing("No metric to draw yet: no epoch has been finished.")
     names = list(history.epochs[-1].metrics)
     if not names:
-        return empty_drawing("No metric to draw: this history was kept without metrics.")
+        return empty_drawing("No metric to draw: this history has no metrics.")
     epochs = [epoch.number for epoch in history.epochs]
     ax = style_axes(x="epoch (counted from 0)", y="on the validation set")
     drawn = {}
@@ -147,14 +147,14 @@ def plot_lr(history) -> Drawing:
         ax.plot(range(1, len(values) + 1), values, color=colour, linestyle=dash, linewidth=2.5, marker=mark)
         if min(values) == max(values):  # else a constant looks as if it wavered
             ax.set_ylim(values[0] - (abs(values[0]) or 1) / 10, values[0] + (abs(values[0]) or 1) / 10)
-    text = f"Learning rate over {counted(len(lrs), 'step')}: {_course(lrs)}"
+    text = f"Learning rate over {counted(len(lrs), 'step')}: {_schedule_in_words(lrs)}"
     if len(momentums):
         low, high = number(min(momentums)), number(max(momentums))
         text += f"; momentum {f'stays at {low}' if low == high else f'is between {low} and {high}'}"
     return Drawing(figure, text + ".")
 
 
-def _course(lrs: Sequence[float]) -> str:
+def _schedule_in_words(lrs: Sequence[float]) -> str:
     if min(lrs) == max(lrs):
         return f"{number(lrs[0])} throughout"
     peak = int(np.argmax(lrs))
@@ -210,8 +210,7 @@ def _loss_limits(smooth: np.ndarray, *, with_marks: bool) -> tuple[float, float]
 def _mark_rates(ax: Axes, marks: Mapping[str, float], lrs: np.ndarray, smooth: np.ndarray) -> None:
     """A mark of its own shape on the curve for each rate; above it name and value, beside a line to the mark.
 
-    The names stand like steps, at the left of their lines where there is room, else at the right: no line
-    crosses one.
+    The names form steps, left of their lines where there is room, else right, so that no line crosses one.
     """
     left, right = np.log10(ax.get_xlim())
     usable = np.isfinite(smooth)

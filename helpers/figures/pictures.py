@@ -43,7 +43,7 @@ def show_pictures(
 
     images   (N, 3, H, W) uint8 or float 0..1, or a list of any pictures: tensors, arrays, PIL
     wrong    these get a thick dashed frame; say "wrong" in their titles, too
-    header   stands above all
+    header   above the whole grid
     """
     shown = [as_pixels(image) for image in images]
     n = len(shown)

@@ -157,7 +157,7 @@ def _draw_intervals(rows: Sequence[tuple[str, Interval]]) -> Axes:
 
 
 def plot_reliability(record: Reliability | Predictions) -> Drawing:
-    """Is the model right as often as it says? Share that came true against stated probability, bin by bin."""
+    """Is the model calibrated? Share that came true against stated probability, bin by bin."""
     record = reliability(record) if isinstance(record, Predictions) else record
     filled = record.counts > 0
     rows = (record.confidence, record.accuracy, record.low, record.high)
@@ -167,14 +167,14 @@ def plot_reliability(record: Reliability | Predictions) -> Drawing:
     figure = new_figure(5.4)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
     style_axes(ax=above, x="", y=f"{shorten(what, 24)} (%)")
-    above.plot([0, 100], [0, 100], "--", color=BLACK, linewidth=1.5, label="as often as it says")
+    above.plot([0, 100], [0, 100], "--", color=BLACK, linewidth=1.5, label="perfectly calibrated")
     look = {"fmt": "o", "color": BLUE, "markersize": 8, "linewidth": 2, "capsize": 5, "label": "bins"}
     above.errorbar(stated, true, yerr=[true - low, high - true], **look)
     first = edges[:-1][filled.numpy()].min()
     above.set_xlim(first - 2, 102)
     above.set_ylim(min(first, low.min()) - 3, 103)
     line = {"arrowstyle": "-", "color": BLACK, "linewidth": 0.8}
-    on_diagonal, corner, words = ((first + 100) / 2,) * 2, (0.97, 0.06), f"{shorten(what, 24)} as often as it says"
+    on_diagonal, corner, words = ((first + 100) / 2,) * 2, (0.97, 0.06), "perfectly calibrated"
     above.annotate(words, on_diagonal, corner, textcoords="axes fraction", ha="right", arrowprops=line, **WORDS)
     style_axes(ax=below, x=f"stated probability{of} (%)", y="pictures")
     below.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=ORANGE, edgecolor=BLACK)

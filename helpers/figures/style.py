@@ -1,7 +1,7 @@
 """What every figure of the course shares: the `Drawing` that shows itself, colours, sizes, axes and words.
 
-Figures are made without pyplot: nothing is left open, no window system is asked for, no global state is
-touched. Colours have Okabe and Ito's hues, darkened until each stands out on white (contrast 3) and both
+Figures are made without pyplot: nothing is left open, no window system is needed, no global state is
+touched. Colours have Okabe and Ito's hues, darkened until each is easy to see on white (contrast 3) and both
 colour-blind people and a grey print keep them apart; lines also differ in dashes and marks. Names that come from
 the data (classes, files) are drawn as they are: a "$" is a "$".
 """
@@ -38,7 +38,7 @@ DPI = 90
 class Drawing:
     """A figure and one sentence that says what it shows. In a notebook it shows itself.
 
-    `text` is the same on every machine (the rule stands in `helpers.figures.curves`), `detail` adds the exact numbers
+    `text` is the same on every machine (the rule is in `helpers.figures.curves`), `detail` adds the exact numbers
     of this run. The alternative text is both.
     """
 
@@ -143,7 +143,7 @@ def empty_drawing(text: str) -> Drawing:
 def name_ends(ax: Axes, lines: Mapping[str, Line2D]) -> None:
     """Write each line's name at the right of the axes, at the height of its end, pushed apart where names would touch.
 
-    Before each name stands a piece of its line, for those who see no colours. Call it when the limits are final.
+    Before each name there is a piece of its line, for those who see no colours. Call it when the limits are final.
     """
     low, high = ax.get_ylim()
     height_in = ax.figure.get_size_inches()[1] * ax.get_position().height

@@ -1,4 +1,4 @@
-"""What the image browsers share: a `Review` bound to controls, pages of pictures, marks and a closer look.
+"""What the image browsers share: a `Review` bound to controls, pages of pictures, marks and larger views.
 
 All decisions are in the review. Only the pictures of the current page are sent, so 25,000 pictures turn as
 fast as 250. No control is ever disabled: one that was would drop the keyboard's focus.
@@ -20,7 +20,7 @@ from helpers.review.session import Review
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, choice, row
 from helpers.runtime.text import counted
 
-MOST_BUTTONS = 9  # classes with a button and a digit of their own; more get a list
+MAX_BUTTONS = 9  # classes with a button and a digit of their own; more get a list
 NAME_LETTERS = 16  # of a file's name on its button
 BORDERS = {True: "3px solid #0072B2", False: "3px solid transparent"}  # selected or not
 TABLE_NAME = "labels_after_review_of_{}.csv"  # ... the data set, named as its file of marks
@@ -29,13 +29,17 @@ TABLE_NAME = "labels_after_review_of_{}.csv"  # ... the data set, named as its f
 ACTIONS = {
     "previous": ("◀ Previous page", "PageUp", ""),
     "next": ("Next page ▶", "PageDown", ""),
-    "undo": ("Undo", "u", "take back the last marks made here, and show the picture"),
-    "redo": ("Redo", "y", "make the marks that were taken back once more"),
-    "export": ("Export labels", "", "write the labels of all pictures, seen or not, as the marks leave them, as a CSV table"),
+    "undo": ("Undo", "u", "undo the last marks made here and show the picture"),
+    "redo": ("Redo", "y", "make the undone marks again"),
+    "export": (
+        "Export labels",
+        "",
+        "write the labels of all pictures, seen or not, as the marks leave them, as a CSV table",
+    ),
     "right": ("Label is correct", "r", ""),
-    "unsure": ("Unsure", "s", "nobody can tell the label"),
+    "unsure": ("Unsure", "s", "the right label is not clear"),
     "remove": ("Remove", "x", "leave the pictures out; no file is deleted"),
-    "clear": ("Clear mark", "0", "take the marks of the selected pictures away"),
+    "clear": ("Clear mark", "0", "clear the marks of the selected pictures"),
     "page": ("This page is correct", "p", "mark every picture of this page that has no mark as correct"),
     "all": ("Select page", "a", "select every picture of this page"),
 }
@@ -43,7 +47,7 @@ ARROWS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown")
 
 
 class Browser(StaticWidget):
-    """The parts that all browsers share; `views` are more ways to look closer: name -> function of a row."""
+    """The parts that all browsers share; `views` are more views of one picture: name -> function of a row."""
 
     def __init__(self, review: Review, *, what: str, sort: str, views: Mapping[str, Callable[[Row], Html]] = {}):
         self.review, self.what = review, what
@@ -142,7 +146,7 @@ class Browser(StaticWidget):
         self._on_key = {key: calls[name] for name, (_, key, _) in ACTIONS.items() if key}
         self.label_buttons, self.label_list = (), ()
         classes = self.review.classes
-        if len(classes) <= MOST_BUTTONS:
+        if len(classes) <= MAX_BUTTONS:
             for n, label in enumerate(classes, start=1):
                 relabel = self._on_key[str(n)] = partial(self._relabel, label)
                 self.label_buttons += (button(f"{n} {shortened(label, 24)}", relabel, hint=f"new label: {label}"),)
@@ -156,19 +160,19 @@ class Browser(StaticWidget):
         self.page_count = SafeText()
         self.note = _text("Note", "260px")
         self.note.observe(lambda _: self._write_note(), "value")
-        self.go_on = widgets.Checkbox(
-            value=True, description="Go on after a mark", indent=False, layout={"width": "auto"}
+        self.advance = widgets.Checkbox(
+            value=True, description="Advance after a mark", indent=False, layout={"width": "auto"}
         )
         self.view_buttons = {
             name: button(name, partial(self._look, name), hint=f"{name.lower()}: the selected picture")
             for name in self._views
         }
-        self.close_view = button("Close", partial(self._look, ""), hint="close the closer look")
+        self.close_view = button("Close", partial(self._look, ""), hint="close this view")
         b = self.buttons
         self.turning = row(b["previous"], self.page_box, self.page_count, b["next"], b["undo"], b["redo"], b["export"])
         marks = (b[name] for name in ("right", "unsure", "remove", "clear"))
         mark_what = SafeText(fill("Mark the selected pictures:&nbsp;"))
-        self.marking = row(mark_what, *self.label_buttons, *self.label_list, *marks, self.note, self.go_on)
+        self.marking = row(mark_what, *self.label_buttons, *self.label_list, *marks, self.note, self.advance)
         look = SafeText(fill("Look closer:&nbsp;"))
         self.looking = row(b["all"], b["page"], look, *self.view_buttons.values(), self.close_view)
 
@@ -256,14 +260,14 @@ class Browser(StaticWidget):
         if names := self._selected_names():
             change(names)
             self._say(f"{self._in_words(names)}.")
-            if self.go_on.value:
+            if self.advance.value:
                 self._go_to(self.review.page * self.review.page_size + max(self.selected) + 1)
 
     def _page_is_right(self) -> None:
         names = [r.name for r in self.review.page_rows() if not self.review.mark_of(r.name)]
         self.review.mark(names, "right")
         self._say(f"{counted(len(names), 'picture')} marked as correct.")
-        if self.go_on.value:
+        if self.advance.value:
             self._turn(min(self.review.page + 1, self.review.pages - 1))
 
     def _write_note(self) -> None:
@@ -350,7 +354,7 @@ class Browser(StaticWidget):
         return f"{counted(len(review.view), self.what)}{shown}, {place}. {review.report()}"
 
     def _refresh_panel(self) -> None:
-        """The closer look follows the selection."""
+        """The larger view follows the selection."""
         current = self.current if self._view else None
         self.panel.layout.display = "none" if current is None else None
         if current is None:

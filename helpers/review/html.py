@@ -1,7 +1,7 @@
 """HTML from templates, the only place where it is made, and pictures inside it.
 
 A file or a class may be called `<img src=x onerror=...>`. `fill` escapes every value, so such a name is shown
-and never obeyed; the widgets refuse text that did not come through it.
+and never interpreted; the widgets refuse text that did not come through it.
 """
 
 import base64
@@ -17,7 +17,7 @@ from PIL import Image
 from helpers.data.decode import UnreadableImage, read_image
 from helpers.runtime.text import shorten
 
-THUMBNAILS_KEPT = 1024  # one of 160 px takes about 8 kB
+CACHED_THUMBNAILS = 1024  # one of 160 px takes about 8 kB
 BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they can reorder what is read
 NOT_PRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, bad bytes, line and paragraph separators
 
@@ -53,7 +53,7 @@ def shortened(value: object, width: int) -> str:
 
 
 def data_uri(content: bytes, kind: str) -> Html:
-    """The address of a picture that stands in the page itself; `kind` is "jpeg" or "png"."""
+    """A picture embedded in the page, as the address of an <img>; `kind` is "jpeg" or "png"."""
     return fill("data:image/{kind};base64,{content}", kind=kind, content=base64.b64encode(content).decode())
 
 
@@ -76,7 +76,7 @@ def thumbnail(path: Path, side_px: int) -> Html:
     return _thumbnail(path, stat.st_mtime_ns, stat.st_size, side_px)
 
 
-@lru_cache(maxsize=THUMBNAILS_KEPT)
+@lru_cache(maxsize=CACHED_THUMBNAILS)
 def _thumbnail(path: Path, _mtime_ns: int, _n_bytes: int, side_px: int) -> Html:
     image = read_image(path, at_least_px=side_px)
     image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)

@@ -1,6 +1,6 @@
 """Marks: what a person decided about pictures, kept by picture name in a small CSV file.
 
-Every cell stands in quotes, so that any name a file can have comes back as it was, line ends included.
+Every cell is quoted, so that any file name comes back unchanged, even one with line breaks.
 Lines are sorted and carry no date: the same marks make the same file.
 """
 
@@ -39,7 +39,7 @@ class Mark:
         return f"{text}: {self.note}" if self.note else text
 
     def is_stale(self, label: str | None) -> bool:
-        """Was it made against another label than `label`, which is not the one it asked for either?"""
+        """Is `label` neither the one it was made against nor the one it asks for?"""
         return label != self.old_label and (self.kind != "relabel" or label != self.new_label)
 
 
@@ -78,7 +78,7 @@ class MarkFile:
         return changed
 
     def refresh(self) -> dict[str, Mark]:
-        """All marks as they are now, what others wrote included; of a file that cannot be read the next mark tells."""
+        """All marks as they are now, what others wrote included; the next mark reports a file that cannot be read."""
         with suppress(OSError, ValueError):
             self._read_again()
         return self.marks

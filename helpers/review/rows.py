@@ -23,7 +23,7 @@ class Row:
     part: str = ""  # "train", "valid", "test"
     top: tuple[tuple[str, float], ...] = ()  # the likeliest classes with their probabilities, likeliest first
     loss: float | None = None  # -log p(label)
-    caption: str = ""  # why it stands in a ranked list
+    caption: str = ""  # why it is in a ranked list
 
     @property
     def predicted(self) -> str | None:
@@ -125,7 +125,7 @@ def as_ranking(found: Iterable) -> list[tuple[str, str]]:
     """(name, caption) pairs from such pairs, or from what `find_duplicates` or `find_label_errors` gave."""
     ranking = []
     for number, entry in enumerate(found, start=1):
-        if hasattr(entry, "second"):  # Duplicate: its two pictures stand side by side
+        if hasattr(entry, "second"):  # Duplicate: its two pictures are shown side by side
             where = ", in {} and {}".format(*entry.parts) if entry.across_split else ""
             caption = f"pair {number}: {entry.kind} duplicate{where}"
             ranking += [(entry.first.name, caption), (entry.second.name, caption)]

@@ -41,7 +41,7 @@ class Review:
         page_size: int = 12,
     ):
         if page_size < 1:
-            raise ValueError(f"page_size is how many pictures stand on a page, at least 1; got {page_size}")
+            raise ValueError(f"page_size is the number of pictures per page, at least 1; got {page_size}")
         rows = tuple(rows)
         self.view = rows if view is None else tuple(view)
         self.row_of = {row.name: row for row in rows}
@@ -72,7 +72,7 @@ class Review:
         self._reorder()
 
     def _reorder(self) -> None:
-        """Filter and sort once. Until the next call the pages stand still, whatever is marked."""
+        """Filter and sort once. Until the next call the pages stay the same, whatever is marked."""
         _, value_of, largest_first = SORTS[self._sort]
         marks = self.marks
         shown = [n for n, row in enumerate(self.view) if self._filter.passes(row, marks.get(row.name))]
@@ -128,7 +128,7 @@ class Review:
         self._mark(names, lambda old: Mark(kind, old))
 
     def note(self, names: Names, text: str) -> None:
-        """Write a note beside the mark; a picture without a mark gets one that is only a note. "" takes it away."""
+        """Write a note beside the mark; a picture without a mark gets one that is only a note. "" removes it."""
 
         def noted(name: str, now: Mark | None) -> Mark | None:
             marked = replace(now or Mark("note", self.row_of[name].label), note=text)
@@ -137,7 +137,7 @@ class Review:
         self._change(names, noted)
 
     def clear(self, names: Names) -> None:
-        """Take the mark away."""
+        """Remove the mark."""
         self._change(names, lambda name, now: None)
 
     def _mark(self, names: Names, new_mark: Callable[[str | None], Mark]) -> None:
@@ -153,11 +153,11 @@ class Review:
             self._undone.clear()
 
     def undo(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Take back the last marks made here: (pictures whose mark changed, pictures somebody else marked since)."""
+        """Undo the last marks made here: (pictures whose mark changed, pictures that somebody else has marked since)."""
         return self._take_back(self._done, self._undone)
 
     def redo(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Make the marks last taken back once more; returns as `undo` does."""
+        """Make the last undone marks again; returns the same as `undo`."""
         return self._take_back(self._undone, self._done)
 
     def _take_back(self, steps: list[Step], taken: list[Step]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -210,7 +210,7 @@ class Review:
         return tuple(item for item in relabel(items, labels) if kinds[item.name] != "remove")
 
     def export(self, path: Path | str, *, held_out: bool = False) -> Path:
-        """Write the labels of the whole data set as `apply` leaves them, for `ImageData.from_table`.
+        """Write the labels of the whole data set as `apply` leaves them, for `ImageData.from_table` (which splits anew).
 
         Columns: name, label, old_label, mark, note. Raises FileExistsError rather than replace any other file.
         """

@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
-from helpers.analysis.calibration import COLDEST, HOTTEST, fit_temperature, reliability
+from helpers.analysis.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature, reliability
 from helpers.analysis.intervals import wilson
 from helpers.analysis.predictions import Predictions
 from helpers.data.items import Item
@@ -89,7 +89,7 @@ def test_temperature_has_the_least_loss_and_undoes_the_sharpening(sharpen):
     def loss(t):
         return float(torch.nn.functional.cross_entropy(logits / t, targets))
 
-    best = minimize_scalar(loss, bounds=(COLDEST, HOTTEST), method="bounded", options={"xatol": 1e-7})
+    best = minimize_scalar(loss, bounds=(MIN_TEMPERATURE, MAX_TEMPERATURE), method="bounded", options={"xatol": 1e-7})
     assert fitted.value == pytest.approx(best.x, rel=1e-4)
     assert fitted.value == pytest.approx(sharpen, rel=0.06)
     assert (fitted.loss_before, fitted.loss_after) == (

@@ -94,7 +94,7 @@ def test_mistakes_of_lesson_07_are_filtered_marked_found_again_and_exported(page
             "Remove",
             "Clear mark",
             "Note",
-            "Go on after a mark",
+            "Advance after a mark",
         ),
         *("Select page", "This page is correct", "Zoom", "Compare", "Heat map", "Close", *short),
     ]

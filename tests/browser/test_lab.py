@@ -142,7 +142,16 @@ def test_review_from_the_first_look_to_the_exported_table(lab, chromium, folder)
         "Probability as a number",
     ]
     in_order += ["Marks", "Name contains", "◀ Previous page", "Page", "Next page ▶", "Undo", "Redo", "Export labels"]
-    in_order += ["1 mono", "2 poly", "Label is correct", "Unsure", "Remove", "Clear mark", "Note", "Go on after a mark"]
+    in_order += [
+        "1 mono",
+        "2 poly",
+        "Label is correct",
+        "Unsure",
+        "Remove",
+        "Clear mark",
+        "Note",
+        "Advance after a mark",
+    ]
     in_order += [
         "Select page",
         "This page is correct",

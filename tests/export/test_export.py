@@ -23,6 +23,7 @@ from helpers.export import bundle as exporting
 from helpers.export.bundle import FILES, export, load_exported, versions
 from helpers.export.card import model_card
 from helpers.learner import Learner
+from helpers.training.run import History
 
 # What is promised of predict.py against learn.predict_one in float32 is 1e-2 of probability: Pillow and torch may round
 # a pixel differently when the kept pixels are shrunk once more. On these pictures it is far closer.
@@ -220,6 +221,10 @@ def test_a_loaded_model_is_exported_with_its_own_history(made, tmp_path, monkeyp
     assert "test\\_resnet, trained for 4 epochs;" in (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     _, about = load_exported(folder)
     assert about["accuracy"]["estimate"] == pytest.approx(learn.get_preds().accuracy())
+    for n in (0, 2):  # validation pictures that the weights have seen in an earlier training
+        again.history += History(trained_on=frozenset(learn.data.split.valid[:n]))
+        card = (export(again, tmp_path / "model") / "MODEL_CARD.md").read_text(encoding="utf-8")
+        assert f"trained on {n} of these pictures" in " ".join(card.split())
 
 
 def test_a_network_of_ones_own_comes_back_into_one_built_alike(made, tmp_path, monkeypatch):

@@ -278,11 +278,11 @@ def test_every_mark_button_marks_the_selected_picture_and_undo_jumps_back_to_it(
     assert list(browser.marks) == [names[0]]
 
 
-def test_going_on_after_a_mark_turns_the_page_and_can_be_switched_off(browser):
+def test_advancing_after_a_mark_turns_the_page_and_can_be_switched_off(browser):
     browser.names[11].click()
     browser.buttons["unsure"].click()
     assert (browser.review.page, browser.cursor) == (1, 0)
-    browser.go_on.value = False
+    browser.advance.value = False
     browser.buttons["unsure"].click()
     assert (browser.review.page, browser.cursor) == (1, 0) and len(browser.marks) == 2
 
@@ -498,7 +498,7 @@ def test_keys_select_turn_mark_and_undo(browser):
     press(browser, "ArrowRight")
     press(browser, "ArrowDown")
     assert browser.cursor == 5 == browser.keyboard.selected
-    browser.go_on.value = False
+    browser.advance.value = False
     press(browser, "2")
     press(browser, "ArrowUp")
     press(browser, "ArrowLeft")
@@ -549,7 +549,7 @@ def test_every_control_has_a_visible_name(roots):
 def prepare(root, kind, view, place):
     """Page 2 with a picture selected, marked and looked at, so that there is something to undo, clear and close."""
     if hasattr(root, "review"):
-        root.page_box.value, root.go_on.value = 2, False
+        root.page_box.value, root.advance.value = 2, False
         root.names[place].click()
         for mark in ("right", kind, "right"):
             root.buttons[mark].click()
@@ -573,7 +573,7 @@ def has_effect(root, control):
 def test_no_control_is_without_an_effect(roots):
     """Operates every control of every widget. Catches one that nobody listens to."""
     for root in roots:
-        controls = [control for control in controls_of(root) if control is not root.go_on]  # acts on the next mark
+        controls = [control for control in controls_of(root) if control is not root.advance]  # acts on the next mark
         assert [control.description for control in controls if not has_effect(root, control)] == []
 
 
