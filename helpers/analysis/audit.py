@@ -209,7 +209,7 @@ def find_label_errors(
 def out_of_fold_probs(
     features: Tensor, labels: np.ndarray, *, groups: Sequence[Hashable] | None = None, folds: int = 5, seed: int = 0
 ) -> np.ndarray:
-    """(N, K) float64: the prediction for each row by a logistic regression trained on the other folds; groups stay together."""
+    """(N, K) float64: predictions of a logistic regression trained on the other folds; groups stay together."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline

@@ -49,8 +49,9 @@ class MistakeBrowser(Browser):
     """Look at what a model answered, the worst first, and mark what the pictures tell.
 
     `preds` is a `Predictions`, or several (of train and valid, say). `source` is the Learner or its `ImageData`: then
-    marks and export are about the whole data set (without it about the pictures of `preds`), a Learner adds heat maps. With `features` (N, D), row i about
-    data.items[i], there are the training pictures that look most alike. `found` and `save_to` as in `LabelBrowser`.
+    marks and export are about the whole data set, without it about the pictures of `preds`; a Learner adds heat maps.
+    With `features` (N, D), row i about data.items[i], there are the training pictures that look most alike. `found`
+    and `save_to` as in `LabelBrowser`.
     """
 
     @did_you_mean

@@ -107,9 +107,10 @@ def _put(marks: dict[str, Mark], changes: Mapping[str, Mark | None]) -> None:
 
 def default_file(items: Iterable[Item]) -> Path:
     """The marks' file of a data set: one for each folder of pictures, below `reviews` in the course's data folder."""
-    paths = [(Path(os.path.abspath(item.path)), len(Path(item.name).parts)) for item in items]
+    paths = [(item.path.absolute(), len(Path(item.name).parts)) for item in items]
     roots = {path.parents[min(depth, len(path.parents)) - 1] for path, depth in paths}
-    root = Path(os.path.commonpath(roots) if roots else ".").resolve()  # however its path was written
+    roots = {root.resolve() for root in roots}  # however their paths were written
+    root = Path(os.path.commonpath(roots)) if roots else Path.cwd()
     home = data_setup.home().resolve()
     if root.is_relative_to(home) and root != home:
         name = "_".join(root.relative_to(home).parts)

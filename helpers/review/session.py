@@ -153,7 +153,7 @@ class Review:
             self._undone.clear()
 
     def undo(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Undo the last marks made here: (pictures whose mark changed, pictures that somebody else has marked since)."""
+        """Undo the last marks made here: (pictures whose mark changed, pictures somebody else has marked since)."""
         return self._take_back(self._done, self._undone)
 
     def redo(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -210,7 +210,7 @@ class Review:
         return tuple(item for item in relabel(items, labels) if kinds[item.name] != "remove")
 
     def export(self, path: Path | str, *, held_out: bool = False) -> Path:
-        """Write the labels of the whole data set as `apply` leaves them, for `ImageData.from_table` (which splits anew).
+        """Write the labels of the whole data set as `apply` leaves them, for `ImageData.from_table` (a new split).
 
         Columns: name, label, old_label, mark, note. Raises FileExistsError rather than replace any other file.
         """

@@ -133,7 +133,7 @@ def test_a_picture_of_probability_one_changes_no_temperature():
 
 def test_errors_say_what_fits():
     preds = honest_preds(10, 3)
-    with pytest.raises(ValueError, match="no class 'x'; choose from class 0, class 1, class 2"):
+    with pytest.raises(ValueError, match="'x' is not a class; choose from class 0, class 1, class 2"):
         reliability(preds, of_class="x")
     with pytest.raises(ValueError, match="at least 1; got 0"):
         reliability(preds, bins=0)

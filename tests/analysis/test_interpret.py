@@ -173,7 +173,7 @@ def test_unknown_words_are_answered_with_the_meant_one():
     interp = Interpretation(random_preds(5, 2))
     with pytest.raises(ValueError, match=r"pick\(\) does not know 'most_corect'; did you mean 'most_correct'"):
         interp.pick("most_corect")
-    with pytest.raises(ValueError, match="no class 'clas 1'; did you mean 'class 1'"):
+    with pytest.raises(ValueError, match="'clas 1' is not a class; did you mean 'class 1'"):
         interp.pick("most_correct", of_class="clas 1")
     with pytest.raises(TypeError, match="no keyword 'of_clas'; did you mean 'of_class'"):
         interp.pick("most_correct", of_clas="class 1")

@@ -116,7 +116,7 @@ def test_errors_say_what_fits():
     with pytest.raises(ValueError, match="between two classes; these predictions have 3"):
         decision_cost(honest_preds(10, 3), positive="class 1", cost_of_miss=1, cost_of_false_alarm=1)
     two = honest_preds(10, 2)
-    with pytest.raises(ValueError, match="no class 'clas 1'; did you mean 'class 1'"):
+    with pytest.raises(ValueError, match="'clas 1' is not a class; did you mean 'class 1'"):
         decision_cost(two, positive="clas 1", cost_of_miss=1, cost_of_false_alarm=1)
     with pytest.raises(ValueError, match="got -1 a miss"):
         decision_cost(two, positive="class 1", cost_of_miss=-1, cost_of_false_alarm=2)

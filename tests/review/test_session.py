@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from filelock import FileLock
 
 from helpers.data.items import label_by_table
 from helpers.review.marks import KINDS, Mark, read_marks, read_table, write_marks
@@ -308,6 +309,17 @@ def test_pictures_are_filtered_by_any_mark_and_by_none(value, passes):
     review.show(mark=value)
     kinds = {mark.kind if (mark := review.mark_of(review.view[n].name)) else None for n in review.order}
     assert kinds == ({*KINDS, None} if passes == "all" else passes)
+
+
+def test_a_file_that_another_program_has_locked_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("helpers.review.marks.LOCK_SECONDS", 0.05)
+    file = tmp_path / "marks.csv"
+    review = Review(make_rows(), CLASSES, save_to=file)
+    with FileLock(tmp_path / ".marks.csv.lock"):
+        review.mark("train/000.png", "unsure")
+        assert "NOT saved" in review.problem and not file.exists()
+    review.mark("valid/001.png", "remove")
+    assert review.problem == "" and set(read_marks(file)) == {"train/000.png", "valid/001.png"}
 
 
 def test_words_of_a_note_find_its_pictures():
