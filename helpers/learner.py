@@ -30,7 +30,7 @@ from helpers.training.metrics import Metric, count_confusions, empty_counts, met
 from helpers.training.run import BatchTransform, History, Hook, Plan, Run
 
 Rates = float | Sequence[float] | slice
-Hooks = Sequence[Hook]
+Hooks = Hook | Sequence[Hook]
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class Learner:
         fit(lr, 3, cycle_len=1, cycle_mult=2) is 1 + 2 + 4 = 7 epochs (fastai 0.7's verb).
         """
         schedules.need_whole("cycles, which comes after the rate,", cycles)
-        if cycle_len:
+        if cycle_len is not None:
             schedule = schedules.sgdr(cycles, cycle_len, cycle_mult)
             return self._train(
                 lr, sum(schedules.cycle_epochs(cycles, cycle_len, cycle_mult)), schedule, None, hooks, resume
@@ -252,7 +252,8 @@ class Learner:
         It has no `resume`. Killed in the second part, a learner goes on with unfreeze() and
         fit_one_cycle(epochs, slice(lr / 200, lr / 2), pct_start=0.3, div=5, resume=True).
         """
-        schedules.need_whole("epochs", epochs)
+        for name, value in (("epochs", epochs), ("freeze_epochs", freeze_epochs)):
+            schedules.need_whole(name, value)
         wanted, rates = self._precompute, slice(lr / 2 / lr_mult, lr / 2)
         self.freeze()
         self._precompute = wanted and not self._misses_augmentation()
@@ -289,7 +290,8 @@ class Learner:
         return Run(
             plan, self.model, optimizer, source, self.loss, self.device,
             split_point=source.split_point if isinstance(source, FeatureData) else 0,
-            hooks=(*self.hooks, *hooks), checkpoint=file if self.checkpoint else None, facts=self._facts(source),
+            hooks=tuple(h for given in (self.hooks, hooks) for h in ([given] if isinstance(given, Hook) else given)),
+            checkpoint=file if self.checkpoint else None, facts=self._facts(source),
         )  # fmt: skip
 
     def _facts(self, source: ImageData | FeatureData) -> dict:
@@ -348,6 +350,8 @@ class Learner:
         data = self.data
         if not isinstance(part, str):
             items = tuple(part)
+            if wrong := [item for item in items if not isinstance(item, Item)]:
+                raise TypeError(f"get_preds takes a part or items; got {wrong[0]!r}. A file: learn.predict_one(path)")
             targets = torch.tensor([data.classes.index(i.label) if i.label in data.classes else -1 for i in items])
             log_probs = predict_files(self.model, data, [item.path for item in items], **self._arithmetic())
             return Predictions(items, log_probs, targets, data.classes)
@@ -393,7 +397,7 @@ class Learner:
             "arch": self.arch, "classes": list(data.classes), "size": data.size, "presize_px": data.decoded_px,
             "method": data.method, "mean": self.model.normalize.mean.flatten().tolist(),
             "std": self.model.normalize.std.flatten().tolist(), "split": data.split.digest(), "data": data.key,
-            "epochs": len(self.history.epochs), "metrics": {name: f(counts) for name, f in self.metrics.items()},
+            "epochs": len(self.history.epochs), "metrics": {name: float(f(counts)) for name, f in self.metrics.items()},
             "n": len(preds.items), "accuracy": asdict(accuracy_interval(preds)), "torch": torch.__version__,
         }  # fmt: skip
 

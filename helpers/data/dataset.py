@@ -25,6 +25,8 @@ OLD_ATTRIBUTES = {
     "vocab": "data.classes",
     "bs": "data.batch_size",
     "sz": "data.size",
+    "trn_y": 'data.targets[data.indices_of("train")]',
+    "val_y": 'data.targets[data.indices_of("valid")]',
     "summary": "summary(data), from helpers.lessons.course import summary",
     "show_batch": "show_batch(data), from helpers.figures.pictures import show_batch",
     **dict.fromkeys(("trn_dl", "train_dl", "val_dl", "valid_dl"), 'data.one_batch("train"), data.one_batch("valid")'),
@@ -85,7 +87,7 @@ class Settings:
     @property
     def decoded_px(self) -> int:
         """Pixels a side that files are decoded to."""
-        return self.presize_px or default_presize(self.size, self.augment)
+        return default_presize(self.size, self.augment) if self.presize_px is None else self.presize_px
 
     @property
     def store_px(self) -> int:
@@ -165,7 +167,8 @@ class ImageData(Settings):
         """The same pictures and split at another size. Decodes again only when the decoded pixels are too few."""
         enough = self.decoded_px >= default_presize(size, self.augment)
         presize_px = self.decoded_px if enough else None
-        return replace(self, size=size, batch_size=batch_size or self.batch_size, presize_px=presize_px)
+        batch_size = self.batch_size if batch_size is None else batch_size
+        return replace(self, size=size, batch_size=batch_size, presize_px=presize_px)
 
     def with_augment(self, augment: Augment) -> "ImageData":
         """The same pictures with other augmentation."""
@@ -186,9 +189,10 @@ class ImageData(Settings):
         names = {item.name for item in items}
         split = Split(*(tuple(name for name in getattr(self.split, part) if name in names) for part in PARTS))
         data = replace(self, items=items, split=split)
-        rows = [self._position[item.name] for item in items]
-        pixels = self.decoded.subset(rows) if len(rows) < len(self.items) else self.decoded
-        data.__dict__["decoded"] = shared(data._pixels_key, lambda: pixels)  # as if it had been asked for
+        if fingerprint(self.items, self.decoded_px, self.method) == self._pixels_key[1]:  # no file changed since
+            rows = [self._position[item.name] for item in items]
+            pixels = self.decoded.subset(rows) if len(rows) < len(self.items) else self.decoded
+            data.__dict__["decoded"] = shared(data._pixels_key, lambda: pixels)  # as if it had been asked for
         return data
 
     # Items and pixels ------------------------------------------------------------------------------------------

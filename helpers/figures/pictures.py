@@ -23,6 +23,7 @@ from helpers.figures.style import (
     empty_drawing,
     new_figure,
 )
+from helpers.runtime.arguments import did_you_mean
 from helpers.runtime.seeds import generator
 from helpers.runtime.text import counted, listed, shorten
 
@@ -110,6 +111,7 @@ def _place_picture(ax: Axes, pixels: np.ndarray, title: str, is_wrong: bool) -> 
         spine.set(linewidth=line[0], linestyle=line[1], color=line[2])
 
 
+@did_you_mean
 def show_batch(data, part: str = "train", n: int = 9, *, columns: int | None = None) -> Drawing:
     """The first `n` pictures of a batch as the model sees them (for "train" augmented) and their classes."""
     images, targets = data.one_batch(part)
@@ -123,6 +125,7 @@ def show_batch(data, part: str = "train", n: int = 9, *, columns: int | None = N
 # Augmentation ----------------------------------------------------------------------------------------------
 
 
+@did_you_mean
 def show_augmented(
     data,
     item,
@@ -169,6 +172,7 @@ def show_picks(picks: Picks, data, *, columns: int | None = None) -> Drawing:
     return _show_answers(picks.preds, data, header=picks.caption, text=text, columns=columns)
 
 
+@did_you_mean
 def show_results(
     preds: Predictions,
     data,
@@ -203,6 +207,7 @@ def _show_answers(preds: Predictions, data, *, text: str, columns: int | None, h
     return show_pictures(images, titles, text=text, detail=detail.strip(), **look)
 
 
+@did_you_mean
 def plot_top_losses(interp: Interpretation, data, k: int = 9, *, columns: int = 3) -> Drawing:
     """The `k` pictures with the largest loss, worst first: prediction / actual / loss / p of actual."""
     top = interp.top_losses(k)

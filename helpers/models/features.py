@@ -80,11 +80,13 @@ def weights_digest(model: Classifier, split_point: int) -> str:
     """sha256 over the statistics, the layers and the weights of the first `split_point` stages.
 
     Hashed again only when something was written to a tensor since: torch counts the writes of each (`_version`), and
-    a sum shows those that go past the count, through `.data`.
+    a sum, each place with a weight of its own, shows those that go past the count, through `.data`.
     """
     parts = (model.normalize, model.body[:split_point])
     tensors = [tensor for part in parts for tensor in part.state_dict().values()]
-    sums = torch.stack([tensor.sum(dtype=torch.float32) for tensor in tensors]).tolist()
+    sums = torch.stack(
+        [t.flatten().float() @ torch.linspace(1, 2, t.numel(), device=t.device) for t in tensors]
+    ).tolist()
     state = (repr(parts), [(tensor.data_ptr(), tensor._version) for tensor in tensors], sums)
     known = _digests.setdefault(model, {})
     if split_point not in known or known[split_point][0] != state:

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -14,36 +16,44 @@ from helpers.training.run import History, Hook, Run
 
 def description(run: Run) -> dict:
     """What must be the same for a run to be continued, as JSON gives it back."""
-    plan, groups, loss = run.plan, run.optimizer.param_groups, run.loss.loss
-    settings = {k: v for k, v in vars(loss).items() if not k.startswith("_") and isinstance(v, int | float | str)}
+    plan, groups, loss, modules = run.plan, run.optimizer.param_groups, run.loss.loss, list(run.model.modules())
     record = {
         "epochs": plan.epochs,
         "rates": [group["base_lr"] for group in groups],
         "weight decay": [group["weight_decay"] for group in groups],
         "trained parameters": [sum(p.numel() for p in group["params"]) for group in groups],
         "parameters": sum(p.numel() for p in run.model.parameters()),
+        "dropout": [module.p for module in modules if isinstance(module, nn.modules.dropout._DropoutNd)],
+        "layers": sha256(_told(run.model).encode()).hexdigest()[:8],
         "schedule": [round(plan.schedule(i / 20), 9) for i in range(21)],
         "momentum": [round(plan.momentum(i / 20), 9) for i in range(21)] if plan.momentum else None,
-        "loss": [type(loss).__name__, settings],
+        "loss": [[type(part).__name__, _settings_of(part)] for part in loss.modules()],
         "class weights": {name: tensor.tolist() for name, tensor in loss.state_dict().items()},
         "batch size": plan.batch_size,
-        "batch_transform": re.sub(" at 0x[0-9a-fA-F]+", "", repr(plan.batch_transform)),
+        "accumulate": plan.micro_batches,
+        "batch_transform": _told(plan.batch_transform),
+        "settings of batch_transform": _settings_of(plan.batch_transform),
         "metrics": list(plan.metrics),
         "precision": str(plan.precision),
         "max_norm": plan.max_norm,
         "seed": plan.seed,
-        "hooks": [[type(hook).__name__, _settings_of(hook)] for hook in _remembering(run)],
+        "hooks": [[type(hook).__name__, _settings_of(hook, but=hook.remembers)] for hook in _remembering(run)],
         **run.facts,
     }
-    return json.loads(json.dumps(record))
+    return json.loads(json.dumps(record, default=_told))
+
+
+def _told(thing: object) -> str:
+    """As it prints itself, without its address in memory."""
+    return re.sub(" at 0x[0-9a-fA-F]+", "", repr(thing))
 
 
 def _remembering(run: Run) -> list[Hook]:
     return [hook for hook in run.hooks if hook.remembers]
 
 
-def _settings_of(hook: Hook) -> dict:
-    return {name: value for name, value in vars(hook).items() if name not in hook.remembers}
+def _settings_of(thing: object, but: Sequence[str] = ()) -> dict:
+    return {k: v for k, v in getattr(thing, "__dict__", {}).items() if not k.startswith("_") and k not in but}
 
 
 def save_run(run: Run) -> None:

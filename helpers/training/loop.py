@@ -141,7 +141,7 @@ def evaluate(run: Run) -> tuple[float, dict[str, float]]:
             weight += run.loss.weights_of(batch).sum()
             count_confusions(counts, logits.argmax(dim=1), batch.targets)
     counts = counts.cpu()
-    return float(loss / weight), {name: metric(counts) for name, metric in run.plan.metrics.items()}
+    return float(loss / weight), {name: float(metric(counts)) for name, metric in run.plan.metrics.items()}
 
 
 def validate_again(run: Run) -> None:

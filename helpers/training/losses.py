@@ -20,6 +20,8 @@ class PictureLoss(nn.Module):
 
     def __init__(self, loss: nn.Module, n_classes: int):
         super().__init__()
+        if not isinstance(loss, nn.Module):
+            raise TypeError(f"loss is a module that was made, e.g. loss=nn.CrossEntropyLoss(); got {loss!r}")
         if isinstance(loss, OF_PROBABILITIES):
             raise ValueError(
                 f"{type(loss).__name__} expects probabilities, and the network gives logits: use nn.CrossEntropyLoss() "

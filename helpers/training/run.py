@@ -121,6 +121,7 @@ class Plan:
 
     def __post_init__(self):
         need_whole("epochs", self.epochs)
+        need_whole("accumulate", self.micro_batches)
 
 
 @dataclass
@@ -145,6 +146,8 @@ class Run:
     history: History = field(default_factory=History, init=False)
 
     def __post_init__(self):
+        if wrong := [hook for hook in self.hooks if not isinstance(hook, Hook)]:
+            raise TypeError(f"hooks are Hook objects, e.g. hooks=[KeepBest()]; got {wrong[0]!r}")
         self.micro_batches = self.plan.micro_batches  # more when the memory is too small
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.plan.precision == torch.float16)
         self.steps_per_epoch = -(-len(self.source.indices_of("train")) // self.plan.batch_size)

@@ -4,6 +4,7 @@ import io
 import tempfile
 from collections import Counter
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -258,6 +259,20 @@ def test_other_items_keep_their_sides_their_pixels_and_the_settings(data, read_n
     read_names.clear()
     assert data.with_items(data.items).decoded is data.decoded and read_names == []
     assert len(data.items) == 24 and other.key != data.key
+
+
+def test_a_picture_changed_on_disk_is_read_again_when_items_change(data):
+    """Catches old pixels filed under the key of the new picture, from where everybody would get them."""
+    data.eval_images([0])
+    Image.new("RGB", (40, 32), "white").save(data.items[0].path)
+    assert data.with_items(data.items).eval_images([0]).min() > 0.99
+
+
+@pytest.mark.parametrize("ask", [lambda data: data.resized(32, batch_size=0), lambda data: replace(data, presize_px=0)])
+def test_a_nought_is_not_taken_for_nothing_asked(data, ask):
+    """Catches `or`, by which 0 means the default."""
+    with pytest.raises(ValueError, match=r"batch_size=0|from 0 px"):
+        ask(data)
 
 
 def test_items_without_a_side_are_refused_with_the_way_out(data):

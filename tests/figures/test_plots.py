@@ -508,6 +508,8 @@ def test_batch_shows_what_the_model_sees(data):
     assert np.allclose(axes[0].images[0].get_array(), images[0].permute(1, 2, 0))
     assert [ax.get_title() for ax in axes] == [data.classes[target] for target in targets[:4].tolist()]
     assert drawing.text.startswith("4 pictures of the train part, augmented, 16 px: ")
+    with pytest.raises(TypeError, match="here it is called 'n'"):
+        show_batch(data, nrows=3)
     assert show_batch(data, "valid", 2).text.startswith("2 pictures of the valid part"), "the verb"
     assert show_batch(data, "valid").text == "4 pictures of the valid part, without augmentation, 16 px: 2 a and 2 b."
 

@@ -213,6 +213,11 @@ def other_weight_past_the_count(learn, data, folder):
     learn.model.body[0][0].weight.data[0, 0, 0, 0] += 1e-3  # torch's count of writes does not see this one
 
 
+def other_order_of_colours(learn, data, folder):
+    weight = learn.model.body[0][0].weight
+    weight.data.copy_(weight.data.flip(1))  # past the count, and the sum of all weights stays
+
+
 def other_layer(learn, data, folder):
     learn.model.body[0][2] = nn.LeakyReLU(0.3)  # has no weights, as the ReLU before it
 
@@ -222,6 +227,7 @@ CHANGES = {
     "order": other_order,
     "weight": other_weight,
     "weight.data": other_weight_past_the_count,
+    "weights in another order": other_order_of_colours,
     "statistics": other_statistics,
     "normalisation": other_normalisation,
     "layer": other_layer,

@@ -484,6 +484,12 @@ def other_content(learn):
     learn.set_data(ImageData.from_items(learn.data.items, learn.data.split, size=32, batch_size=8))
 
 
+def other_activation(learn):
+    from torch import nn
+
+    learn.model.head[3] = nn.GELU()  # without weights, as the ReLU before it
+
+
 @pytest.mark.parametrize(
     ("change", "settings", "sentence"),
     [
@@ -497,6 +503,8 @@ def other_content(learn):
         (lambda learn: None, {"hooks": "keep"}, r"hooks \[\] then, \[\['KeepBest', \{\}\]\] now"),
         (lambda learn: None, {"max_norm": 1.0}, "max_norm None then, 1.0 now"),
         (lambda learn: None, {"loss": "smooth"}, "loss .*0.0.* then, .*0.1"),
+        (lambda learn: None, {"dropout": 0.1}, r"dropout \[0.25, 0.5\] then, \[0.05, 0.1\] now"),
+        (other_activation, {}, "layers .* then"),
     ],
 )
 def test_what_changed_since_is_named(data, training, monkeypatch, change, settings, sentence):
@@ -518,6 +526,62 @@ def test_what_changed_since_is_named(data, training, monkeypatch, change, settin
     change(learn, monkeypatch) if len(inspect.signature(change).parameters) == 2 else change(learn)
     with pytest.raises(ValueError, match=rf"(?s)is of another run: .*{sentence}"):
         learn.fit(1e-3, 2, resume=True)
+
+
+class Mix:
+    def __init__(self, alpha):
+        self.alpha = alpha
+
+    def __call__(self, inputs, targets):
+        return inputs, targets
+
+
+def test_settings_inside_a_transform_or_a_loss_are_compared(data, training):
+    """Catches a resume with another alpha of one's own transform, or another smoothing within one's own loss."""
+    from torch import nn
+
+    from helpers.learner import Learner
+
+    class Own(nn.Module):
+        def __init__(self, smoothing):
+            super().__init__()
+            self.inner = nn.CrossEntropyLoss(label_smoothing=smoothing, reduction="none")
+
+        def forward(self, logits, targets):
+            return self.inner(logits, targets)
+
+    def learner(alpha, smoothing):
+        how = {"batch_transform": Mix(alpha), "loss": Own(smoothing), "precompute": False}
+        return Learner.pretrained(data, "test_resnet", pretrained=False, **how)
+
+    learner(1, 0.1).fit(1e-3, 1)
+    learner(1, 0.1).fit(1e-3, 1, resume=True)
+    with pytest.raises(ValueError, match="another run: settings of batch_transform .*'alpha': 1.* then"):
+        learner(2, 0.1).fit(1e-3, 1, resume=True)
+    with pytest.raises(ValueError, match="another run: loss .*0.1.* then, .*0.2"):
+        learner(1, 0.2).fit(1e-3, 1, resume=True)
+
+
+def test_a_checkpoint_holds_whatever_numbers_were_given(data, training):
+    """Catches a long training that dies at its first checkpoint of numpy's numbers, a path or a metric's tensor."""
+    import numpy as np
+
+    from helpers.learner import Learner
+    from helpers.training.hooks import AverageWeights
+
+    def share(counts):
+        return counts.diagonal().sum() / counts.sum()
+
+    class Logs(AverageWeights):
+        def __init__(self, ends, file):
+            super().__init__(ends)
+            self.file = file
+
+    for resume in (False, True):
+        learn = Learner.pretrained(data, "test_resnet", pretrained=False, metrics=[share], seed=np.int64(3))
+        hook = Logs(np.cumsum([1, 1]), Path("log.txt"))
+        history = learn.fit(1e-3, np.int64(2), hooks=hook, resume=resume)
+    assert isinstance(history.final.metrics["share"], float) and learn.save("measured").is_file()
 
 
 if __name__ == "__main__":
