@@ -465,16 +465,19 @@ def test_fine_tune_trains_the_frozen_phase_on_augmented_pictures(data):
 
 def test_about_is_measured_on_the_weights(data):
     """Catches a description of the weights of another epoch, and one that forgets what it was trained for."""
-    learn = make(data).to_fp32()
-    learn.fit(1e-3, 2, hooks=[KeepBest()])
-    for change in (lambda: None, lambda: learn.model.head[-1].weight.data.neg_()):
-        change()
+    linear = nn.Linear(3, 2)  # tells bright from dark
+    linear.load_state_dict({"weight": torch.tensor([[-1.0], [1.0]]).expand(2, 3), "bias": torch.tensor([1.5, -1.5])})
+    learn = Learner(data, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)).to_fp32()
+    learn.fit(1e-6, 2, hooks=[KeepBest()])
+    for accuracy in (1.0, 0.0):
         preds = learn.get_preds()
         about = learn.about()
-        assert about["metrics"] == {"accuracy": pytest.approx(preds.accuracy())}
+        assert about["metrics"] == {"accuracy": accuracy}
         assert (about["n"], about["epochs"]) == (6, 2)
         interval = accuracy_interval(preds)
         assert (about["accuracy"]["low"], about["accuracy"]["high"]) == (interval.low, interval.high)
+        for parameter in linear.parameters():
+            parameter.data.neg_()  # every answer is the other one
 
 
 def test_load_brings_back_epochs_and_history(data):
