@@ -84,7 +84,7 @@ def test_mistakes_of_lesson_07_are_filtered_marked_found_again_and_exported(page
     names = names_by_tab(page, widget, widget.get_by_label("Sort by"))
     assert names == [
         *("Sort by", "Reverse", "Label", "Predicted", "Answers"),
-        *("Probability from", "Probability to", "Probability as a number", "Marks", "Name contains"),
+        *("Probability from", "Probability to", "Probability as a number", "Marks", "Name or note contains"),
         *("◀ Previous page", "Page", "Next page ▶", "Undo", "Redo", "Export labels"),
         *(
             "1 defective",

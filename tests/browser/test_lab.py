@@ -141,7 +141,7 @@ def test_review_from_the_first_look_to_the_exported_table(lab, chromium, folder)
         "Probability to",
         "Probability as a number",
     ]
-    in_order += ["Marks", "Name contains", "◀ Previous page", "Page", "Next page ▶", "Undo", "Redo", "Export labels"]
+    in_order += ["Marks", "Name or note contains", "◀ Previous page", "Page", "Next page ▶", "Undo", "Redo", "Export labels"]
     in_order += [
         "1 mono",
         "2 poly",
@@ -211,7 +211,7 @@ def test_review_from_the_first_look_to_the_exported_table(lab, chromium, folder)
     page.keyboard.press("PageDown")
     expect(root.get_by_label("Page", exact=True)).to_have_value("2")
     assert page.locator(".jp-CodeCell").count() == len(CELLS)  # not deleted, not turned into a heading
-    root.get_by_label("Name contains").fill("1")  # a digit in a text field is text
+    root.get_by_label("Name or note contains").fill("1")  # a digit in a text field is text
     page.keyboard.press("Tab")
     expect(status).to_contain_text("2 marks (1 relabel, 1 remove)")
 
