@@ -57,16 +57,22 @@ def timings(kind: str) -> dict[str, float]:
     """{"float32": s, "bfloat16": s}: processor seconds a small network of this kind trains and predicts in.
 
     Measured once per processor, number of threads and version of torch; then they come from the disk, so that the
-    same machine always computes alike.
+    same machine always computes alike. What was measured beside busy programs is used in this process only.
     """
     file = data_setup.home() / "cache" / "precision.json"
     name = f"{_cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {kind}"
     kept = _read(file)
     if name not in kept:
         kept[name] = _measure(kind)
-        with suppress(OSError), write_atomically(file) as temporary:  # a full or read-only disk: measured again
-            temporary.write_text(json.dumps(kept, indent=1))
+        if not _is_busy():
+            with suppress(OSError), write_atomically(file) as temporary:  # a full or read-only disk: measured again
+                temporary.write_text(json.dumps(kept, indent=1))
     return kept[name]
+
+
+def _is_busy() -> bool:
+    """Whether more programs than processors wanted to compute in the last minute; Windows does not say."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1)
 
 
 def _read(file: Path) -> dict[str, dict[str, float]]:
