@@ -55,7 +55,7 @@ def test_a_machine_is_timed_once(slower, course_data, monkeypatch):
 
 
 def test_what_a_busy_machine_answered_is_not_kept(slower, course_data, monkeypatch):
-    """Catches one busy minute that decides for ever: beside other programs bfloat16 was timed at twice float32's time."""
+    """Catches one busy minute that decides for ever: beside other programs bfloat16 took twice as long as float32."""
     monkeypatch.setattr(os, "getloadavg", lambda: (os.cpu_count() + 1.0, 0.0, 0.0), raising=False)
     fast_precision(CPU, "dense")
     assert not (course_data / "cache" / "precision.json").exists()
