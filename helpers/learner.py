@@ -310,11 +310,12 @@ class Learner:
         if self._misses_augmentation():
             print("no augmentation: cached features (learn.precompute = False trains on augmented pictures)")
         run.before = self.history + History(trained_on=frozenset(self.data.split.train))
-        self.interrupted = True
         try:
             return fit(run, resume=resume)
         finally:
-            self.history, self.interrupted = run.before + run.history, not run.finished
+            self.interrupted = not run.finished
+            if run.step:  # else nothing was trained: a resume that is refused leaves no trace
+                self.history = run.before + run.history
 
     def _refuse_leaks(self, data: ImageData) -> None:
         history, split = self.history, data.split

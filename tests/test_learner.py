@@ -575,3 +575,27 @@ def test_the_verbs_that_draw_answer(learn):
         show_results(learn.get_preds("valid"), learn.data, n=4),
     ):
         assert drawing.text
+
+
+def test_a_negative_rate_is_refused(learn):
+    """Catches a training that climbs the loss: AdamW looks at its default rate only."""
+    for rate in (-1e-3, slice(-1e-3), [1e-3, 1e-3, -1e-3]):
+        with pytest.raises(ValueError, match="0 or more|above 0"):
+            learn.fit_one_cycle(1, rate)
+    with pytest.raises(ValueError, match="above 0; got 0"):
+        learn.lr_find(0.0)
+    assert not learn.history.epochs
+
+
+def test_a_resume_that_is_refused_or_finished_changes_nothing(learn, monkeypatch, capsys):
+    """Catches pictures that count as trained although nothing was, and a second resume that silently trains nothing."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    learn.fit(1e-3, 2)
+    fresh = Learner.pretrained(learn.data, "test_resnet", pretrained=False)
+    with pytest.raises(ValueError, match="another run"):
+        fresh.fit(1e-3, 3, resume=True)
+    assert not fresh.history.trained_on and not fresh.history.epochs
+    capsys.readouterr()
+    fresh.fit(1e-3, 2, resume=True)
+    assert "it is finished, nothing is trained; to train on, leave resume=True out" in capsys.readouterr().out
+    assert len(fresh.history.epochs) == 2

@@ -118,15 +118,18 @@ def spread_rates(lr: float | Sequence[float] | slice, n_groups: int) -> list[flo
     """One learning rate per layer group, first layers first.
 
     A number: the same for all. A list or array: as it is. slice(a, b): evenly spaced in log from a to b. slice(b): b
-    for the last group, b / 10 for the others (fastai's rules). Raises ValueError when the count does not fit.
+    for the last group, b / 10 for the others (fastai's rules). Raises ValueError when the count does not fit, and for
+    a negative rate, which would climb the loss.
     """
     if isinstance(lr, slice):
-        if lr.step is not None or not lr.stop or (lr.start is not None and min(lr.start, lr.stop) <= 0):
+        if lr.step is not None or not lr.stop or min(lr.stop if lr.start is None else lr.start, lr.stop) <= 0:
             raise ValueError(f"a slice of rates is slice(first, last) or slice(last), both above 0; got {lr}")
         if lr.start is None or n_groups == 1:
             return [lr.stop / 10] * (n_groups - 1) + [lr.stop]
         return [lr.start * (lr.stop / lr.start) ** (index / (n_groups - 1)) for index in range(n_groups)]
     rates = torch.as_tensor(lr, dtype=torch.float64)
+    if (rates < 0).any():
+        raise ValueError(f"a learning rate is 0 or more; got {lr}")
     return _one_each(rates.expand(n_groups) if rates.ndim == 0 else rates, n_groups).tolist()
 
 

@@ -46,6 +46,8 @@ def _meant(word: str, known: list[str]) -> str:
 
 def old_attribute(owner: object, name: str, lines: dict[str, str]) -> AttributeError:
     """The error to raise from `__getattr__`: `lines` has, for each older name, the line that does it here."""
+    if hasattr(type(owner), name):  # a property that failed: its own error says why
+        object.__getattribute__(owner, name)
     if name in lines:
         return AttributeError(f"{type(owner).__name__} has no {name!r}; here it is: {lines[name]}")
     names = [known for known in dir(owner) if not known.startswith("_")]

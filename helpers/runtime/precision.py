@@ -162,11 +162,12 @@ class DepthwiseInFloat32(TorchFunctionMode):
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is F.conv2d and torch.is_grad_enabled() and _is_depthwise(*args):
+        kwargs = kwargs or {}
+        if function is F.conv2d and len(args) > 1 and torch.is_grad_enabled() and _is_depthwise(*args, **kwargs):
             images, weight, *rest = args
             with torch.autocast("cpu", enabled=False):
-                return function(images.float(), weight.float(), *rest).to(images.dtype)
-        return function(*args, **(kwargs or {}))
+                return function(images.float(), weight.float(), *rest, **kwargs).to(images.dtype)
+        return function(*args, **kwargs)
 
 
 def _is_depthwise(images, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> bool:

@@ -100,12 +100,13 @@ def resume_run(run: Run) -> None:
     _load_optimizer(run.optimizer, sections.get("optimizer", {}))
     for place, (hook, state) in enumerate(zip(_remembering(run), about["hooks"], strict=True)):
         for name in hook.remembers:
-            setattr(hook, name, state[name] if name in state else sections[f"hook {place} {name}"])
+            setattr(hook, name, state[name] if name in state else sections.get(f"hook {place} {name}", {}))
     for name, value in about["state"].items():
         setattr(run, name, value)
     run.scaler.load_state_dict(about["scaler"])
     run.before, run.history = History.from_json(about["before"]), History.from_json(about["history"])
-    print(f"resuming after {run.done} of {run.plan.epochs} epochs")
+    left = ": it is finished, nothing is trained; to train on, leave resume=True out" if run.finished else ""
+    print(f"resuming after {run.done} of {run.plan.epochs} epochs{left}")
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

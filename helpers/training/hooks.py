@@ -126,16 +126,18 @@ def measure_statistics(run: Run) -> None:
     run.model.train()
     norms = [m for m in run.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
     momentums = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean of all batches
-    plan = run.plan
-    with torch.no_grad(), autocast(run.device, plan.precision), seeded("average", plan.seed):
-        for batch in run.source.train_batches(run.device, plan.batch_size, plan.seed, "average"):
-            run.model.after(batch.inputs, run.split_point)
-    for norm, momentum in zip(norms, momentums, strict=True):
-        norm.momentum = momentum
-    run.model.eval()
+    plan, batch_size = run.plan, -(-run.plan.batch_size // run.micro_batches)  # no more at a time than in training
+    try:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain mean of all batches
+        with torch.no_grad(), autocast(run.device, plan.precision), seeded("average", plan.seed):
+            for batch in run.source.train_batches(run.device, batch_size, plan.seed, "average"):
+                run.model.after(batch.inputs, run.split_point)
+    finally:
+        for norm, momentum in zip(norms, momentums, strict=True):
+            norm.momentum = momentum
+        run.model.eval()
 
 
 def _copy_of(run: Run) -> dict[str, Tensor]:

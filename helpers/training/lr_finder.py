@@ -53,6 +53,8 @@ def lr_find(run: Run, *, start: float = 1e-7, end: float = 10.0, steps: int = 10
     gradients = [parameter.grad for parameter in run.model.parameters()]
     training = run.model.training
     last = run.optimizer.param_groups[-1]["base_lr"]
+    if not last > 0:
+        raise ValueError(f"the finder scales the rates of the groups by the last one, so that is above 0; got {last}")
     rates = [start * (end / start) ** (i / (steps - 1)) for i in range(steps)]
     losses: list[float] = []
     run.model.train()

@@ -93,3 +93,18 @@ def test_an_older_attribute_is_answered_with_the_line_of_today(name, sentence):
     assert Thing().history == () and not hasattr(Thing(), name)
     with pytest.raises(AttributeError, match=sentence):
         getattr(Thing(), name)
+
+
+def test_a_property_that_fails_says_its_own_reason():
+    """Catches "Owner has no 'total'; did you mean 'total'?" where something inside the property is missing."""
+
+    class Owner:
+        @property
+        def total(self):
+            return self.parts
+
+        def __getattr__(self, name):
+            raise old_attribute(self, name, {})
+
+    with pytest.raises(AttributeError, match="no 'parts'"):
+        Owner().total  # noqa: B018

@@ -188,3 +188,14 @@ def test_the_exception_ends_with_the_block():
         assert layer(torch.rand(1, 8, 9, 9)).dtype is torch.bfloat16
     with autocast(CPU, torch.float32):
         assert layer(torch.rand(1, 8, 9, 9)).dtype is torch.float32
+
+
+def test_convolutions_called_with_keywords_compute_too():
+    """Catches a network of one's own that names the arguments of conv2d, and the exception that loses them."""
+    images, weight = torch.rand(2, 4, 6, 6), torch.rand(4, 1, 3, 3, requires_grad=True)
+    expected = nn.functional.conv2d(images, weight, padding=1, groups=4)
+    with autocast(CPU, torch.bfloat16):
+        mixed = nn.functional.conv2d(images, weight, padding=1, groups=4)
+        named = nn.functional.conv2d(input=images, weight=weight, padding=1, groups=4)
+    torch.testing.assert_close(mixed.float(), expected)
+    torch.testing.assert_close(named.float(), expected, atol=0.05, rtol=0.05)

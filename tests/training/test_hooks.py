@@ -185,3 +185,31 @@ def test_without_such_a_hook_the_last_epoch_is_the_end(learn, capsys):
     """Catches a second validation of weights that nobody touched."""
     history = learn.fit(1e-3, 2, hooks=[Recorder()])
     assert history.final == history.epochs[-1] and "changed" not in capsys.readouterr().out
+
+
+def test_measuring_statistics_keeps_to_the_memory_of_the_training_and_can_be_interrupted(learn, monkeypatch):
+    """Catches a whole accumulated batch at once after micro-batches in training, and momenta lost to Ctrl-C."""
+    learn.precompute, learn.accumulate = False, 3
+    learn.unfreeze()
+    momenta = [m.momentum for m in learn.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    sizes, after = [], learn.model.after
+
+    def counted(inputs, split_point):
+        sizes.append(len(inputs))
+        return after(inputs, split_point)
+
+    monkeypatch.setattr(learn.model, "after", counted)
+    learn.fit(1e-4, 2, hooks=[AverageWeights([1, 2])])
+    assert max(sizes) <= learn.data.batch_size
+
+    class Interrupting(AverageWeights):
+        def on_fit_end(self, run):
+            def interrupt(inputs, split_point):
+                raise KeyboardInterrupt
+
+            monkeypatch.setattr(run.model, "after", interrupt)
+            super().on_fit_end(run)
+
+    with pytest.raises(KeyboardInterrupt):
+        learn.fit(1e-4, 2, hooks=[Interrupting([1, 2])])
+    assert [m.momentum for m in learn.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)] == momenta
