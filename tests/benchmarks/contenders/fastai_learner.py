@@ -62,7 +62,7 @@ class FastaiDefault(Contender):
             "p_affine": work.p_affine, "p_lighting": work.p_lighting, "max_warp": 0.0, "flip_vert": True,
         }  # fmt: skip
         block = DataBlock(
-            blocks=(ImageBlock, CategoryBlock(classes=work.classes)),
+            blocks=(ImageBlock, CategoryBlock(vocab=work.classes)),
             get_y=label_of.get,
             splitter=lambda _: (list(range(n_train)), list(range(n_train, len(files)))),
             item_tfms=Resize(work.presize_px if augmented else work.size_px),
