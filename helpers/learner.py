@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import data_setup
 from helpers.analysis.intervals import accuracy_interval
-from helpers.analysis.predictions import Predictions, predict, predict_files, predict_views
+from helpers.analysis.predictions import Arithmetic, Predictions, predict, predict_files, predict_views
 from helpers.data.augment import no_augment
 from helpers.data.dataset import ImageData
 from helpers.data.decode import CACHE_VERSION
@@ -354,22 +354,21 @@ class Learner:
             if wrong := [item for item in items if not isinstance(item, Item)]:
                 raise TypeError(f"get_preds takes a part or items; got {wrong[0]!r}. A file: learn.predict_one(path)")
             targets = torch.tensor([data.classes.index(i.label) if i.label in data.classes else -1 for i in items])
-            log_probs = predict_files(self.model, data, [item.path for item in items], **self._arithmetic())
+            log_probs = predict_files(self.model, data, [item.path for item in items], self._arithmetic())
             return Predictions(items, log_probs, targets, data.classes)
-        rows, source = self._rows(part), self.source(training=False)
-        split_point = source.split_point if isinstance(source, FeatureData) else 0
-        log_probs = predict(self.model, source, rows, split_point=split_point, **self._arithmetic())
+        rows = self._rows(part)
+        log_probs = predict(self.model, self.source(training=False), rows, self._arithmetic())
         return Predictions(data.items_of(part), log_probs, data.targets[rows], data.classes, part)
 
     @did_you_mean
     def tta(self, n: int = 4, beta: float = 0.25, use_max: bool = False, *, part: str = "valid") -> Predictions:
         """Test-time augmentation: the mean over `n` augmented views, and `beta` of the plain one (fastai v2)."""
         rows, data = self._rows(part), self.data
-        log_probs = predict_views(self.model, data, rows, n=n, beta=beta, use_max=use_max, **self._arithmetic())
+        log_probs = predict_views(self.model, data, rows, self._arithmetic(), n=n, beta=beta, use_max=use_max)
         return Predictions(data.items_of(part), log_probs, data.targets[rows], data.classes, part)
 
-    def _arithmetic(self) -> dict:
-        return {"device": self.device, "precision": self.precision, "batch_size": 2 * self.data.batch_size}
+    def _arithmetic(self) -> Arithmetic:
+        return Arithmetic(self.device, self.precision, 2 * self.data.batch_size)
 
     def _rows(self, part: str) -> Tensor:
         rows = self.data.indices_of(part)

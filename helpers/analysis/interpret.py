@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from helpers.analysis.predictions import Predictions
+from helpers.analysis.predictions import Predictions, class_index
 from helpers.analysis.report import Report, report_from
 from helpers.runtime.arguments import closest, did_you_mean
 from helpers.runtime.seeds import generator
@@ -74,9 +74,8 @@ class Interpretation:
 
     def confusion_matrix(self) -> Tensor:
         """int64 (K, K): entry [i, j] counts the labelled pictures of class i that were predicted as j."""
-        k, labelled = len(self.preds.classes), self._labelled()
-        truth, predicted = self.preds.targets[labelled], self.preds.predicted[labelled]
-        return torch.bincount(truth * k + predicted, minlength=k * k).view(k, k)
+        own, k = self.preds.labelled(), len(self.preds.classes)
+        return torch.bincount(own.targets * k + own.predicted, minlength=k * k).view(k, k)
 
     def most_confused(self, min_val: int = 1) -> list[Confusion]:
         """Pairs of classes confused at least `min_val` times, most first, then in the order of the classes."""
@@ -87,18 +86,16 @@ class Interpretation:
 
     def top_losses(self, k: int = 9) -> list[TopLoss]:
         """The k labelled pictures with the largest loss -log p(truth), worst first; ties by name."""
-        preds, probs, losses = self.preds, self.preds.probs, self.preds.losses.tolist()
-        top = []
-        for row in sorted(self._rows(self._labelled()), key=lambda row: -losses[row])[:k]:
-            truth, answer = int(preds.targets[row]), int(preds.predicted[row])
-            p_truth, p_answer = float(probs[row, truth]), float(probs[row, answer])
-            name = preds.items[row].name
-            top.append(TopLoss(row, name, preds.classes[truth], preds.classes[answer], losses[row], p_truth, p_answer))
+        preds, probs, top = self.preds, self.preds.probs, []
+        for row in self._ranked(self._labelled(), -preds.losses)[:k]:
+            truth, answer, loss = int(preds.targets[row]), int(preds.predicted[row]), float(preds.losses[row])
+            names = preds.items[row].name, preds.classes[truth], preds.classes[answer]
+            top.append(TopLoss(row, *names, loss, float(probs[row, truth]), float(probs[row, answer])))
         return top
 
-    def report(self, *, confidence: float = 0.95) -> Report:
+    def report(self) -> Report:
         """Precision, recall and F1 of each class with their intervals, and the whole in one sentence."""
-        return report_from(self.confusion_matrix(), self.preds.classes, confidence=confidence)
+        return report_from(self.confusion_matrix(), self.preds.classes)
 
     @did_you_mean
     def pick(self, which: str, k: int = 4, *, of_class: str | None = None, seed: int = 0) -> Picks:
@@ -110,41 +107,34 @@ class Interpretation:
             raise ValueError(f"pick() does not know {which!r}; {closest(which, PICKS)}")
         if k < 1:
             raise ValueError(f"k is how many pictures to pick, at least 1; got {k}")
-        preds, wanted = self.preds, self._of_class(of_class)
+        preds = self.preds
+        wanted = torch.ones(len(preds.items), dtype=torch.bool) if which == "most_uncertain" else self._labelled()
+        if of_class is not None:
+            wanted = wanted & (preds.targets == class_index(preds, of_class))
         if which != "most_uncertain":
-            wanted &= self._labelled() & (preds.correct if which.endswith("_correct") else ~preds.correct)
-        rows = self._rows(wanted)
+            wanted = wanted & (preds.correct if which.endswith("_correct") else ~preds.correct)
         if which.startswith("random_"):
+            rows = self._ranked(wanted, torch.zeros(len(wanted)))
             shuffled = torch.randperm(len(rows), generator=generator("pick", which, of_class, seed))
             rows = [rows[place] for place in shuffled.tolist()]
-        else:
+        elif which == "most_uncertain":
             first, second = preds.probs.double().topk(2, dim=1).values.unbind(1)
-            p_truth = preds.log_probs.gather(1, preds.targets.clamp(min=0)[:, None])[:, 0]
-            order = {"most_correct": -p_truth, "most_incorrect": p_truth, "most_uncertain": first - second}[which]
-            rows.sort(key=order.tolist().__getitem__)
+            rows = self._ranked(wanted, first - second)
+        else:
+            rows = self._ranked(wanted, preds.losses if which == "most_correct" else -preds.losses)
         of = "" if of_class is None else f", class {of_class}"
         caption = PICKS[which].format(k=min(k, len(rows)), n=len(rows), of=of)
         return Picks(preds.subset(rows[:k]), tuple(rows[:k]), which, of_class, caption)
 
     def _labelled(self) -> Tensor:
-        labelled = self.preds.targets >= 0
-        if not labelled.any():
-            raise ValueError(
-                f"none of these {len(self.preds.items)} pictures (part {self.preds.part!r}) has a label: "
-                'only pick("most_uncertain") works'
-            )
-        return labelled
+        """(N,) bool. Raises ValueError where no picture has a label."""
+        self.preds.labelled()
+        return self.preds.targets >= 0
 
-    def _of_class(self, of_class: str | None) -> Tensor:
-        if of_class is None:
-            return torch.ones(len(self.preds.items), dtype=torch.bool)
-        if of_class not in self.preds.classes:
-            raise ValueError(f"{of_class!r} is not a class; {closest(of_class, self.preds.classes)}")
-        return self.preds.targets == self.preds.classes.index(of_class)
-
-    def _rows(self, wanted: Tensor) -> list[int]:
-        """The rows where `wanted` is True, by the picture's name: every ranking starts from this order."""
-        return sorted(wanted.nonzero().flatten().tolist(), key=lambda row: self.preds.items[row].name)
+    def _ranked(self, wanted: Tensor, order: Tensor) -> list[int]:
+        """The rows where `wanted` (N,) is True, the smallest of `order` (N,) first, then by the picture's name."""
+        keys = list(zip(order.tolist(), [item.name for item in self.preds.items], strict=True))
+        return sorted(wanted.nonzero().flatten().tolist(), key=keys.__getitem__)
 
 
 def clustered_order(matrix: Tensor) -> list[int]:

@@ -1,8 +1,9 @@
 """What a model says about pictures, as one record in the order of the items; also from several views of each (TTA)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from helpers.data.dataset import ImageData
 from helpers.data.items import Item
 from helpers.data.pixels import upload
 from helpers.models.classifier import Classifier, evaluating
+from helpers.runtime.arguments import closest
 from helpers.runtime.progress import progress
 from helpers.runtime.seeds import generator
 
@@ -47,13 +49,24 @@ class Predictions:
         """(N,) bool; False where there is no label."""
         return self.predicted == self.targets
 
+    def labelled(self) -> "Predictions":
+        """The rows that have a label. Raises ValueError without any, or when a prediction is not a number."""
+        self.check_numbers()
+        rows = (self.targets >= 0).nonzero().flatten()
+        if not len(rows):
+            raise ValueError(
+                f"none of these {len(self.items)} pictures has a label: there is nothing to compare the answers with"
+            )
+        return self.subset(rows)
+
     def check_numbers(self) -> None:
         """Raise ValueError when a prediction is not a number."""
         if broken := int(self.log_probs.isnan().any(1).sum()):
             raise ValueError(f"{broken} of {len(self.items)} predictions are not numbers: the training has diverged")
 
     def accuracy(self) -> float:
-        """Share of the labelled pictures given their own class."""
+        """Share of the labelled pictures given their own class; nan without labels."""
+        self.check_numbers()
         return float(self.correct.sum() / (self.targets >= 0).sum())
 
     def subset(self, rows: Sequence[int]) -> "Predictions":
@@ -63,86 +76,84 @@ class Predictions:
         return replace(self, items=items, log_probs=self.log_probs[rows], targets=self.targets[rows])
 
 
-def predict(
-    model: Classifier,
-    source,
-    rows: Tensor,
-    *,
-    split_point: int = 0,
-    device: torch.device,
-    precision: torch.dtype,
-    batch_size: int = 64,
-) -> Tensor:
+def class_index(preds: Predictions, name: str) -> int:
+    """The column of this class. Raises ValueError with the closest name."""
+    if name not in preds.classes:
+        raise ValueError(f"{name!r} is not a class; {closest(name, preds.classes)}")
+    return preds.classes.index(name)
+
+
+class Arithmetic(NamedTuple):
+    """Where a model predicts, in which precision, and how many pictures at a time."""
+
+    device: torch.device
+    precision: torch.dtype
+    batch_size: int = 64
+
+
+def predict(model: Classifier, source, rows: Tensor, how: Arithmetic) -> Tensor:
     """Log probabilities (n, K) of the pictures (or cached features) at `rows` of `source`, without augmentation."""
-    outputs = []
-    with evaluating(model, device, precision):
-        for batch in progress(
-            source.eval_batches(rows, device, batch_size), "predicting", total=-(-len(rows) // batch_size)
-        ):
-            outputs.append(model.after(batch.inputs, split_point).float().log_softmax(dim=1))
-    return torch.cat(outputs).cpu()
+    split_point = getattr(source, "split_point", 0)  # pictures pass the whole model
+    batches = source.eval_batches(rows, how.device, how.batch_size)
+    return _one_pass(model, batches, lambda batch: _log_probs(model.after(batch.inputs, split_point)), len(rows), how)
 
 
-def predict_files(
-    model: Classifier,
-    data: ImageData,
-    paths: Sequence[Path],
-    *,
-    device: torch.device,
-    precision: torch.dtype,
-    batch_size: int = 64,
-) -> Tensor:
+def predict_files(model: Classifier, data: ImageData, paths: Sequence[Path], how: Arithmetic) -> Tensor:
     """Log probabilities (n, K) of picture files, which pass as the validation pictures of `data` do."""
-    outputs = []
-    with evaluating(model, device, precision):
-        for start in progress(range(0, len(paths), batch_size), "predicting"):
-            squares = upload(data.read_squares(paths[start : start + batch_size]), device)
-            outputs.append(model(augmentation.resize(squares, data.size)).float().log_softmax(dim=1))
-    return torch.cat(outputs).cpu()
+    some = (paths[start : start + how.batch_size] for start in range(0, len(paths), how.batch_size))
+    squares = (upload(data.read_squares(files), how.device) for files in some)
+    return _one_pass(
+        model, squares, lambda batch: _log_probs(model(augmentation.resize(batch, data.size))), len(paths), how
+    )
 
 
 def predict_views(
     model: Classifier,
     data: ImageData,
     rows: Tensor,
+    how: Arithmetic,
     *,
-    n: int = 4,
+    n: int,
     beta: float = 0.25,
     use_max: bool = False,
-    device: torch.device,
-    precision: torch.dtype,
-    batch_size: int = 64,
 ) -> Tensor:
     """Test-time augmentation: log probabilities (len(rows), K) from `n` augmented views and the plain one.
 
-    (1 - beta) x mean of the views + beta x plain, or the largest of all with `use_max` (fastai v2's rules; `n` and
-    `beta` its defaults). All views are cut from the same decoded pixels, batch by batch.
+    (1 - beta) x mean of the views + beta x plain, or the largest of all with `use_max` (fastai v2's rules
+    and `beta`). All views are cut from the same decoded pixels, batch by batch.
     """
     if n < 1 or not 0 <= beta <= 1:
         raise ValueError(f"tta needs n of at least 1 and beta in 0..1; got n={n}, beta={beta}")
-    outputs = []
-    with evaluating(model, device, precision):
-        for plain, views in progress(
-            _views(data, rows, n, device, batch_size), "tta", total=-(-len(rows) // batch_size)
-        ):
-            own = model(plain).float().softmax(dim=1)
-            seen = torch.stack([model(view).float().softmax(dim=1) for view in views])  # (n, N, K)
-            if use_max:
-                combined = torch.maximum(seen.amax(dim=0), own)
-                combined = combined / combined.sum(dim=1, keepdim=True)
-            else:
-                combined = (1 - beta) * seen.mean(dim=0) + beta * own
-            outputs.append(combined.clamp(min=1e-12).log())
-    return torch.cat(outputs).cpu()
+
+    def combined(batch: list[Tensor]) -> Tensor:
+        plain, *seen = (model(view).float().softmax(dim=1) for view in batch)
+        if use_max:
+            probs = torch.stack([plain, *seen]).amax(dim=0)
+            probs = probs / probs.sum(dim=1, keepdim=True)
+        else:
+            probs = (1 - beta) * torch.stack(seen).mean(dim=0) + beta * plain
+        return probs.clamp(min=1e-12).log()
+
+    return _one_pass(model, _views(data, rows, n, how), combined, len(rows), how)
 
 
-def _views(
-    data: ImageData, rows: Tensor, n: int, device: torch.device, batch_size: int
-) -> Iterator[tuple[Tensor, list[Tensor]]]:
-    store = data.store_on(device)
+def _one_pass(model: Classifier, batches: Iterable, answer: Callable, n: int, how: Arithmetic) -> Tensor:
+    """`answer` (some, K) of every batch, one below the other on the CPU: (n, K)."""
+    with evaluating(model, how.device, how.precision):
+        bar = progress(batches, "predicting", total=-(-n // how.batch_size))
+        return torch.cat([answer(batch) for batch in bar]).cpu()
+
+
+def _log_probs(logits: Tensor) -> Tensor:
+    return logits.float().log_softmax(dim=1)
+
+
+def _views(data: ImageData, rows: Tensor, n: int, how: Arithmetic) -> Iterator[list[Tensor]]:
+    """The plain pictures of each batch, then `n` augmented views of them."""
+    store = data.store_on(how.device)
     draws = [augmentation.draw(len(rows), data.augment, generator("tta", number)) for number in range(n)]
-    for some in torch.arange(len(rows)).split(batch_size):
-        squares = upload(store.squares(rows[some]), device)
-        moved = [upload(store.squares(rows[some], draw.crop_position[some]), device) for draw in draws]
+    for some in torch.arange(len(rows)).split(how.batch_size):
+        squares = upload(store.squares(rows[some]), how.device)
+        moved = [upload(store.squares(rows[some], draw.crop_position[some]), how.device) for draw in draws]
         views = [augmentation.apply_draws(view, draw[some], data.size) for view, draw in zip(moved, draws, strict=True)]
-        yield augmentation.resize(squares, data.size), views
+        yield [augmentation.resize(squares, data.size), *views]

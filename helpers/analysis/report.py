@@ -31,15 +31,6 @@ class Report:
     balanced_accuracy: float
     majority: float  # accuracy of always answering the most frequent class
 
-    @property
-    def text(self) -> str:
-        """One sentence with what matters."""
-        return (
-            f"Accuracy {100 * self.accuracy.estimate:.1f} % of {self.n} ({self.accuracy.range_text()}), "
-            f"macro F1 {self.macro_f1:.3f}, balanced accuracy {self.balanced_accuracy:.3f}; "
-            f"always answering the most frequent class gives {100 * self.majority:.1f} %."
-        )
-
     def table(self, max_rows: int = 40) -> str:
         """One line a class, in the order of the classes; of more than `max_rows` those with the lowest F1."""
         rows = self.classes
@@ -48,17 +39,21 @@ class Report:
         width = max([len("class"), *(len(row.name) for row in rows)])
         lines = [f"{'class':<{width}}  {'precision':<19}  {'recall':<19}  {'F1':<19}  pictures"]
         for row in rows:
-            shares = "  ".join(_share_text(share) for share in (row.precision, row.recall, row.f1))
+            shares = "  ".join(f"{_share_text(share):<19}" for share in (row.precision, row.recall, row.f1))
             lines.append(f"{row.name:<{width}}  {shares}  {row.support:>8}")
         if len(rows) < len(self.classes):
             lines.append(f"... and {len(self.classes) - len(rows)} classes with a higher F1")
         return "\n".join(lines)
 
     def __str__(self) -> str:
-        return f"{self.table()}\n{self.text}"
+        return (
+            f"{self.table()}\nAccuracy {100 * self.accuracy.estimate:.1f} % of {self.n} ({self.accuracy.range_text()}),"
+            f" macro F1 {self.macro_f1:.3f}, balanced accuracy {self.balanced_accuracy:.3f}; "
+            f"always answering the most frequent class gives {100 * self.majority:.1f} %."
+        )
 
 
-def report_from(matrix: Tensor, classes: tuple[str, ...], *, confidence: float = 0.95) -> Report:
+def report_from(matrix: Tensor, classes: tuple[str, ...]) -> Report:
     """The report of a confusion matrix, int64 (K, K), rows = truth. Raises ValueError when it is empty.
 
     (scikit-learn's precision_recall_fscore_support has the same shares, but no intervals: it is the tests' oracle.)
@@ -67,24 +62,19 @@ def report_from(matrix: Tensor, classes: tuple[str, ...], *, confidence: float =
     if n == 0:
         raise ValueError("no labelled pictures, so there is nothing to report")
     correct, support, predicted = matrix.diag().tolist(), matrix.sum(1).tolist(), matrix.sum(0).tolist()
-    scores = []
-    for name, hits, own, called in zip(classes, correct, support, predicted, strict=True):
-        precision, recall = wilson(hits, called, confidence), wilson(hits, own, confidence)
-        scores.append(ClassScores(name, own, precision, recall, _f1(hits, own + called - hits, confidence)))
-    counts = matrix.double()
-    accuracy = wilson(sum(correct), n, confidence)
-    macro_f1, balanced = metrics.f1(counts), metrics.balanced_accuracy(counts)
-    return Report(tuple(scores), n, accuracy, macro_f1, balanced, max(support) / n)
+    scores = tuple(
+        ClassScores(name, own, wilson(hits, called), wilson(hits, own), _f1(hits, own + called - hits))
+        for name, hits, own, called in zip(classes, correct, support, predicted, strict=True)
+    )
+    counts, accuracy = matrix.double(), wilson(sum(correct), n)
+    return Report(scores, n, accuracy, metrics.f1(counts), metrics.balanced_accuracy(counts), max(support) / n)
 
 
-def _f1(correct: int, either: int, confidence: float) -> Interval:
+def _f1(correct: int, either: int) -> Interval:
     """F1 = 2 J / (1 + J) with J = correct / pictures of the class or predicted as it: J's interval carried over."""
-    overlap = wilson(correct, either, confidence)
-    estimate, low, high = (2 * j / (1 + j) for j in (overlap.estimate, overlap.low, overlap.high))
-    return Interval(estimate, low, high, confidence)
+    overlap = wilson(correct, either)
+    return Interval(*(2 * j / (1 + j) for j in (overlap.estimate, overlap.low, overlap.high)))
 
 
 def _share_text(share: Interval) -> str:
-    """ "0.84 (0.75 to 0.91)", 19 letters wide."""
-    text = "-" if isnan(share.estimate) else f"{share.estimate:.2f} ({share.low:.2f} to {share.high:.2f})"
-    return f"{text:<19}"
+    return "-" if isnan(share.estimate) else f"{share.estimate:.2f} ({share.low:.2f} to {share.high:.2f})"

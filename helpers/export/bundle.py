@@ -17,7 +17,7 @@ from torch import nn
 
 from data_setup.folders import sha256, staged
 from helpers.analysis.intervals import accuracy_text
-from helpers.analysis.predictions import Predictions, predict
+from helpers.analysis.predictions import Arithmetic, Predictions, predict
 from helpers.export.card import model_card, read_json, source_of
 from helpers.export.onnx import PACKAGES, need_packages, write_onnx
 from helpers.learner import Learner
@@ -45,7 +45,7 @@ def export(learn: Learner, folder: Path | str, *, note: str = "") -> Path:
     _refuse_foreign(folder)
     data, rows = learn.data, learn.data.indices_of("valid")
     model = copy.deepcopy(learn.model).float()
-    log_probs = predict(model, data, rows, device=learn.device, precision=torch.float32)
+    log_probs = predict(model, data, rows, Arithmetic(learn.device, torch.float32))
     model = model.cpu().eval()
     preds = Predictions(data.items_of("valid"), log_probs, data.targets[rows], data.classes, "valid")
     with staged(folder) as staging:

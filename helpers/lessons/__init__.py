@@ -5,6 +5,7 @@ checks        `check_NN_k`: whether exercise k of lesson NN is right, and if not
 quiz          `Quiz("NN")`
 doctor        is this machine ready?
 decisions     when to answer at all, and from which threshold to raise an alarm
+temperature   what makes a model as sure as it may be
 figures       what only lessons draw
 labs          things to play with: rates, schedules, augmentation
 embedding_map  a map of the pictures, alike ones together; a lasso opens them in a browser
@@ -22,6 +23,7 @@ MODULE_OF = {
     "CHECKS": "lessons.doctor",
     "examine": "lessons.doctor",
     "Quiz": "lessons.quiz",
+    "fit_temperature": "lessons.temperature",
     "plot_lines": "lessons.figures",
     "plot_schedule": "lessons.figures",
     "show_each_operation": "lessons.figures",

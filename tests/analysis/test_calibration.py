@@ -1,17 +1,14 @@
-"""Calibration against scikit-learn and scipy."""
+"""Calibration against scikit-learn."""
 
 from dataclasses import replace
-from math import inf
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize_scalar
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import log_loss
 
-from helpers.analysis.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature, reliability
+from helpers.analysis.calibration import reliability
 from helpers.analysis.intervals import wilson
 from helpers.analysis.predictions import Predictions
 from helpers.data.items import Item
@@ -80,55 +77,10 @@ def test_a_probability_on_an_edge_belongs_to_the_lower_bin():
     assert reliability(preds, bins=2).counts.tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("sharpen", [0.4, 1.0, 3.0])
-def test_temperature_has_the_least_loss_and_undoes_the_sharpening(sharpen):
-    preds = honest_preds(4000, 3, sharpen=sharpen)
-    fitted = fit_temperature(preds)
-    logits, targets = preds.log_probs.double(), preds.targets
-
-    def loss(t):
-        return float(torch.nn.functional.cross_entropy(logits / t, targets))
-
-    best = minimize_scalar(loss, bounds=(MIN_TEMPERATURE, MAX_TEMPERATURE), method="bounded", options={"xatol": 1e-7})
-    assert fitted.value == pytest.approx(best.x, rel=1e-4)
-    assert fitted.value == pytest.approx(sharpen, rel=0.06)
-    assert (fitted.loss_before, fitted.loss_after) == (
-        pytest.approx(loss(1), rel=1e-6),
-        pytest.approx(best.fun, rel=1e-6),
-    )
-    scaled = fitted.apply(preds)
-    assert torch.equal(scaled.predicted, preds.predicted)
-    assert scaled.items == preds.items
-    torch.testing.assert_close(scaled.probs.sum(1), torch.ones(4000))
-    assert log_loss(targets, scaled.log_probs.double().softmax(1)) == pytest.approx(fitted.loss_after, rel=1e-4)
-    assert fitted.text.startswith(f"Temperature {fitted.value:.2f}: the loss goes from")
-
-
-@pytest.mark.parametrize("targets", [[0, 0, 0], [1, 1, 1]])
-def test_a_temperature_that_cannot_be_estimated_changes_nothing(targets):
-    """All right: the sharper the better; all wrong: the softer the better. Neither says anything about others."""
-    preds = preds_of([[2.0, 0.0]] * 3, targets)
-    fitted = fit_temperature(preds)
-    assert (fitted.value, fitted.estimated) == (1.0, False) and fitted.loss_after == fitted.loss_before
-    assert "cannot be estimated" in fitted.text and "stay as they are" in fitted.text
-    torch.testing.assert_close(fitted.apply(preds).log_probs, preds.log_probs)
-
-
-@pytest.mark.parametrize("ask", [fit_temperature, reliability])
-def test_predictions_that_are_not_numbers_are_never_called_calibrated(ask):
+def test_predictions_that_are_not_numbers_are_never_called_calibrated():
     preds = honest_preds(50, 2)
     with pytest.raises(ValueError, match="50 of 50 predictions are not numbers"):
-        ask(replace(preds, log_probs=preds.log_probs * float("nan")))
-
-
-def test_a_picture_of_probability_one_changes_no_temperature():
-    """Its loss is 0 at every temperature; its other logit is minus infinity, which must not turn into nan."""
-    preds = honest_preds(50, 2)
-    log_probs = preds.log_probs.index_copy(0, torch.tensor([0]), torch.tensor([[0.0, -inf]]))
-    sure = replace(preds, log_probs=log_probs, targets=preds.targets.index_fill(0, torch.tensor([0]), 0))
-    fitted = fit_temperature(sure)
-    assert fitted.value == pytest.approx(fit_temperature(preds.subset(range(1, 50))).value)
-    assert not fitted.apply(sure).probs.isnan().any()
+        reliability(replace(preds, log_probs=preds.log_probs * float("nan")))
 
 
 def test_errors_say_what_fits():
@@ -138,9 +90,8 @@ def test_errors_say_what_fits():
     with pytest.raises(ValueError, match="at least 1; got 0"):
         reliability(preds, bins=0)
     unlabelled = replace(preds, targets=torch.full((10,), -1))
-    for ask in (reliability, fit_temperature):
-        with pytest.raises(ValueError, match="none of these 10 pictures has a label"):
-            ask(unlabelled)
+    with pytest.raises(ValueError, match="none of these 10 pictures has a label"):
+        reliability(unlabelled)
 
 
 def test_unlabelled_pictures_do_not_count():
@@ -148,4 +99,3 @@ def test_unlabelled_pictures_do_not_count():
     mixed = replace(preds, targets=torch.where(torch.arange(40) < 25, preds.targets, -1))
     only = preds.subset(range(25))
     assert reliability(mixed).ece == reliability(only).ece
-    assert fit_temperature(mixed) == fit_temperature(only)

@@ -264,7 +264,7 @@ def test_without_any_label_only_uncertainty_can_be_asked():
         interp.report,
         lambda: interp.pick("random_incorrect"),
     ):
-        with pytest.raises(ValueError, match="none of these 10 pictures .* has a label"):
+        with pytest.raises(ValueError, match="none of these 10 pictures has a label"):
             ask()
 
 

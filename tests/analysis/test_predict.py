@@ -1,6 +1,7 @@
 """Predictions: in item order, repeatable, from one decoding; test-time augmentation by its formula."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import sklearn.metrics
@@ -9,7 +10,8 @@ from PIL import Image
 from torch import nn
 
 from helpers.analysis import predictions as prediction
-from helpers.analysis.predictions import Predictions, predict_views
+from helpers.analysis.intervals import accuracy_interval, mcnemar
+from helpers.analysis.predictions import Arithmetic, Predictions, predict_views
 from helpers.data import augment, dataset, pixels
 from helpers.data.augment import no_augment, side_on
 from helpers.data.dataset import ImageData
@@ -18,7 +20,7 @@ from helpers.data.splits import Split
 from helpers.learner import Learner
 
 CPU = torch.device("cpu")
-HOW = {"device": CPU, "precision": torch.float32}
+HOW = Arithmetic(CPU, torch.float32, batch_size=4)
 
 
 @pytest.fixture
@@ -70,6 +72,14 @@ def test_the_record_computes_what_torch_and_sklearn_do(preds):
 def test_accuracy_of_no_labels_is_no_number(preds):
     """Catches an accuracy of 0 for pictures nobody has labelled."""
     assert math.isnan(preds.subset([4]).accuracy())
+
+
+def test_the_accuracy_of_a_diverged_model_is_refused(preds):
+    """Catches nan answers counted as the first class: an accuracy above 0 for a model that says nothing."""
+    diverged = replace(preds, log_probs=preds.log_probs * math.nan)
+    for ask in (diverged.accuracy, lambda: accuracy_interval(diverged), lambda: mcnemar(preds, diverged)):
+        with pytest.raises(ValueError, match="5 of 5 predictions are not numbers: the training has diverged"):
+            ask()
 
 
 def test_a_subset_keeps_rows_together(preds):
@@ -244,7 +254,7 @@ def test_tta_is_fastais_mean(data, n, beta):
     rows = data.indices_of("valid")
     plain, views = views_by_hand(data, rows, n)
     expected = (1 - beta) * sum(views) / n + beta * plain
-    found = predict_views(Bright(), data, rows, n=n, beta=beta, batch_size=4, **HOW)
+    found = predict_views(Bright(), data, rows, HOW, n=n, beta=beta)
     torch.testing.assert_close(found.exp(), expected, atol=1e-6, rtol=1e-5)
 
 
@@ -254,7 +264,7 @@ def test_tta_can_take_the_largest(data):
     rows = data.indices_of("valid")
     plain, views = views_by_hand(data, rows, 3)
     largest = torch.stack([plain, *views]).amax(dim=0)
-    found = predict_views(Bright(), data, rows, n=3, use_max=True, batch_size=4, **HOW)
+    found = predict_views(Bright(), data, rows, HOW, n=3, use_max=True)
     torch.testing.assert_close(found.exp(), largest / largest.sum(dim=1, keepdim=True), atol=1e-6, rtol=1e-5)
 
 
@@ -262,9 +272,9 @@ def test_tta_does_not_depend_on_the_batches(data):
     """Catches draws per batch: the verdict would change with the batch size."""
     data = data.with_augment(side_on())
     rows = data.indices_of("train")
-    one, other = (predict_views(Bright(), data, rows, batch_size=size, **HOW) for size in (18, 5))
+    one, other = (predict_views(Bright(), data, rows, HOW._replace(batch_size=size), n=4) for size in (18, 5))
     torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
-    assert torch.equal(one, predict_views(Bright(), data, rows, batch_size=18, **HOW))
+    assert torch.equal(one, predict_views(Bright(), data, rows, HOW._replace(batch_size=18), n=4))
 
 
 def test_tta_without_augmentation_is_the_plain_prediction(data):
@@ -273,7 +283,7 @@ def test_tta_without_augmentation_is_the_plain_prediction(data):
     rows = square.indices_of("valid")
     with torch.no_grad():
         expected = Bright()(square.eval_images(rows)).log_softmax(dim=1)
-    torch.testing.assert_close(predict_views(Bright(), square, rows, **HOW), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(predict_views(Bright(), square, rows, HOW, n=4), expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("asked", [{"n": 0}, {"beta": 1.5}, {"beta": -0.1}])
@@ -314,7 +324,7 @@ def test_all_views_of_a_batch_come_from_the_same_pixels(data, monkeypatch):
     monkeypatch.setattr(
         kind, "squares", lambda self, rows, *where: asked.append(rows.tolist()) or squares(self, rows, *where)
     )
-    predict_views(Bright(), data, data.indices_of("train"), n=3, batch_size=6, **HOW)
+    predict_views(Bright(), data, data.indices_of("train"), HOW._replace(batch_size=6), n=3)
     batches = data.indices_of("train").split(6)
     assert asked == [batch.tolist() for batch in batches for _ in range(4)]
 
@@ -326,5 +336,5 @@ def test_probabilities_that_vanish_have_finite_logarithms(data):
         def forward(self, images):
             return torch.tensor([[1e4, 0.0, -1e4]]).expand(len(images), 3)
 
-    found = predict_views(Sure(), data, data.indices_of("valid"), **HOW)
+    found = predict_views(Sure(), data, data.indices_of("valid"), HOW, n=4)
     assert found.isfinite().all() and found.exp()[0].tolist() == pytest.approx([1, 0, 0], abs=1e-9)

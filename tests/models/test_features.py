@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from helpers.analysis.predictions import predict
+from helpers.analysis.predictions import Arithmetic, predict
 from helpers.data import augment, pixels
 from helpers.data.dataset import ImageData
 from helpers.data.items import relabel
@@ -50,7 +50,7 @@ def test_every_cut_agrees_with_the_whole_model(learn, data):
     for split_point in range(len(model.body) + 1):
         kept = precompute(model, data, split_point=split_point, **HOW)
         assert len(kept.plain) == len(rows)
-        found = predict(model, kept, rows, split_point=split_point, batch_size=5, **HOW)
+        found = predict(model, kept, rows, Arithmetic(**HOW, batch_size=5))
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
