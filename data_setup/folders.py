@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 MANIFEST = "manifest.json"
+SEAL = "SEALED.txt"  # a folder that holds it is left out by whoever reads the pictures of a folder above it
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 
 
@@ -169,8 +170,12 @@ def _unused_name(folder: Path) -> Path:
 
 
 def _keep_only_foreign_files(old: Path, files: dict[str, dict]) -> None:
-    """Delete from `old` what the new set holds as well, and folders that are empty then."""
-    for name, known in files.items():
+    """Delete from `old` what the new set holds as well, its own unchanged files, and folders that are empty then."""
+    try:
+        own = read_manifest(old)["files"]
+    except ValueError:
+        own = {}
+    for name, known in [*own.items(), *files.items()]:
         path = old / name
         if path.is_file() and path.stat().st_size == known["bytes"] and sha256(path) == known["sha256"]:
             path.unlink()

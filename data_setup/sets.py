@@ -44,7 +44,7 @@ CATALOGUE = (
         name="solar",
         title="ELPV: electroluminescence photographs of solar cells, functional or defective",
         pictures=2624,
-        bytes=90_420_321,
+        bytes=90_420_063,
         licence="code Apache-2.0, data CC BY-NC-SA 4.0",
         source="package elpv-dataset, no network needed",
         citation="Buerhop-Lutz et al., A Benchmark for Visual Identification of Defective Solar Cells in "
@@ -53,7 +53,7 @@ CATALOGUE = (
         "electroluminescence images, Solar Energy 185, 2019, doi:10.1016/j.solener.2019.02.067; "
         "Deitsch et al., Segmentation of photovoltaic module cells in uncalibrated electroluminescence "
         "images, Machine Vision and Applications 32(4), 2021, doi:10.1007/s00138-021-01191-9",
-        check="tree-sha256:20cfd12209a0f16345358f018b84770acd624ebec497ed37dc33c08c5b86d629",
+        check="tree-sha256:e00fc5f97aa3ad91c3123b0436b32d84316d71260824b9e8c578e566f28b8281",
     ),
     DataSet(
         name="pets",

@@ -1,11 +1,13 @@
 """The set that needs no network: 2,624 solar cells, laid out for the lessons from the elpv-dataset package.
 
-    solar/{train,valid}/{functional,defective}/{mono,poly}_{functional,defective}_NNNN.png
+    solar/{train,valid,test}/{functional,defective}/{mono,poly}_{functional,defective}_NNNN.png
     solar/labels.csv     name,label,type,probability
+    solar/test/SEALED.txt     why nothing above test/ reads the pictures in it
 
 NNNN is the cell's published number. The published defect probability p is one expert's answer and confidence: surely
 functional 0, unsure but functional 1/3, unsure but defective 2/3, surely defective 1. A cell counts as defective from
-p = 0.5 on. The split is 75/25, stratified by p and type (as in Deitsch et al. 2019: 1,968 and 656 cells).
+p = 0.5 on. 480 cells are sealed: eight blocks of 60 consecutive numbers, because the cells of a module are neighbours
+(most of the 44 modules have 60 cells). The other 2,144 are split 75/25, stratified by p and type: 1,608 and 536.
 """
 
 import importlib.util
@@ -16,13 +18,21 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_setup.splitting import stratified
+from data_setup.folders import SEAL
+from data_setup.splitting import ranked, stratified
 
 PACKAGE = "elpv-dataset==1.0.0.post1"
 WARNING = (
     "No module id is published for these cells (cut from 44 modules), so any random split may put cells of "
     "one module on both sides: accuracies are likely to be optimistic for cells of a new module."
 )
+BLOCK = 60  # consecutive numbers
+SEALED_BLOCKS = 8
+DRAWS = 5_000
+SEAL_TEXT = """lesson 07 opens it
+Nobody trains, tunes or chooses anything on these photographs, so the figures on them show how a model does on solar
+modules it has never seen. Code that reads the folder above this one leaves them out.
+"""
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,11 @@ class Cell:
     @property
     def name(self) -> str:
         return f"{self.type}_{self.label}_{self.file.removeprefix('cell')}"
+
+    @property
+    def block(self) -> int:
+        """Which `BLOCK` of consecutive numbers it is in; the first is 0."""
+        return (int(self.file.removeprefix("cell").removesuffix(".png")) - 1) // BLOCK
 
 
 def source_folder() -> Path:
@@ -55,6 +70,28 @@ def read_cells(source: Path) -> list[Cell]:
     return [Cell(path.removeprefix("images/"), probability, kind) for path, probability, kind in rows]
 
 
+def sealed_blocks(cells: list[Cell]) -> list[int]:
+    """The blocks of the test part, sorted: of `DRAWS` random draws of `SEALED_BLOCKS` whole blocks, the fairest.
+
+    Fairest: the least sum, over every (probability, type), of the difference between the cells it has and its share
+    of all cells. Without that many whole blocks (a small set made for a test) nothing is sealed.
+    """
+    per_block = {block: Counter() for block in sorted({cell.block for cell in cells})}
+    for cell in cells:
+        per_block[cell.block][cell.probability, cell.type] += 1
+    whole = {str(block): counts for block, counts in per_block.items() if counts.total() == BLOCK}
+    if len(whole) < SEALED_BLOCKS:
+        return []
+    share = SEALED_BLOCKS * BLOCK / len(cells)
+    fair = {stratum: n * share for stratum, n in Counter((cell.probability, cell.type) for cell in cells).items()}
+
+    def unfairness(draw: list[str]) -> float:
+        return sum(abs(sum(whole[block][stratum] for block in draw) - n) for stratum, n in fair.items())
+
+    draws = (ranked(whole, seed)[:SEALED_BLOCKS] for seed in range(DRAWS))
+    return sorted(int(block) for block in min(draws, key=unfairness))
+
+
 def build(staging: Path, *, source: Path | None = None) -> dict:
     """Lay the set out in the empty folder `staging`; returns facts for the manifest.
 
@@ -62,22 +99,30 @@ def build(staging: Path, *, source: Path | None = None) -> dict:
     """
     source = source or source_folder()
     cells = sorted(read_cells(source), key=lambda cell: cell.file)
-    valid = stratified({cell.file: (cell.probability, cell.type) for cell in cells}, frac=0.25, seed=0)
+    blocks = sealed_blocks(cells)
+    sealed = {cell.file for cell in cells if cell.block in blocks}
+    strata = {cell.file: (cell.probability, cell.type) for cell in cells if cell.file not in sealed}
+    valid = stratified(strata, frac=0.25, seed=0)
     rows = ["name,label,type,probability"]
     counts: Counter[str] = Counter()
     for cell in tqdm(cells, desc="solar", unit="picture", delay=1, leave=False, disable=None):
-        part = "valid" if cell.file in valid else "train"
+        part = "test" if cell.file in sealed else "valid" if cell.file in valid else "train"
         target = staging / part / cell.label / cell.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / "images" / cell.file, target)
         rows.append(f"{target.relative_to(staging).as_posix()},{cell.label},{cell.type},{cell.probability}")
         counts[f"{part}/{cell.label}/{cell.type}/p={float(cell.probability):.2f}"] += 1
     (staging / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8", newline="\n")
+    if sealed:
+        (staging / "test" / SEAL).write_text(SEAL_TEXT, encoding="utf-8", newline="\n")
     return {
         "warning": WARNING,
+        "sealed": "test" if sealed else None,
+        "sealed_blocks": blocks,  # block b: the published numbers 60 b + 1 to 60 b + 60
         "split": {
-            "train": len(cells) - len(valid),
+            "train": len(strata) - len(valid),
             "valid": len(valid),
+            "test": len(sealed),
             "rule": "25 % of every (probability, type), largest remainder, ranked by sha256 of '0/FILE'",
         },
         "counts": dict(sorted(counts.items())),

@@ -4,12 +4,14 @@ import csv
 import hashlib
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from unicodedata import normalize
 
+from data_setup.folders import SEAL
 from helpers.data.decode import FORMATS
 from helpers.runtime.arguments import closest, did_you_mean
 from helpers.runtime.text import counted
@@ -35,14 +37,14 @@ class Item:
 def find_images(folder: Path | str) -> list[Path]:
     """Every picture below `folder`, sorted by name; links to folders are not followed, so no loop can trap it.
 
-    Raises FileNotFoundError when the folder is not there or holds no picture, and says what it holds instead.
+    A folder that holds SEALED.txt is left out with a note, unless it is `folder` itself. Raises FileNotFoundError when the folder is not there or holds no picture, and says what it holds instead.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
             f"there is no folder {folder.absolute()}; check the path, or run `python -m data_setup`"
         )
-    files = [path for path in _walk(folder) if not path.name.startswith(".")]
+    files = _unsealed(folder, [path for path in _walk(folder) if not path.name.startswith(".")])
     broken = {path for path in files if not path.exists()}
     pictures = [path for path in files if path not in broken and is_picture(path)]
     readable = ", ".join(FORMATS)
@@ -65,6 +67,24 @@ def _walk(folder: Path) -> Iterator[Path]:
                 yield from _walk(entry)
         elif entry.is_file() or not entry.exists():
             yield entry
+
+
+def _unsealed(folder: Path, paths: list[Path]) -> list[Path]:
+    """`paths` (below `folder`) without those in a sealed folder; says which folder, how many and why."""
+
+    @cache
+    def seal_above(place: Path) -> Path | None:
+        if place == folder or not place.is_relative_to(folder):
+            return None
+        return place if (place / SEAL).is_file() else seal_above(place.parent)
+
+    sealed = Counter(place for path in paths if path.name != SEAL and (place := seal_above(path.parent)))
+    for place, n in sealed.items():
+        why = (place / SEAL).read_text(encoding="utf-8").partition("\n")[0]
+        print(f"{place.relative_to(folder).as_posix()}/ is sealed: {counted(n, 'photograph')} left out; {why}")
+    if (folder / SEAL).is_file():
+        print(f"{folder.name}/ is sealed, and this opens it")
+    return [path for path in paths if not seal_above(path.parent)]
 
 
 def _kinds(files: Iterable[Path]) -> str:
@@ -139,7 +159,8 @@ def _refuse_empty_classes(folder: Path, items: Iterable[Item]) -> None:
     full = {above for item in items for above in item.path.parents}
     for beside in sorted({item.path.parent.parent for item in items}):
         for entry in sorted(beside.iterdir()):
-            if entry.is_dir() and entry not in full and not entry.name.startswith((".", "__")):
+            is_class = entry.is_dir() and not entry.name.startswith((".", "__")) and not (entry / SEAL).is_file()
+            if is_class and entry not in full:
                 held = "is a link, which is not followed" if entry.is_symlink() else _kinds(_walk(entry))
                 raise ValueError(
                     f"the class folder {entry} holds no picture ({held}): put pictures there, or delete the folder"
@@ -185,7 +206,7 @@ def label_by_table(
 ) -> tuple[Item, ...]:
     """Labels from a CSV file with a header; `name_column` holds paths below `folder`. Sorted by name.
 
-    An empty label means not labelled. Raises ValueError for a missing column, a file the table names but the folder
+    An empty label means not labelled; rows of a sealed folder are left out, as by `find_images`. Raises ValueError for a missing column, a file the table names but the folder
     lacks, or a name that appears more than once.
     """
     folder = Path(folder)
@@ -205,7 +226,9 @@ def label_by_table(
         raise ValueError(
             f"{table} names {len(missing)} files that are not below {folder}, e.g. {', '.join(map(repr, missing[:3]))}"
         )
-    return check_items(Item(row[name_column], folder / row[name_column], row[label_column] or None) for row in rows)
+    kept = set(_unsealed(folder, [folder / row[name_column] for row in rows]))
+    items = [Item(row[name_column], folder / row[name_column], row[label_column] or None) for row in rows]
+    return check_items(item for item in items if item.path in kept)
 
 
 def check_items(items: Iterable[Item]) -> tuple[Item, ...]:

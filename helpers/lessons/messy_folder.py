@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from helpers.data.items import Item, content_hash
+from helpers.data.items import Item, content_hash, find_images
 from helpers.data.splits import Split
 
 CLASSES = {
@@ -51,7 +51,7 @@ def misfiled(folder: Path) -> set[str]:
 
 def _copies(source: Path, folder: Path, every: int) -> dict[str, list[Path]]:
     """One folder per class; the files in order of their numbers."""
-    cells = sorted(source.glob("*/*/*_*_*.png"), key=lambda path: path.stem.split("_")[-1])
+    cells = sorted(find_images(source), key=lambda path: path.stem.split("_")[-1])
     placed = {name: [] for name in CLASSES.values()}
     for name in placed:
         (folder / name).mkdir(parents=True)

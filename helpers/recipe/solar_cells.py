@@ -53,7 +53,7 @@ def cell_items(folder: Path, protocol: str) -> tuple[Item, ...]:
 
 
 def cell_split(folder: Path, seed: int) -> Split:
-    """75/25, the same share of every (rating, type) on both sides, by the rule that split the set on disk (seed 0)."""
+    """75/25 of all cells, also the sealed ones, as published: the same share of every (rating, type) on both sides."""
     rows = {f"cell{row['name'][-8:]}": row for row in _rated(folder)}  # by published name, as the set on disk
     strata = {published: (row["probability"], row["type"]) for published, row in rows.items()}
     valid = {rows[published]["name"] for published in stratified(strata, frac=0.25, seed=seed)}
@@ -62,7 +62,11 @@ def cell_split(folder: Path, seed: int) -> Split:
 
 
 def weighted_accuracy(preds: Predictions) -> float:
-    """Share of the pictures' weights whose pictures are correct."""
+    """Share of the pictures' weights whose pictures are correct.
+
+    The published 88.42 % is this: Deitsch et al. print 88.4228187919 % = 527 / 596, and their 656 held-out cells weigh
+    about 598, unsure ones 1/3 or 2/3.
+    """
     weights = torch.tensor([item.weight for item in preds.items], dtype=torch.float64)
     return float((weights * preds.correct).sum() / weights.sum())
 

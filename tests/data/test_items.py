@@ -52,6 +52,40 @@ def test_pictures_come_sorted_whatever_the_disk_says(tmp_path, monkeypatch):
     assert [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)] == expected
 
 
+READERS = {
+    "find_images": lambda folder: [path.relative_to(folder).as_posix() for path in find_images(folder)],
+    "label_by_folder": lambda folder: list(labels_of(label_by_folder(folder))),
+    "label_by_regex": lambda folder: list(labels_of(label_by_regex(folder, r"(.)\.png"))),
+    "label_by_table": lambda folder: list(labels_of(label_by_table(folder / "labels.csv", folder=folder))),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("sealed", ["test", "valid/a", "nested/deep"])
+def test_a_sealed_folder_is_left_out_by_every_reader_and_said(tmp_path, capsys, reader, sealed):
+    """Catches a test part that slips into training by one of the ways to read a folder."""
+    seen, hidden = ["train/a/1.png", "train/b/2.png"], [f"{sealed}/a/3.png", f"{sealed}/b/4.png"]
+    tree(tmp_path, *seen, *hidden)
+    (tmp_path / "labels.csv").write_text("name,label\n" + "".join(f"{name},x\n" for name in seen + hidden))
+    (tmp_path / sealed / "SEALED.txt").write_text("ask Kim\nfirst")
+    assert READERS[reader](tmp_path) == seen
+    assert capsys.readouterr().out == f"{sealed}/ is sealed: 2 photographs left out; ask Kim\n"
+
+
+def test_a_sealed_folder_opens_when_it_is_named_and_that_is_said(tmp_path, capsys):
+    """Catches a seal that cannot be opened, one that opens silently, and one above the folder asked for."""
+    tree(tmp_path, "test/a/3.png", "test/b/4.png")
+    (tmp_path / "test" / "SEALED.txt").touch()
+    assert len(label_by_folder(tmp_path / "test")) == 2
+    assert capsys.readouterr().out == "test/ is sealed, and this opens it\n"
+
+
+def test_a_sealed_folder_beside_class_folders_is_no_empty_class(tmp_path):
+    tree(tmp_path, "a/1.png", "b/2.png", "test/3.png")
+    (tmp_path / "test" / "SEALED.txt").touch()
+    assert labels_of(label_by_folder(tmp_path)) == {"a/1.png": "a", "b/2.png": "b"}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [

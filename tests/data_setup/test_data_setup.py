@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import itertools
 import json
 import os
 import random
@@ -110,7 +111,7 @@ def test_layout_names_and_bytes_are_the_package_s_own(real_home):
         part, label, name = path.relative_to(folder).parts
         kind, also_label, number = re.fullmatch(r"(mono|poly)_(functional|defective)_(\d{4})\.png", name).groups()
         p, published_kind = published[number]
-        assert part in ("train", "valid") and label == also_label and kind == published_kind
+        assert part in ("train", "valid", "test") and label == also_label and kind == published_kind
         assert label == ("defective" if p >= 0.5 else "functional")
         seen.add(number)
     assert seen == set(published)
@@ -120,11 +121,48 @@ def test_layout_names_and_bytes_are_the_package_s_own(real_home):
 
 
 def test_split_is_stratified_within_one_cell_and_exact_in_total(real_home):
-    rows = table(real_home)
-    valid = Counter((row["probability"], row["type"]) for row in rows if row["name"].startswith("valid/"))
-    assert valid.total() == 656
-    for stratum, size in FACTS.items():
-        assert abs(valid[stratum] - size / 4) < 1, stratum
+    strata = {"train": Counter(), "valid": Counter(), "test": Counter()}
+    for row in table(real_home):
+        strata[row["name"].split("/")[0]][row["probability"], row["type"]] += 1
+    assert [part.total() for part in strata.values()] == [1608, 536, 480]
+    for stratum in FACTS:
+        assert abs(3 * strata["valid"][stratum] - strata["train"][stratum]) < 4, stratum
+
+
+def test_test_part_is_whole_blocks_with_a_fair_share_of_kinds_and_ratings(real_home):
+    """Catches a photograph of a sealed block that trains or validates, and blocks of one kind or rating."""
+    where, test = {}, Counter()
+    for row in table(real_home):
+        part, number = row["name"].split("/")[0], int(row["name"][-8:-4])
+        where.setdefault((number - 1) // 60, []).append(part)
+        if part == "test":
+            test |= {key: test[key] + 1 for key in (row["type"], row["probability"])}
+    sealed = {block for block, parts in where.items() if "test" in parts}
+    assert all(where[block] == ["test"] * 60 for block in sealed) and len(sealed) == 8
+    manifest = folders.read_manifest(real_home / "solar")
+    assert manifest["sealed"] == "test" and manifest["sealed_blocks"] == sorted(sealed)
+    for position, names in enumerate(zip(*FACTS, strict=True)):
+        for name in set(names):
+            share = sum(n for stratum, n in FACTS.items() if stratum[position] == name) / 2624
+            assert abs(test[name] / 480 - share) < 0.025, name
+
+
+def test_the_fairest_of_all_draws_is_sealed(monkeypatch):
+    """Against every draw there is: catches the least fair one, a last block that is not whole, or one drawn twice."""
+    monkeypatch.setattr(solar, "BLOCK", 4)
+    monkeypatch.setattr(solar, "SEALED_BLOCKS", 2)
+    kinds = ["mono"] * 4 + ["poly"] * 4 + ["mono", "poly"] * 2 + ["poly"] * 4 + ["mono"] * 5
+    cells = [solar.Cell(f"cell{number:04d}.png", "0.0", kind) for number, kind in enumerate(kinds, start=1)]
+    counts = [Counter(kinds[4 * block : 4 * block + 4]) for block in range(5)]
+
+    def unfairness(pair):
+        both = counts[pair[0]] + counts[pair[1]]
+        return sum(abs(both[kind] - kinds.count(kind) * 8 / 21) for kind in ("mono", "poly"))
+
+    chosen = solar.sealed_blocks(cells)
+    assert len(set(chosen)) == 2 and chosen == sorted(chosen)
+    assert unfairness(chosen) == min(unfairness(pair) for pair in itertools.combinations(range(5), 2))
+    assert unfairness([1, 3]) > unfairness(chosen)
 
 
 def test_manifest_says_whose_it_is_and_what_to_beware_of(real_home):
@@ -133,9 +171,9 @@ def test_manifest_says_whose_it_is_and_what_to_beware_of(real_home):
     for word in ("Buerhop-Lutz", "10.1016/j.solener.2019.02.067", "10.1007/s00138-021-01191-9"):
         assert word in manifest["citation"]
     assert "No module id" in manifest["warning"]
-    assert manifest["split"]["train"] == 1968 and manifest["split"]["valid"] == 656
+    assert [manifest["split"][part] for part in ("train", "valid", "test")] == [1608, 536, 480]
     assert sum(manifest["counts"].values()) == 2624
-    assert len(manifest["files"]) == 2625  # the pictures and labels.csv
+    assert len(manifest["files"]) == 2626  # the pictures, labels.csv and the seal
     assert sum(file["bytes"] for file in manifest["files"].values()) == sets.find("solar").bytes
 
 
@@ -231,6 +269,22 @@ def test_a_repair_keeps_what_a_person_put_there(small, home, capsys):
     assert f"are kept in {home / 'solar-old-1'}" in capsys.readouterr().out
     small()
     assert sorted(path.name for path in home.iterdir()) == [".solar.lock", "solar", "solar-old-1"]
+
+
+def test_a_set_of_another_release_gives_way_without_leftovers(small, home, monkeypatch, capsys):
+    """Catches a newcomer with old data who keeps it, or ends with every moved picture twice."""
+    small()
+    monkeypatch.setattr(solar, "BLOCK", 4)
+    folder = home / "solar"
+    (folder / "notes.txt").write_text("mine")
+    before = {path.read_bytes() for path in folder.rglob("*.png")}
+    (folder / "labels.csv").unlink()
+    small()
+    said = capsys.readouterr().out
+    assert said.count("building it again") == 1
+    assert {path.parent.parent.name for path in folder.rglob("*.png")} == {"train", "valid", "test"}
+    assert {path.read_bytes() for path in folder.rglob("*.png")} == before
+    assert snapshot(home / "solar-old-1") == {"notes.txt": b"mine"}
 
 
 def test_a_foreign_folder_of_the_same_name_is_put_aside_whole(small, home, capsys):
@@ -341,7 +395,7 @@ def test_full_disk_while_copying_keeps_the_old_set_and_leaves_nothing(small, hom
         return copy(origin, target)
 
     monkeypatch.setattr(shutil, "copyfile", fills_up)
-    with pytest.raises(OSError, match=r"the disk is full: 90,420,321 bytes are needed in .*COURSE_DATA"):
+    with pytest.raises(OSError, match=r"the disk is full: 90,420,063 bytes are needed in .*COURSE_DATA"):
         small()
     assert only_the_set(home) and snapshot(folder) == before
 
@@ -402,7 +456,8 @@ def test_command_prepares_and_reports(real_home, monkeypatch, capsys):
     assert cli.main([]) == 0
     said = capsys.readouterr().out
     assert f"solar: ready with 2,624 pictures in {real_home / 'solar'}" in said
-    assert "valid/defective: 205" in said and "CC BY-NC-SA 4.0" in said and "No module id" in said
+    assert "valid/defective: 169" in said and "test/defective: 141" in said
+    assert "CC BY-NC-SA 4.0" in said and "No module id" in said
     assert said.count("verified") == 3
 
 

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import asdict
 from functools import partial
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -250,6 +251,22 @@ def test_seed_0_is_the_split_on_disk_and_other_seeds_are_others(cells):
     for split in others:
         assert len(split.valid) == len(on_disk.valid)
         assert set(split.train) | set(split.valid) == {item.name for item in items}
+
+
+@pytest.mark.parametrize(
+    ("seed", "digest"), [(0, "12058f996167e795"), (1, "6d3540eae849e478"), (4, "5f77a2680e320f43")]
+)
+def test_published_protocol_is_over_all_cells_and_keeps_its_splits(tmp_path, seed, digest):
+    """The digests are those of the runs in RESULTS: catches a split without the sealed cells, or another draw."""
+    from data_setup import solar
+
+    cells = solar.read_cells(solar.source_folder())
+    rows = [f"test/{cell.name},{cell.label},{cell.type},{cell.probability}" for cell in cells]
+    (tmp_path / "labels.csv").write_text("\n".join(["name,label,type,probability", *rows]))
+    split = cell_split(tmp_path, seed)
+    assert (len(split.train), len(split.valid)) == (1968, 656)
+    numbers = " ".join(sorted(name[-8:-4] for name in split.valid))
+    assert sha256(numbers.encode()).hexdigest()[:16] == digest
 
 
 def test_weighted_accuracy_weighs():

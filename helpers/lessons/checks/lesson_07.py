@@ -21,7 +21,7 @@ def check_07_1(answer, price: DecisionCost) -> Verdict:
         miss: "that is how many times as expensive a miss is; a probability is wanted.",
         miss / (miss + alarm): "the other way round: an expensive miss makes the alarm go off earlier.",
         100 * wanted: "that is in percent; between 0 and 1 it would be right.",
-        cheapest: "that is the cheapest threshold on these 656 cells; with honest probabilities it needs no cells.",
+        cheapest: "that is the cheapest threshold on these 536 cells; with honest probabilities it needs no cells.",
     }
     if abs(threshold - wanted) < 1e-3:
         return right("where 10 p = 1 - p. Below it silence is cheaper, above it the alarm.")
