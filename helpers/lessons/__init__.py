@@ -10,6 +10,11 @@ figures       what only lessons draw
 labs          things to play with: rates, schedules, augmentation
 embedding_map  a map of the pictures, alike ones together; a lasso opens them in a browser
 messy_folder  a folder of pictures as people send them
+drawings      schematics for the words of a lecture
+photo_drawings  schematics made of photographs: split, presizing, views
+network       the network, drawn from the learner's own model
+schematic     what schematics are made of
+filters       filters by hand
 """
 
 import importlib
@@ -30,6 +35,22 @@ MODULE_OF = {
     "show_heat_map": "figures.pictures",
     "plot_cost": "lessons.figures",
     "plot_coverage": "lessons.figures",
+    "draw_activation": "lessons.drawings",
+    "draw_cached_features": "lessons.drawings",
+    "draw_confusion_reading": "lessons.drawings",
+    "draw_convolution": "lessons.drawings",
+    "draw_one_cycle": "lessons.drawings",
+    "draw_restarts": "lessons.drawings",
+    "draw_presizing": "lessons.photo_drawings",
+    "draw_split": "lessons.photo_drawings",
+    "draw_views": "lessons.photo_drawings",
+    "draw_body_and_head": "lessons.network",
+    "draw_network": "lessons.network",
+    "convolve": "lessons.filters",
+    "random_kernel": "lessons.filters",
+    "show_filtered": "lessons.filters",
+    "show_products": "lessons.filters",
+    "KERNELS": "lessons.filters",
 } | {
     f"check_{lesson:02}_{number}": f"lessons.checks.lesson_{lesson:02}" for lesson in range(10) for number in (1, 2, 3)
 }

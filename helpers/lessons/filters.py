@@ -1,0 +1,119 @@
+"""Filters by hand: a small kernel slides over a photograph, and what looks like the kernel lights up."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from helpers.figures.pictures import as_pixels, show_pictures
+from helpers.figures.style import BIG_PT, BLACK, GREY, MIDDLE_PT, ORANGE, SMALL_PT, Drawing
+from helpers.lessons.schematic import arrow, frame, number_grid, photo, sheet, words
+from helpers.runtime.seeds import generator
+from helpers.runtime.text import listed
+
+# Positive where a thin dark line is expected to have bright neighbours, negative on the line itself.
+CRACK = ((1, 1, -2), (1, -2, 1), (-2, 1, 1))  # from the upper right to the lower left
+KERNELS = {
+    "slanted line /": CRACK,
+    "slanted line \\": ((-2, 1, 1), (1, -2, 1), (1, 1, -2)),
+    "upright line": ((1, -2, 1), (1, -2, 1), (1, -2, 1)),
+    "level line": ((1, 1, 1), (-2, -2, -2), (1, 1, 1)),
+    "edge": ((-1, 0, 1), (-1, 0, 1), (-1, 0, 1)),
+}
+
+
+def convolve(image, kernel) -> Tensor:
+    """Slide `kernel` (h, w) over `image` (H, W): float64 (H - h + 1, W - w + 1), at each place the sum of the products.
+
+    The kernel is not flipped (what deep learning calls a convolution). Written as two loops over the kernel.
+    """
+    image, kernel = (torch.as_tensor(np.asarray(table), dtype=torch.float64) for table in (image, kernel))
+    if image.ndim != 2 or kernel.ndim != 2 or any(k > i for k, i in zip(kernel.shape, image.shape, strict=True)):
+        raise ValueError(
+            f"a kernel (h, w) slides over a grey picture (H, W) at least as large; got a kernel {tuple(kernel.shape)} "
+            f"and a picture {tuple(image.shape)}"
+        )
+    (height, width), (rows, columns) = kernel.shape, image.shape
+    total = torch.zeros(rows - height + 1, columns - width + 1, dtype=torch.float64)
+    for i in range(height):
+        for j in range(width):
+            total += kernel[i, j] * image[i : rows - height + 1 + i, j : columns - width + 1 + j]
+    return total
+
+
+def random_kernel(seed: int = 0, side: int = 3) -> Tensor:
+    """Numbers nobody chose, as in a network before training: float64 (side, side) that sum to zero."""
+    kernel = torch.randn(side, side, generator=generator("random kernel", seed), dtype=torch.float64)
+    return kernel - kernel.mean()
+
+
+def pool(image: Tensor, side: int = 2) -> Tensor:
+    """The largest value of every `side` x `side` block: (H, W) -> (H // side, W // side)."""
+    return functional.max_pool2d(torch.as_tensor(image)[None, None], side)[0, 0]
+
+
+def grey(image) -> Tensor:
+    """Any picture as float64 (H, W), 0 black to 255 white."""
+    pixels = np.asarray(as_pixels(image), dtype=float)
+    pixels = pixels.mean(axis=2) if pixels.ndim == 3 else pixels
+    return torch.from_numpy(pixels * (1 if pixels.max() > 1 else 255))
+
+
+def show_filtered(image, kernels: Mapping[str, Sequence[Sequence[float]]] | None = None) -> Drawing:
+    """The picture, then what each kernel makes of it, rectified: bright where the picture looks like the kernel.
+
+    `image` is any picture; `kernels` name -> (h, w), by default `KERNELS` and a random one.
+    """
+    kernels = {**KERNELS, "random": random_kernel()} if kernels is None else kernels
+    pixels = grey(image)
+    shown, titles = [(pixels / 255).float()], ["photograph"]
+    for name, kernel in kernels.items():
+        answer = convolve(pixels, kernel).relu()
+        shown.append((answer / answer.quantile(0.995).clamp(min=1e-9)).clamp(max=1).float())
+        titles.append(str(name))
+    text = f"A photograph, then where it looks like each kernel, bright where it does: {listed(titles[1:])}."
+    return show_pictures(shown, titles, columns=min(4, len(shown)), text=text)
+
+
+def show_products(image, at: tuple[int, int], kernel=CRACK, *, patch_px: int = 5) -> Drawing:
+    """A patch of a real photograph as numbers, the kernel on its middle, the nine products and their sum.
+
+    `at` is (row, column) of the patch's middle in the picture.
+    """
+    pixels, kernel = grey(image), np.asarray(kernel, dtype=float)
+    half, reach = patch_px // 2, len(kernel) // 2
+    row, column = at
+    if not (half <= row < pixels.shape[0] - half and half <= column < pixels.shape[1] - half):
+        raise ValueError(
+            f"a patch of {patch_px} px around row {row}, column {column} leaves the picture {tuple(pixels.shape)}"
+        )
+    patch = pixels[row - half : row + half + 1, column - half : column + half + 1].numpy()
+    under = patch[half - reach : half + reach + 1, half - reach : half + reach + 1]
+    products = under * kernel
+    ax = sheet(4.6, 7.0)
+    photo(ax, pixels.numpy().astype(np.uint8), (0.1, 2.45), 2.0)
+    scale = 2.0 / pixels.shape[0]
+    frame(ax, (0.1 + (column - 9) * scale, 2.45 + 2.0 - (row + 9) * scale), 18 * scale, 18 * scale, ORANGE)
+    side = 0.42
+    number_grid(ax, patch, (2.5, 4.2), side=side, size_pt=SMALL_PT)
+    inner = (2.5 + (half - reach) * side, 4.2 - (half + reach + 1) * side)
+    frame(ax, inner, len(kernel) * side, len(kernel) * side, ORANGE)
+    words(ax, (2.5 + patch_px * side / 2, 4.4), "its pixels", size_pt=BIG_PT)
+    words(ax, (1.1, 2.28), "the place", size_pt=MIDDLE_PT)
+    words(ax, (4.9, 3.15), "×", size_pt=22)
+    number_grid(ax, kernel, (5.2, 3.15 + 1.5 * side), side=side, shade="sign")
+    words(ax, (5.2 + 1.5 * side, 4.4), "kernel", size_pt=BIG_PT)
+    number_grid(ax, products, (0.6, 1.75), side=0.55, shade="sign", size_pt=SMALL_PT)
+    words(ax, (1.42, 1.9), "nine products", size_pt=MIDDLE_PT)
+    arrow(ax, (2.5, 0.95), (3.1, 0.95))
+    total = products.sum()
+    words(ax, (3.3, 1.15), f"their sum: {total:.0f}".replace("-", "−"), ha="left", size_pt=18, weight="bold")
+    after = f"after ReLU: {max(total, 0):.0f}"
+    words(ax, (3.3, 0.7), after, ha="left", size_pt=BIG_PT, colour=BLACK if total > 0 else GREY)
+    text = (
+        f"A patch of {patch_px} × {patch_px} pixels of a photograph, the kernel on its middle, and the products, whose "
+        f"sum is {total:.0f}; {after}."
+    )
+    return Drawing(ax.figure, text)
