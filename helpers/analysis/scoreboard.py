@@ -1,0 +1,110 @@
+"""What a model is worth to somebody who has an hour: five numbers with intervals, and how much a second model gains."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from helpers.analysis.calibration import labelled_probs
+from helpers.analysis.intervals import Interval, accuracy_interval, check_same_pictures
+from helpers.analysis.predictions import Predictions, class_index
+from helpers.runtime.seeds import seed_for
+
+PRICES = NamedTuple("Prices", [("miss", float), ("look", float)])(miss=100, look=2)  # a look at any photograph
+DRAWS = 1000  # sets of photographs drawn with replacement
+
+
+class Ranking(NamedTuple):
+    """Photographs, the most suspicious first: at point m those with the m highest distinct scores were looked at.
+
+    Equal scores come in random order, so between two points all three shares grow in proportion.
+    """
+
+    seen: np.ndarray  # (R, M + 1) share of the photographs, from 0 to 1; each of the R rows has other weights
+    caught: np.ndarray  # (R, M + 1) share of the positives
+    false_alarms: np.ndarray  # (R, M + 1) share of the negatives
+
+    def found_at(self, share: float = 0.30) -> np.ndarray:
+        """(R,) share of the positives among this share of the photographs, the most suspicious ones."""
+        return np.array([np.interp(share, *line) for line in zip(self.seen, self.caught, strict=True)])
+
+    def may_skip(self, missed: float = 0.05) -> np.ndarray:
+        """(R,) the largest share of the photographs, least suspicious first, with at most this share of positives."""
+        left = zip(1 - self.caught[:, ::-1], 1 - self.seen[:, ::-1], strict=True)
+        return np.array([np.interp(missed + 1e-9, *line) for line in left])  # 1 - 0.95 is a little above 0.05
+
+    def auc(self) -> np.ndarray:
+        """(R,) area under the ROC curve: how often a positive scores above a negative; a tie counts half."""
+        return (np.diff(self.false_alarms) * (self.caught[:, 1:] + self.caught[:, :-1])).sum(axis=1) / 2
+
+
+def rank(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None = None) -> Ranking:
+    """The ranking by scores (N,), high for suspicious, of truths (N,) bool of both kinds; weights (R, N) or all 1."""
+    order = np.argsort(-scores, kind="stable")
+    scores, positive = scores[order], positive[order]
+    weights = np.ones((1, len(order))) if weights is None else weights[:, order]
+    last_of_tie = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
+    sums = [(weights * counted).cumsum(axis=1)[:, last_of_tie] for counted in (1, positive, ~positive)]
+    return Ranking(*(np.pad(each / each[:, -1:], ((0, 0), (1, 0))) for each in sums))
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What a model is worth on n photographs, or how much more than another; None where a positive class is needed."""
+
+    n: int
+    auc: Interval  # area under the ROC curve; without a positive class the mean of each class against the rest
+    accuracy: Interval
+    found: Interval | None = None  # share of the positives among the 30 % most suspicious photographs
+    skip: Interval | None = None  # share of the photographs that can be skipped, missing at most 5 % of the positives
+    cost: Interval | None = None  # of 100 photographs, with a look where p · PRICES.miss is at least PRICES.look
+
+
+def measures(preds: Predictions, positive: str | None = "defective", groups: Sequence | None = None) -> Measures:
+    """Every measure with its 95 % confidence interval (bootstrap; Wilson's for the accuracy of single photographs).
+
+    With `groups`, one a photograph, whole groups are drawn. `positive=None` is for several classes, none of them empty.
+    """
+    measured = summarise(resampled(preds, positive, groups), preds)
+    return measured if groups is not None else replace(measured, accuracy=accuracy_interval(preds))
+
+
+def gains(first: Predictions, second: Predictions, positive="defective", groups=None) -> Measures:
+    """Second minus first on the same photographs, with the intervals of the paired differences (the same draws)."""
+    check_same_pictures(first, second)
+    before, after = (resampled(preds, positive, groups) for preds in (first, second))
+    return summarise({name: after[name] - before[name] for name in after}, first)
+
+
+def resampled(preds: Predictions, positive: str | None, groups: Sequence | None = None) -> dict[str, np.ndarray]:
+    """Measure -> (1 + D,): its value, then that of each drawn set with every class, alike for equal photographs."""
+    probs, targets = (tensor.numpy() for tensor in labelled_probs(preds))
+    groups = np.arange(len(preds.targets)) if groups is None else np.asarray(groups)
+    if len(groups) != len(preds.targets):
+        raise ValueError(f"got {len(groups)} groups for {len(preds.targets)} photographs; give each one its group")
+    names, group_of = np.unique(groups[(preds.targets >= 0).numpy()], return_inverse=True)
+    draw = np.random.default_rng(seed_for("scoreboard", len(names))).multinomial
+    drawn = draw(len(names), np.full(len(names), 1 / len(names)), size=DRAWS)[:, group_of]
+    weights = np.concatenate([np.ones((1, len(targets))), drawn])  # how often each photograph counts
+    columns = range(len(preds.classes)) if positive is None else [class_index(preds, positive)]
+    truths = np.stack([targets == column for column in columns])  # (columns, N)
+    has_both = np.minimum(weights @ truths.T, weights @ ~truths.T).min(axis=1) > 0
+    if not has_both[0]:
+        raise ValueError(f"the measures need photographs of every class: {', '.join(preds.classes)}; one has none here")
+    weights = weights[has_both]
+    rankings = [rank(probs[:, column], truth, weights) for column, truth in zip(columns, truths, strict=True)]
+    values = {"auc": np.mean([ranking.auc() for ranking in rankings], axis=0)}
+    values["accuracy"] = weights @ (probs.argmax(axis=1) == targets) / weights.sum(axis=1)
+    if positive is not None:
+        look = probs[:, columns[0]] >= PRICES.look / PRICES.miss
+        values |= {"found": rankings[0].found_at(), "skip": rankings[0].may_skip()}
+        values["cost"] = 100 * (weights @ np.where(look, PRICES.look, PRICES.miss * truths[0])) / weights.sum(axis=1)
+    return values
+
+
+def summarise(values: dict[str, np.ndarray], preds: Predictions) -> Measures:
+    """The estimates with the middle 95 % of their draws."""
+    bounds = {name: np.quantile(draws[1:], [0.025, 0.975]).tolist() for name, draws in values.items()}
+    intervals = {name: Interval(float(draws[0]), *bounds[name]) for name, draws in values.items()}
+    return Measures(int((preds.targets >= 0).sum()), **intervals)
