@@ -394,7 +394,7 @@ class Learner:
         counts = empty_counts(len(data.classes), torch.device("cpu"))
         count_confusions(counts, preds.predicted, preds.targets)
         return {
-            "arch": self.arch, "classes": list(data.classes), "size": data.size, "presize_px": data.decoded_px,
+            "arch": self.arch, "classes": list(data.classes), "size": data.size, "presize_px": data.presize_px,
             "method": data.method, "mean": self.model.normalize.mean.flatten().tolist(),
             "std": self.model.normalize.std.flatten().tolist(), "split": data.split.digest(), "data": data.key,
             "epochs": len(self.history.epochs), "metrics": {name: float(f(counts)) for name, f in self.metrics.items()},

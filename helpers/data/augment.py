@@ -17,6 +17,9 @@ from helpers.data.pixels import upload
 from helpers.runtime.arguments import did_you_mean
 
 
+MOST_MINIFIED = 2.2  # times larger than the model sees: as far as `soften` is exact
+
+
 @dataclass(frozen=True)
 class Augment:
     """The ranges to draw from. Zero (or False, or 1 for the two scales) switches an operation off."""
@@ -193,12 +196,12 @@ def apply_draws(squares: Tensor, draws: Draws, size: int) -> Tensor:
 
     The draws live on the CPU, so asking them whether there is something to do makes no GPU wait.
     """
-    device, matrix = squares.device, matrices(draws)
+    device, matrix, presize_px = squares.device, matrices(draws), squares.shape[-1]
     if torch.equal(matrix, torch.eye(3).expand_as(matrix)):
         images = _resize(squares, size)
     else:
-        minify = draws.scale * squares.shape[-1] / size
-        images = squares.float().div_(255)
+        images = _resize(squares, 2 * size if presize_px > MOST_MINIFIED * size else presize_px)
+        minify = draws.scale * images.shape[-1] / size
         if (minify > 1).any():
             images = soften(images, upload(minify, device))
         images = warp(images, upload(matrix, device), size)

@@ -16,22 +16,8 @@ from helpers.data.decode import METHODS, read_presized
 from helpers.data.items import Item, check_items, class_names, label_by_folder, label_by_regex, label_by_table
 from helpers.data.pixels import PixelStore, fingerprint, load_or_decode, shared, upload
 from helpers.data.splits import PARTS, Split, split_by_folder, split_stratified
-from helpers.runtime.arguments import closest, did_you_mean, old_attribute
+from helpers.runtime.arguments import OLDER, OlderNames, closest, did_you_mean, old_attribute
 from helpers.runtime.seeds import generator
-
-MOST_MINIFIED = 2.2  # times larger than the model sees: as far as `augment.soften` is exact
-OLD_ATTRIBUTES = {
-    "c": "len(data.classes)",
-    "vocab": "data.classes",
-    "bs": "data.batch_size",
-    "sz": "data.size",
-    "trn_y": 'data.targets[data.indices_of("train")]',
-    "val_y": 'data.targets[data.indices_of("valid")]',
-    "summary": "summary(data), from helpers.lessons.course import summary",
-    "show_batch": "show_batch(data), from helpers.figures.pictures import show_batch",
-    **dict.fromkeys(("trn_dl", "train_dl", "val_dl", "valid_dl"), 'data.one_batch("train"), data.one_batch("valid")'),
-    **dict.fromkeys(("trn_ds", "train_ds", "val_ds", "valid_ds"), 'data.items_of("train"), data.items_of("valid")'),
-}
 
 
 @dataclass(frozen=True)
@@ -51,13 +37,9 @@ class Batch:
         return [Batch(*columns) for columns in zip(*columns, strict=True) if len(columns[1])]
 
 
-def default_presize(size: int, augment: Augment) -> int:
-    """Pixels a side for pictures seen at `size`: a quarter more, and so many that the smallest crop still has `size`.
-
-    At most twice the size: beyond it disk and memory would grow for the sake of rare crops.
-    """
-    smallest_crop = math.sqrt(augment.min_scale) / augment.max_zoom
-    return round(size * min(max(1.25, 1 / smallest_crop), 2))
+def presize_for_crops(size: int, augment: Augment) -> int:
+    """Pixels a side of which the smallest crop still has `size`; at most twice the size, as such crops are rare."""
+    return round(size * min(augment.max_zoom / math.sqrt(augment.min_scale), 2))
 
 
 def even_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
@@ -67,33 +49,25 @@ def even_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(metaclass=OlderNames):
     """How pictures become batches."""
 
     size: int = 128  # pixels a side that the model sees
     augment: Augment = Augment()
     batch_size: int = 32
-    presize_px: int | None = None  # pixels the files are decoded to; None: `default_presize`
+    presize_px: int = None  # pixels a side the files are decoded to, once; default: 1.25 x size, more for small crops
     method: str = "crop"  # how they are presized: "crop", "pad" or "squish"
 
     def __post_init__(self):
+        if self.presize_px is None:
+            default = max(round(1.25 * self.size), presize_for_crops(self.size, self.augment))
+            object.__setattr__(self, "presize_px", default)
         if self.method not in METHODS:
             raise ValueError(f"method is one of {', '.join(METHODS)}; got {self.method!r}")
-        if self.size < 1 or self.decoded_px < self.size:
+        if self.size < 1 or self.presize_px < self.size:
             raise ValueError(
-                f"pictures of {self.size} px cannot be cut from {self.decoded_px} px: presize_px is at least the size"
+                f"pictures of {self.size} px cannot be cut from {self.presize_px} px: presize_px is at least the size"
             )
-
-    @property
-    def decoded_px(self) -> int:
-        """Pixels a side that files are decoded to."""
-        return default_presize(self.size, self.augment) if self.presize_px is None else self.presize_px
-
-    @property
-    def store_px(self) -> int:
-        """Pixels a side that batches are cut from: fewer where files are decoded much larger than the model sees."""
-        too_large = self.decoded_px > MOST_MINIFIED * self.size
-        return default_presize(self.size, self.augment) if too_large else self.decoded_px
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -164,21 +138,26 @@ class ImageData(Settings):
 
     @did_you_mean
     def resized(self, size: int, *, batch_size: int | None = None) -> "ImageData":
-        """The same pictures and split at another size. Decodes again only when the decoded pixels are too few."""
-        enough = self.decoded_px >= default_presize(size, self.augment)
-        presize_px = self.decoded_px if enough else None
-        batch_size = self.batch_size if batch_size is None else batch_size
-        return replace(self, size=size, batch_size=batch_size, presize_px=presize_px)
+        """The same pictures and split at another size. They are decoded again only when `presize_px` is too small."""
+        return replace(
+            self,
+            size=size,
+            batch_size=self.batch_size if batch_size is None else batch_size,
+            presize_px=self.presize_px if size <= self.presize_px else None,
+        )
 
     def with_augment(self, augment: Augment) -> "ImageData":
-        """The same pictures with other augmentation."""
+        """The same pixels with other augmentation. A note is printed when its crops have fewer pixels than `size`."""
+        needed = presize_for_crops(self.size, augment)
+        if self.presize_px < needed:
+            print(f"note: small crops are enlarged from {self.presize_px} px; make the data with presize_px={needed}")
         return replace(self, augment=augment)
 
     def with_items(self, items: Iterable[Item]) -> "ImageData":
         """The same split and settings with other labels or fewer pictures: `data.with_items(review.apply(data.items))`.
 
-        A picture that is left out leaves the split, too; nobody changes sides. No file is touched, none decoded again.
-        Raises ValueError for a picture that is not in this data.
+        What is left out leaves the split; nobody changes sides, nothing is decoded again. Raises ValueError for a
+        picture that is not in this data.
         """
         items = check_items(items)
         if unknown := [item.name for item in items if item.name not in self._position]:
@@ -186,13 +165,11 @@ class ImageData(Settings):
                 f"{len(unknown)} of these pictures are not in this data, e.g. {unknown[0]}, so it is not known "
                 "whether they train or validate; ImageData.from_items(items) splits all of them anew"
             )
-        names = {item.name for item in items}
-        split = Split(*(tuple(name for name in getattr(self.split, part) if name in names) for part in PARTS))
-        data = replace(self, items=items, split=split)
-        if fingerprint(self.items, self.decoded_px, self.method) == self._pixels_key[1]:  # no file changed since
-            rows = [self._position[item.name] for item in items]
-            pixels = self.decoded.subset(rows) if len(rows) < len(self.items) else self.decoded
-            data.__dict__["decoded"] = shared(data._pixels_key, lambda: pixels)  # as if it had been asked for
+        data = replace(self, items=items, split=self.split.of({item.name for item in items}))
+        if fingerprint(self.items, self.presize_px, self.method) == self.key:  # no file has changed since
+            pixels = self.store.subset([self._position[item.name] for item in items])
+            shared(data._pixels_file, lambda: pixels)
+            len(data.store)  # takes them from there
         return data
 
     # Items and pixels ------------------------------------------------------------------------------------------
@@ -264,29 +241,20 @@ class ImageData(Settings):
             raise ValueError(f"part is one of {', '.join(PARTS)}; got {part!r}")
         return self._indices[part]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Changes with any file's content, the order, the presizing and the arithmetic of a model's pixels."""
-        return f"{self._pixels_key[1]}-{self.store_px}"
+        return fingerprint(self.items, self.presize_px, self.method)
 
-    @cached_property
-    def _pixels_key(self) -> tuple[Path, str]:
-        return data_setup.home() / "cache" / "pixels", fingerprint(self.items, self.decoded_px, self.method)
-
-    @cached_property
-    def decoded(self) -> PixelStore:
-        """Every picture at `decoded_px`, decoded once and kept on disk under its content's key."""
-        folder, key = self._pixels_key
-        how = {"key": key, "size_px": self.decoded_px, "method": self.method, "folder": folder}
-        return shared(self._pixels_key, lambda: load_or_decode(self.items, **how))
+    @property
+    def _pixels_file(self) -> Path:
+        return data_setup.home() / "cache" / "pixels" / f"{self.key}.u8"
 
     @cached_property
     def store(self) -> PixelStore:
-        """The pixels batches are cut from, at `store_px`: shrunk once when they were decoded much larger."""
-        return shared((*self._pixels_key, self.store_px), lambda: self._at_store_px(self.decoded))
-
-    def _at_store_px(self, decoded: PixelStore) -> PixelStore:
-        return decoded.shrunk(self.store_px) if self.store_px < decoded.size_px else decoded
+        """Every picture at `presize_px`, decoded once and kept on disk under its content's key."""
+        file, how = self._pixels_file, {"presize_px": self.presize_px, "method": self.method}
+        return shared(file, lambda: load_or_decode(self.items, file, **how))
 
     @cached_property
     def _stores(self) -> dict[torch.device, PixelStore]:
@@ -300,8 +268,8 @@ class ImageData(Settings):
 
     def read_squares(self, paths: Sequence[Path]) -> Tensor:
         """Other picture files, presized as those of this data are: uint8 (n, C, P, P) for `augment.resize`."""
-        pictures = [torch.from_numpy(read_presized(path, self.decoded_px, self.method)) for path in paths]
-        return self._at_store_px(PixelStore.of_pictures(pictures, self.decoded_px)).squares(torch.arange(len(paths)))
+        pictures = [torch.from_numpy(read_presized(path, self.presize_px, self.method)) for path in paths]
+        return PixelStore.of_pictures(pictures, self.presize_px).squares(torch.arange(len(paths)))
 
     # Batches ---------------------------------------------------------------------------------------------------
 
@@ -346,13 +314,12 @@ class ImageData(Settings):
         return augmentation.resize(self.store.squares(torch.as_tensor(rows, dtype=torch.int64)), self.size)
 
     def __getattr__(self, name: str):
-        raise old_attribute(self, name, OLD_ATTRIBUTES)
+        raise old_attribute(self, name, OLDER["ImageData"])
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(self.indices_of(part))} {part}" for part in PARTS if len(self.indices_of(part)))
         shown = ", ".join(self.classes[:6]) + (", ..." if len(self.classes) > 6 else "")
-        decoded = f", decoded at {self.decoded_px} px" if self.decoded_px > self.store_px else ""
-        size = f"{self.size} px from {self.store_px} px{decoded} ({self.method})"
+        size = f"{self.size} px from {self.presize_px} px ({self.method})"
         return f"ImageData: {counts}; {len(self.classes)} classes ({shown}); {size}"
 
 

@@ -14,7 +14,7 @@ MAX_PIXELS = 80_000_000  # a 50 KB file can claim 400 million pixels: refuse bef
 MAX_ASPECT = 4  # of a longer strip only the middle is kept
 # Of the pixels a model sees: raise it when reading, presizing, resizing or augmenting changes them. Every key of stored
 # pixels and features holds it, so nothing made by older arithmetic is used again.
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 
 
 class UnreadableImage(ValueError):
@@ -78,10 +78,10 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
-def presize(image: Image.Image, size_px: int, method: str = "crop") -> np.ndarray:
+def presize(image: Image.Image, presize_px: int, method: str = "crop") -> np.ndarray:
     """uint8 (C, h, w) with C = 1 or 3, resampled once, bilinear with antialiasing (fastai's ResizeMethod).
 
-    "crop": the short side becomes `size_px` and the aspect stays, so that the square can still be taken anywhere along
+    "crop": the short side becomes `presize_px` and the aspect stays, so that the square can still be taken anywhere along
     the long side; "pad": the whole picture in a square, edges mirrored; "squish": a square, aspect ignored.
     """
     if method not in METHODS:
@@ -89,12 +89,12 @@ def presize(image: Image.Image, size_px: int, method: str = "crop") -> np.ndarra
     if method == "crop":
         image = _middle_of_a_strip(image)
     side = {"crop": min(image.size), "pad": max(image.size)}.get(method)
-    target = tuple(max(1, round(extent * size_px / (side or extent))) for extent in image.size)
+    target = tuple(max(1, round(extent * presize_px / (side or extent))) for extent in image.size)
     if image.size != target:
         image = image.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
     pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
     if method == "pad":
-        missing = [size_px - pixels.shape[1], size_px - pixels.shape[2]]
+        missing = [presize_px - pixels.shape[1], presize_px - pixels.shape[2]]
         pixels = np.pad(pixels, [(0, 0), *((m // 2, m - m // 2) for m in missing)], mode="symmetric")
     return np.array(pixels, order="C")  # a copy: Pillow's own memory may not be written to
 
@@ -105,6 +105,6 @@ def _middle_of_a_strip(image: Image.Image) -> Image.Image:
     return image.crop((cut_x, cut_y, width - cut_x, height - cut_y)) if cut_x or cut_y else image
 
 
-def read_presized(path: Path | str, size_px: int, method: str = "crop") -> np.ndarray:
+def read_presized(path: Path | str, presize_px: int, method: str = "crop") -> np.ndarray:
     """A picture file, presized: uint8 (C, h, w). Raises UnreadableImage naming the file."""
-    return presize(read_image(path, at_least_px=size_px), size_px, method)
+    return presize(read_image(path, at_least_px=presize_px), presize_px, method)

@@ -19,7 +19,6 @@ from weakref import WeakValueDictionary
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from helpers.data.decode import CACHE_VERSION, UnreadableImage, read_presized
 from helpers.data.items import Item, content_hash
@@ -31,23 +30,23 @@ Shape = tuple[int, int, int]  # (C, h, w)
 
 @dataclass(frozen=True, eq=False)
 class PixelStore:
-    """Presized pictures one behind the other in a flat uint8 tensor; the short side of each is `size_px`."""
+    """Presized pictures one behind the other in a flat uint8 tensor; the short side of each is `presize_px`."""
 
     flat: Tensor
     shapes: tuple[Shape, ...]
     starts: tuple[int, ...]  # where in `flat` each picture begins
-    size_px: int
+    presize_px: int
 
     @classmethod
-    def of(cls, flat: Tensor, shapes: Sequence[Shape], size_px: int) -> "PixelStore":
+    def of(cls, flat: Tensor, shapes: Sequence[Shape], presize_px: int) -> "PixelStore":
         """The store of all pictures in `flat`: a `SquareStore` when they are all squares of one kind."""
         starts = accumulate((c * h * w for c, h, w in shapes[:-1]), initial=0)
-        squares = len(set(shapes)) == 1 and shapes[0][1:] == (size_px, size_px)
-        return (SquareStore if squares else PixelStore)(flat, tuple(shapes), tuple(starts), size_px)
+        squares = len(set(shapes)) == 1 and shapes[0][1:] == (presize_px, presize_px)
+        return (SquareStore if squares else PixelStore)(flat, tuple(shapes), tuple(starts), presize_px)
 
     @classmethod
-    def of_pictures(cls, pictures: Sequence[Tensor], size_px: int) -> "PixelStore":
-        return cls.of(torch.cat([p.flatten() for p in pictures]), [tuple(p.shape) for p in pictures], size_px)
+    def of_pictures(cls, pictures: Sequence[Tensor], presize_px: int) -> "PixelStore":
+        return cls.of(torch.cat([p.flatten() for p in pictures]), [tuple(p.shape) for p in pictures], presize_px)
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -60,7 +59,7 @@ class PixelStore:
     def squares(self, rows: Tensor, crop_position: Tensor | None = None) -> Tensor:
         """uint8 (n, C, P, P). `crop_position` in 0..1: where on the long side (default: the middle)."""
         positions = [0.5] * len(rows) if crop_position is None else crop_position.tolist()
-        crops, px = [], self.size_px
+        crops, px = [], self.presize_px
         for row, position in zip(rows.tolist(), positions, strict=True):
             picture = self.picture(row)
             top, left = (round((extent - px) * position) for extent in picture.shape[1:])
@@ -74,14 +73,6 @@ class PixelStore:
         """A store of these rows, which shares the pixels."""
         shapes, starts = (tuple(column[row] for row in rows) for column in (self.shapes, self.starts))
         return replace(self, shapes=shapes, starts=starts)
-
-    def shrunk(self, size_px: int) -> "PixelStore":
-        """The store at a smaller size, made from these pixels without decoding again (antialiased)."""
-        pictures = []
-        for row, (_, h, w) in enumerate(self.shapes):
-            sides = [max(size_px, round(side * size_px / self.size_px)) for side in (h, w)]
-            pictures.append(F.interpolate(self.picture(row)[None], sides, mode="bilinear", antialias=True)[0])
-        return PixelStore.of_pictures(pictures, size_px)
 
     def on(self, device: torch.device) -> "PixelStore":
         """A copy on a CUDA device, if it fits in 40 % of the free memory there, else this store."""
@@ -109,13 +100,13 @@ def upload(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True)
 
 
-_held: WeakValueDictionary[tuple, PixelStore] = WeakValueDictionary()
+_held: WeakValueDictionary[Path, PixelStore] = WeakValueDictionary()
 
 
-def shared(key: tuple, make: Callable[[], PixelStore]) -> PixelStore:
-    """The store of this key if any data set still holds it, else a new one: copies of a data set share their pixels."""
-    store = _held.get(key) or make()
-    return _held.setdefault(key, store)
+def shared(file: Path, make: Callable[[], PixelStore]) -> PixelStore:
+    """The store of this file if any data set still holds it, else a new one: copies of a data set share their pixels."""
+    store = _held.get(file) or make()
+    return _held.setdefault(file, store)
 
 
 def fingerprint(items: Sequence[Item], *settings: object) -> str:
@@ -131,29 +122,29 @@ def fingerprint(items: Sequence[Item], *settings: object) -> str:
     return digest.hexdigest()[:24]
 
 
-def load_or_decode(items: Sequence[Item], *, key: str, size_px: int, method: str = "crop", folder: Path) -> PixelStore:
-    """The store of `items` from `folder`/`key`.u8, decoded and written there first if it is not there yet.
+def load_or_decode(items: Sequence[Item], file: Path, *, presize_px: int, method: str = "crop") -> PixelStore:
+    """The store of `items` from `file`.u8, decoded and written there first if it is not there yet.
 
     Raises UnreadableImage listing every file that could not be read: nothing is written then.
     """
-    pixels_file, shapes_file = folder / f"{key}.u8", folder / f"{key}.json"
+    shapes_file = file.with_suffix(".json")
     try:
         shapes = [(c, h, w) for c, h, w in json.loads(shapes_file.read_text())]
-        complete = pixels_file.stat().st_size == sum(c * h * w for c, h, w in shapes)
+        complete = file.stat().st_size == sum(c * h * w for c, h, w in shapes)
     except (OSError, ValueError, TypeError):
         complete = False
     if not complete:
-        shapes = _decode_all(items, size_px, method, pixels_file)
+        shapes = _decode_all(items, presize_px, method, file)
         with write_atomically(shapes_file) as temporary:  # written last, so it vouches for the pixels
             temporary.write_text(json.dumps(shapes))
-    flat = torch.from_file(str(pixels_file), shared=False, size=pixels_file.stat().st_size, dtype=torch.uint8)
-    return PixelStore.of(flat, shapes, size_px)
+    flat = torch.from_file(str(file), shared=False, size=file.stat().st_size, dtype=torch.uint8)
+    return PixelStore.of(flat, shapes, presize_px)
 
 
-def _decode_all(items: Sequence[Item], size_px: int, method: str, target: Path) -> list[Shape]:
+def _decode_all(items: Sequence[Item], presize_px: int, method: str, target: Path) -> list[Shape]:
     def decode(item: Item) -> np.ndarray | UnreadableImage:
         try:
-            return read_presized(item.path, size_px, method)
+            return read_presized(item.path, presize_px, method)
         except UnreadableImage as error:
             return error
 

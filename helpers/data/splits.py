@@ -2,11 +2,11 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Container, Hashable, Iterable
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
-from data_setup.splitting import ranked, stratified
+from data_setup.splitting import stratified
 from helpers.data.items import VALID_FOLDERS, Item
 from helpers.runtime.arguments import did_you_mean
 from helpers.runtime.seeds import seed_for
@@ -32,6 +32,10 @@ class Split:
                 f"{counted(len(repeated), 'picture')} in the split more than once, e.g. {min(repeated)}; "
                 "each picture trains, validates or tests"
             )
+
+    def of(self, names: Container[str]) -> "Split":
+        """The split of these pictures alone; nobody changes sides."""
+        return Split(*(tuple(name for name in getattr(self, part) if name in names) for part in PARTS))
 
     def digest(self) -> str:
         """sha256 of the parts: two splits are the same exactly when their digests are."""
@@ -96,18 +100,6 @@ def split_by_group(
     if len(valid) == len(labelled):
         valid = valid[: -len(in_order[-1])]  # somebody has to train
     return _split(labelled, valid, test)
-
-
-@did_you_mean
-def k_folds(items: Iterable[Item], k: int, *, seed: int = 0) -> list[Split]:
-    """k splits whose valid parts are disjoint, stratified by class, and together are all labelled items."""
-    labelled, test = _without_test(items)
-    smallest = min(Counter(item.label for item in labelled).values(), default=0)
-    if not 2 <= k <= smallest:
-        raise ValueError(f"k is between 2 and the size of the smallest class, {smallest}; got {k}")
-    labels = {item.name: item.label for item in labelled}
-    dealt = sorted(ranked(labels, seed), key=labels.__getitem__)  # class after class, as one deals cards
-    return [_split(labelled, dealt[fold::k], test) for fold in range(k)]
 
 
 def _check_share(valid_frac: float) -> None:

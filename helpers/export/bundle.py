@@ -87,8 +87,7 @@ def description(learn: Learner, preds: Predictions, largest_difference: float) -
         "kind": KIND,
         **learn.about(preds),
         "valid_in_training": len(learn.history.trained_on & set(learn.data.split.valid)),
-        "presize_px": learn.data.decoded_px,
-        "kept_px": learn.data.store_px,  # smaller when the pixels were decoded much larger than the model sees
+        "presize_px": learn.data.presize_px,
         "onnx": {
             "input": "images: float32 (N, 3, size, size), RGB, 0..1",
             "output": "probabilities: float32 (N, K)",

@@ -26,8 +26,8 @@ def read(path, px):
     return image.convert("RGB")
 
 
-def square(image, px, method, kept_px):
-    """(kept_px, kept_px, 3): "crop" takes the middle, "pad" all and mirrors edges, "squish" all without its aspect."""
+def square(image, px, method):
+    """(px, px, 3): "crop" takes the middle, "pad" all and mirrors edges, "squish" all without its aspect."""
     width, height = image.size
     if method == "crop":  # of a strip longer than 4 : 1 only the middle
         x, y = max(0, width - 4 * height) // 2, max(0, height - 4 * width) // 2
@@ -37,17 +37,14 @@ def square(image, px, method, kept_px):
     pixels = np.asarray(image.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0))
     missing = [max(px - length, 0) for length in pixels.shape[:2]]
     pixels = np.pad(pixels, [*((m // 2, m - m // 2) for m in missing), (0, 0)], mode="symmetric")
-    if kept_px < px:
-        target = [max(kept_px, round(length * kept_px / px)) for length in pixels.shape[1::-1]]
-        pixels = np.asarray(Image.fromarray(pixels).resize(target, Image.Resampling.BILINEAR))
-    top, left = (round((length - kept_px) / 2) for length in pixels.shape[:2])
-    return pixels[top : top + kept_px, left : left + kept_px]
+    top, left = (round((length - px) / 2) for length in pixels.shape[:2])
+    return pixels[top : top + px, left : left + px]
 
 
 def predict(path):
     """One probability for each of ABOUT["classes"]: float32 (K,)."""
     px = ABOUT["presize_px"]
-    pixels = square(read(path, px), px, ABOUT["method"], ABOUT["kept_px"]).astype(np.float32)
+    pixels = square(read(path, px), px, ABOUT["method"]).astype(np.float32)
     size = (ABOUT["size"], ABOUT["size"])
     channels = [Image.fromarray(pixels[..., c]).resize(size, Image.Resampling.BILINEAR) for c in range(3)]
     return SESSION.run(None, {"images": np.stack(channels)[None] / np.float32(255)})[0][0]

@@ -76,8 +76,8 @@ def summary(data: ImageData) -> None:
     print(f"first training picture: {item.name!r}, labelled {item.label!r}")
     stages: list[tuple[str, Callable[[], Tensor]]] = [
         ("decode", lambda: torch.from_numpy(np.array(read_image(item.path)))),
-        (f"presize to {data.decoded_px} px", lambda: data.decoded.picture(int(rows[0]))),
-        (f"cut squares of {data.store_px} px", lambda: data.store.squares(rows)),
+        (f"presize to {data.presize_px} px", lambda: data.store.picture(int(rows[0]))),
+        (f"cut squares of {data.presize_px} px", lambda: data.store.squares(rows)),
         ("augment a batch", lambda: data.one_batch("train")[0]),
         ("targets of the batch", lambda: data.one_batch("train")[1]),
     ]

@@ -46,9 +46,17 @@ def _meant(word: str, known: list[str]) -> str:
 
 def old_attribute(owner: object, name: str, lines: dict[str, str]) -> AttributeError:
     """The error to raise from `__getattr__`: `lines` has, for each older name, the line that does it here."""
+    kind = owner if isinstance(owner, type) else type(owner)
     if hasattr(type(owner), name):  # a property that failed: its own error says why
         object.__getattribute__(owner, name)
     if name in lines:
-        return AttributeError(f"{type(owner).__name__} has no {name!r}; here it is: {lines[name]}")
+        return AttributeError(f"{kind.__name__} has no {name!r}; here it is: {lines[name]}")
     names = [known for known in dir(owner) if not known.startswith("_")]
-    return AttributeError(f"{type(owner).__name__} has no {name!r}; {closest(name, names)}")
+    return AttributeError(f"{kind.__name__} has no {name!r}; {closest(name, names)}")
+
+
+class OlderNames(type):
+    """The type of a class whose older names, `ImageData.from_folder`, say the line that does it here."""
+
+    def __getattr__(cls, name: str):
+        raise old_attribute(cls, name, OLDER.get(cls.__name__, {}))

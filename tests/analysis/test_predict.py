@@ -180,14 +180,14 @@ SETTINGS = {
     "crop": {},
     "pad": {"method": "pad"},
     "squish": {"method": "squish"},
-    "kept large": {"presize_px": 150},  # then the store is shrunk
+    "kept large": {"presize_px": 150},
     "kept small": {"presize_px": 32},
 }
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_predict_one_is_the_batch_prediction_of_that_file(tmp_path, course_data, setting):
-    """Catches a single file that is cropped, shrunk, decoded or normalised in another way than the data was."""
+    """Catches a single file that is cropped, decoded or normalised in another way than the data was."""
     items = odd_pictures(tmp_path / "odd")
     names = tuple(item.name for item in items)
     data = ImageData.from_items(items, Split(names[:4], names[4:]), size=32, batch_size=4, **SETTINGS[setting])

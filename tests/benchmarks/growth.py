@@ -36,7 +36,7 @@ def stage(name):
     started = time.perf_counter()
 data = ImageData.from_folders(sys.argv[1], size=int(sys.argv[2]), augment=top_down(), batch_size=64)
 stage("find")
-data.decoded
+data.store
 stage("decode")
 learn = Learner.pretrained(data, "efficientnet_lite0")
 stage("build")
@@ -47,7 +47,7 @@ learn.source()
 stage("activations")
 learn.fit(1e-3, 1)
 stage("head")
-print(json.dumps({"seconds": seconds, "cache_bytes": data.decoded.flat.numel()}))
+print(json.dumps({"seconds": seconds, "cache_bytes": data.store.flat.numel()}))
 """
 
 

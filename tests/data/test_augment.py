@@ -360,7 +360,7 @@ class Resamplings(TorchDispatchMode):
 
 def test_a_training_batch_is_resampled_once(data):
     """Catches a second interpolation: fastai v2 makes two with min_scale, and blurs every picture by it."""
-    data.decoded  # noqa: B018 (decoding is not what is counted)
+    data.store  # noqa: B018 (decoding is not what is counted)
     for ranges, expected in (
         (side_on(min_scale=0.5), ["grid_sampler_2d"]),
         (top_down(min_scale=0.3, max_zoom=2.0, max_warp=0.2), ["grid_sampler_2d"]),

@@ -183,14 +183,14 @@ def test_a_circle_stays_round_unless_it_is_squished(tmp_path, course_data, metho
     assert abs(height / width - (1 + spread)) < 0.12
 
 
-def test_pictures_kept_much_larger_than_the_model_sees_are_shrunk_once(tmp_path, course_data):
+def test_pictures_kept_much_larger_than_the_model_sees_are_shrunk_smoothly(tmp_path, course_data):
     """Catches aliasing: fine stripes must turn grey, not into broad stripes."""
     stripes = np.tile(np.array([0, 255], np.uint8), (128, 64))
     for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
         (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(stripes).save(tmp_path / "p" / name)
     data = ImageData.from_folders(tmp_path / "p", size=24, presize_px=128, augment=side_on(), valid_frac=0.5)
-    assert data.decoded.size_px == 128 and data.store.size_px == 30
+    assert data.store.presize_px == 128
     for part in ("train", "valid"):
         inner = data.one_batch(part)[0][:, :, 4:-4, 4:-4]
         assert inner.std() < 0.1
@@ -206,7 +206,7 @@ def test_resizing_keeps_pictures_split_and_settings_and_decodes_nothing_twice(pi
         data = data.resized(size)
         data.one_batch()
         data.one_batch("valid")
-        assert (data.size, data.decoded_px, data.batch_size, data.augment) == (size, 40, 5, top_down())
+        assert (data.size, data.presize_px, data.batch_size, data.augment) == (size, 40, 5, top_down())
         assert data.split == split_stratified(label_by_folder(pictures), seed=3)
         assert data.one_batch()[0].shape[-1] == size
     assert Counter(read_names) == {item.path.name: 1 for item in data.items}
@@ -217,7 +217,7 @@ def test_larger_pictures_than_were_kept_are_decoded_again(data, read_names):
     data.one_batch()
     larger = data.resized(64)
     larger.one_batch()
-    assert larger.decoded_px == 80 and larger.decoded.size_px == 80
+    assert larger.presize_px == 80 and larger.store.presize_px == 80
     assert Counter(read_names) == {item.path.name: 2 for item in data.items}
     assert larger.items == data.items and larger.split == data.split and larger.classes == data.classes
     assert data.resized(64, batch_size=3).batch_size == 3
@@ -253,11 +253,11 @@ def test_other_items_keep_their_sides_their_pixels_and_the_settings(data, read_n
     other = data.with_items(relabel(kept[::-1], {doubted: "light"}))
     assert other.split == Split(data.split.train[1:], data.split.valid[:-1])
     assert other.targets.tolist() == [int("light" in i.name or i.name == doubted) for i in other.items]
-    assert (other.size, other.batch_size, other.augment, other.decoded_px) == (32, 8, top_down(), 40)
+    assert (other.size, other.batch_size, other.augment, other.presize_px) == (32, 8, top_down(), 40)
     before = [data.index_of(item.name) for item in other.items]
     assert torch.equal(other.eval_images(range(22)), data.eval_images(before))
     read_names.clear()
-    assert data.with_items(data.items).decoded is data.decoded and read_names == []
+    assert data.with_items(data.items).store is data.store and read_names == []
     assert len(data.items) == 24 and other.key != data.key
 
 
@@ -306,36 +306,39 @@ def test_without_augmentation_training_sees_what_validation_sees(tmp_path, cours
 
 
 @pytest.mark.parametrize(
-    ("settings", "decoded_px", "store_px"),
+    ("settings", "presize_px"),
     [
-        ({"size": 224}, 280, 280),
-        ({"size": 224, "presize_px": 460}, 460, 460),  # honoured
-        ({"size": 64, "presize_px": 280}, 280, 80),  # far too large: shrunk, and `repr` says so
-        ({"size": 224, "augment": side_on(min_scale=0.35, max_zoom=1)}, round(224 / 0.35**0.5), round(224 / 0.35**0.5)),
-        ({"size": 100, "augment": side_on(min_scale=0.08)}, 200, 200),
+        ({"size": 224}, 280),
+        ({"size": 224, "presize_px": 460}, 460),
+        ({"size": 64, "presize_px": 280}, 280),
+        ({"size": 224, "augment": side_on(min_scale=0.35, max_zoom=1)}, round(224 / 0.35**0.5)),
+        ({"size": 100, "augment": side_on(min_scale=0.08)}, 200),
     ],
 )
-def test_pixels_are_stored_at_the_size_that_is_printed(data, settings, decoded_px, store_px):
+def test_pixels_are_stored_at_the_size_that_is_printed(data, settings, presize_px):
     """Catches presize_px=460 that was cut from 280 px, and crops of a third of the area with too few pixels."""
     made = ImageData(data.items, data.split, **settings)
-    assert (made.decoded_px, made.store_px) == (decoded_px, store_px)
-    assert made.decoded.size_px == decoded_px and made.store.size_px == store_px
-    shrunk = f", decoded at {decoded_px} px" if store_px < decoded_px else ""
-    assert str(made).endswith(f"{settings['size']} px from {store_px} px{shrunk} (crop)")
+    assert made.presize_px == made.store.presize_px == presize_px
+    assert made.store.squares(torch.tensor([0])).shape == (1, 3, presize_px, presize_px)
+    assert str(made).endswith(f"{settings['size']} px from {presize_px} px (crop)")
 
 
-def test_other_augmentation_and_sizes_follow_the_rule_unless_a_size_was_asked_for(data):
-    """Catches a stored size that stays behind when crops become smaller, and one that forgets what was asked for."""
-    assert (data.decoded_px, data.with_augment(CROPS).decoded_px) == (40, round(32 / 0.4**0.5))
-    asked = ImageData(data.items, data.split, size=32, presize_px=36)
-    assert asked.with_augment(CROPS).decoded_px == 36
+def test_a_size_that_fits_into_the_decoded_pixels_is_cut_from_them(data):
+    """Catches resized(400) after presize_px=460, for which the files were decoded at 500 px unasked."""
+    asked = ImageData(data.items, data.split, size=20, presize_px=46)
+    assert [asked.resized(size).presize_px for size in (40, 46, 48)] == [46, 46, 60]
+    assert asked.resized(40).key == asked.key
 
 
-def test_the_key_of_features_knows_the_pixels_they_were_made_from(data):
-    """Catches features served for other pixels: the same files, cut from a store of another size."""
-    shrunk = [ImageData(data.items, data.split, size=16, presize_px=64, augment=a) for a in (no_augment(), CROPS)]
-    assert len({one.store_px for one in shrunk}) == 2 and len({one.key for one in shrunk}) == 2
-    assert shrunk[0].decoded is shrunk[1].decoded
+def test_other_augmentation_never_changes_what_validation_sees(data, capsys):
+    """Catches two augmentations compared on two different decodings, and small crops enlarged without a word."""
+    before, other = data.eval_images([0, 5]), data.with_augment(side_on())
+    assert capsys.readouterr().out == ""
+    cropped = data.with_augment(CROPS)
+    for one in (other, cropped):
+        assert one.key == data.key and torch.equal(one.eval_images([0, 5]), before)
+    assert capsys.readouterr().out == "note: small crops are enlarged from 40 px; make the data with presize_px=51\n"
+    assert ImageData(data.items, data.split, size=32, augment=CROPS).presize_px == 51
 
 
 def test_nothing_of_a_data_set_can_be_reassigned(data):
@@ -365,6 +368,20 @@ def test_an_attribute_of_the_lectures_says_the_line_that_does_it_here(data, name
     """Catches a bare AttributeError for whoever types a line of the notes."""
     with pytest.raises(AttributeError, match=f"ImageData has no '{name}'; here it is: {line}"):
         getattr(data, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("from_folder", "ImageData.from_folders.folder."),
+        ("from_csv", "ImageData.from_table.table, folder=folder."),
+        ("from_tables", "^ImageData has no 'from_tables'; did you mean 'from_table'"),
+    ],
+)
+def test_a_way_to_make_data_in_the_lectures_says_the_line_that_does_it_here(name, line):
+    """Catches "type object 'ImageData' has no attribute", which leaves a reader of the notes without a way on."""
+    with pytest.raises(AttributeError, match=line):
+        getattr(ImageData, name)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from helpers.data import pixels as module
-from helpers.data.decode import METHODS, UnreadableImage, presize, read_presized
+from helpers.data.decode import METHODS, UnreadableImage, read_presized
 from helpers.data.items import Item
 from helpers.data.pixels import PixelStore, SquareStore, fingerprint, load_or_decode
 
@@ -63,20 +63,6 @@ def test_grey_and_colour_mix_in_one_batch():
     grey, colour = random_pictures(1, 1, 6, 6)[0], random_pictures(1, 3, 6, 6)[0]
     squares = store_of(grey, colour, grey, px=6).squares(torch.tensor([2, 1, 0]))
     assert torch.equal(squares, torch.stack([grey.expand(3, -1, -1), colour, grey.expand(3, -1, -1)]))
-
-
-@pytest.mark.parametrize("shape", [(48, 48), (48, 70), (61, 48)])
-def test_a_shrunk_store_is_the_antialiased_resize(shape):
-    """Catches aliasing (every second pixel), a lost aspect ratio and a short side one pixel off."""
-    images = [drawn(shape[1], shape[0], seed=seed) for seed in range(2)] + [drawn(shape[1], shape[0], "L")]
-    store = store_of(*(presize(image, 48) for image in images), px=48)
-    small = store.shrunk(20)
-    assert small.size_px == 20 and len(small) == 3
-    for index, image in enumerate(images):
-        size = tuple(round(side * 20 / 48) for side in image.size)
-        reference = np.atleast_3d(np.asarray(image.resize(size, Image.Resampling.BILINEAR))).transpose(2, 0, 1)
-        picture = small.picture(index).numpy().astype(int)
-        assert picture.shape == reference.shape and np.abs(picture - reference).max() <= 1
 
 
 @pytest.mark.gpu
@@ -150,7 +136,7 @@ def decoded(monkeypatch):
 def test_the_store_holds_every_picture_in_order_and_is_made_once(items, tmp_path, decoded, method):
     """Catches pictures under another's row, and a second decoding."""
     for _ in range(2):
-        store = load_or_decode(items, key="k", size_px=16, method=method, folder=tmp_path / "cache")
+        store = load_or_decode(items, tmp_path / "cache" / "k.u8", presize_px=16, method=method)
     assert sorted(decoded) == [item.name for item in items]
     for index, item in enumerate(items):
         assert np.array_equal(store.picture(index), read_presized(item.path, 16, method))
@@ -161,7 +147,7 @@ def test_order_holds_over_many_pieces(tmp_path, monkeypatch):
     """Catches threads that hand in their pictures in the order in which they finish."""
     monkeypatch.setattr(module, "read_presized", lambda path, *how: np.full((1, 2, 2), int(path.name) % 251, np.uint8))
     items = [Item(f"{i}", Path(f"{i}"), "a") for i in range(600)]
-    store = load_or_decode(items, key="k", size_px=2, folder=tmp_path)
+    store = load_or_decode(items, tmp_path / "k.u8", presize_px=2)
     assert store.squares(torch.arange(600))[:, 0, 0, 0].tolist() == [i % 251 for i in range(600)]
 
 
@@ -171,7 +157,7 @@ def test_all_bad_files_stand_in_one_error_and_nothing_is_written(items, tmp_path
     items[4].path.write_bytes(b"<html>")
     items[5].path.unlink()
     with pytest.raises(UnreadableImage) as caught:
-        load_or_decode(items, key="k", size_px=16, folder=tmp_path / "cache")
+        load_or_decode(items, tmp_path / "cache" / "k.u8", presize_px=16)
     first, *lines = str(caught.value).splitlines()
     assert first == "3 of 6 pictures cannot be read:"
     for line, name, words in zip(lines, ("1", "4", "5"), ("file is empty", "web page", "is missing"), strict=True):
@@ -183,7 +169,7 @@ def test_of_very_many_bad_files_the_first_twenty_are_shown(tmp_path):
     """Catches an error message of ten thousand lines."""
     items = [Item(f"{i:02}", tmp_path / f"{i:02}", "a") for i in range(30)]
     with pytest.raises(UnreadableImage) as caught:
-        load_or_decode(items, key="k", size_px=16, folder=tmp_path / "cache")
+        load_or_decode(items, tmp_path / "cache" / "k.u8", presize_px=16)
     lines = str(caught.value).splitlines()
     assert (len(lines), lines[0], lines[-1]) == (22, "30 of 30 pictures cannot be read:", "and 10 more")
 
@@ -191,7 +177,7 @@ def test_of_very_many_bad_files_the_first_twenty_are_shown(tmp_path):
 def test_a_decode_that_is_cut_off_leaves_nothing_half(items, tmp_path, monkeypatch):
     """Catches a store that ends in the middle and is taken for a whole one the next time."""
     folder = tmp_path / "cache"
-    whole = load_or_decode(items, key="whole", size_px=16, folder=folder)
+    whole = load_or_decode(items, folder / "whole.u8", presize_px=16)
 
     def interrupted(path, *how):
         if path.name == "4.png":
@@ -200,7 +186,7 @@ def test_a_decode_that_is_cut_off_leaves_nothing_half(items, tmp_path, monkeypat
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, "read_presized", interrupted)
-        load_or_decode(items, key="k", size_px=16, folder=folder)
+        load_or_decode(items, folder / "k.u8", presize_px=16)
     assert not list(folder.glob("*k.*"))
     replace, names = Path.replace, []
 
@@ -212,16 +198,16 @@ def test_a_decode_that_is_cut_off_leaves_nothing_half(items, tmp_path, monkeypat
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Path, "replace", dies_before_the_second)
-        load_or_decode(items, key="k", size_px=16, folder=folder)
+        load_or_decode(items, folder / "k.u8", presize_px=16)
     assert names == ["k.u8", "k.json"]  # the file that vouches for the other comes last
-    again = load_or_decode(items, key="k", size_px=16, folder=folder)
+    again = load_or_decode(items, folder / "k.u8", presize_px=16)
     assert torch.equal(again.flat, whole.flat) and again.shapes == whole.shapes
 
 
 @pytest.mark.parametrize("damage", ["pixels short", "pixels gone", "shapes cut", "shapes of another", "shapes no list"])
 def test_a_store_damaged_on_disk_is_made_again(items, tmp_path, damage, decoded):
     """Catches pictures made of other pictures' rows, and an error only deleting a hidden file can cure."""
-    expected = load_or_decode(items, key="k", size_px=16, folder=tmp_path).flat.clone()
+    expected = load_or_decode(items, tmp_path / "k.u8", presize_px=16).flat.clone()
     pixels, shapes = tmp_path / "k.u8", tmp_path / "k.json"
     match damage:
         case "pixels short":
@@ -234,5 +220,5 @@ def test_a_store_damaged_on_disk_is_made_again(items, tmp_path, damage, decoded)
             shapes.write_text("[[3, 16, 16]]")
         case "shapes no list":
             shapes.write_text("[1]")
-    store = load_or_decode(items, key="k", size_px=16, folder=tmp_path)
+    store = load_or_decode(items, tmp_path / "k.u8", presize_px=16)
     assert torch.equal(store.flat, expected) and len(store) == 6 and len(decoded) == 12

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.data.items import Item, label_by_folder, label_by_regex
-from helpers.data.splits import Split, k_folds, split_by_folder, split_by_group, split_stratified
+from helpers.data.splits import Split, split_by_folder, split_by_group, split_stratified
 
 QUICK = settings(max_examples=40, deadline=None)
 ANY_SIZES = st.lists(st.integers(1, 30), min_size=2, max_size=6)  # pictures per class
@@ -45,6 +45,11 @@ def test_the_digest_depends_on_the_parts_and_not_on_the_order():
     assert split.digest() == Split(("a", "b"), ("c",), ("d",)).digest()
     others = [Split(("a",), ("b", "c"), ("d",)), Split(("a", "b"), ("c", "d")), Split(("a", "b"), ("d",), ("c",))]
     assert len({split.digest(), *(other.digest() for other in others)}) == 4
+
+
+def test_a_part_of_a_split_keeps_everybody_on_their_side():
+    """Catches a picture that validated and trains after another was left out."""
+    assert Split(("a", "b"), ("c", "d"), ("e",)).of({"b", "c", "e", "x"}) == Split(("b",), ("c",), ("e",))
 
 
 # At random -----------------------------------------------------------------------------------------------------
@@ -120,7 +125,7 @@ def test_pictures_below_test_never_train_nor_judge():
     """Catches a declared test set that leaks into the training part because it has labels."""
     items = [*items_of(6, 6), *(Item(f"test/{label}/{i}", Path("x"), label) for label in "ab" for i in range(4))]
     tested = {item.name for item in items if item.name.startswith("test/")}
-    for split in (split_stratified(items), split_by_group(items, lambda item: item.name), *k_folds(items, 3)):
+    for split in (split_stratified(items), split_by_group(items, lambda item: item.name)):
         assert set(split.test) == tested
 
 
@@ -185,29 +190,3 @@ def test_one_group_cannot_be_split():
     """Catches an empty part that only fails after the first epoch."""
     with pytest.raises(ValueError, match="leaves 8 pictures to train on and 0 to validate on"):
         split_by_group(items_of(4, 4), lambda item: "the same module")
-
-
-# Folds ---------------------------------------------------------------------------------------------------------
-
-
-@QUICK
-@given(st.lists(st.integers(5, 20), min_size=2, max_size=5), st.integers(2, 5), st.integers(0, 3))
-def test_folds_cover_everything_once_and_keep_the_shares(sizes, k, seed):
-    """Catches folds that overlap, leave pictures out, or lack a class."""
-    items = items_of(*sizes, unlabelled=2)
-    folds = k_folds(items[::-1], k, seed=seed)
-    labelled = sorted(item.name for item in items if item.label)
-    assert len(folds) == k
-    assert sorted(name for fold in folds for name in fold.valid) == labelled
-    for fold in folds:
-        assert sorted(fold.train + fold.valid) == labelled and len(fold.test) == 2
-    for label, n in zip("abcde", sizes, strict=False):
-        counts = [shares(fold, "valid")[label] for fold in folds]
-        assert sum(counts) == n and max(counts) - min(counts) <= 1
-
-
-@pytest.mark.parametrize("k", [0, 1, 6])
-def test_an_impossible_number_of_folds_is_refused(k):
-    """Catches a fold without one of the classes."""
-    with pytest.raises(ValueError, match=f"k is between 2 and the size of the smallest class, 5; got {k}"):
-        k_folds(items_of(5, 9), k)

@@ -145,7 +145,7 @@ def test_the_predictor_alone_agrees_with_the_learner(made, tmp_path, method, pre
     copy = shutil.copytree(folder, tmp_path / "sent to a friend")
     about = json.loads((copy / "model.json").read_text(encoding="utf-8"))
     other = ImageData(learn.data.items, learn.data.split, size=32, presize_px=presize_px, method=method)
-    presizing = {"method": method, "presize_px": other.decoded_px, "kept_px": other.store_px}
+    presizing = {"method": method, "presize_px": presize_px}
     (copy / "model.json").write_text(json.dumps(about | presizing), encoding="utf-8")
     pictures = strange_pictures(tmp_path / "pictures")
     done = subprocess.run(

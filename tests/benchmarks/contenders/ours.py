@@ -48,7 +48,7 @@ class Ours(Contender):
         data = self.data()
 
         def timed():
-            self.counts.delivered = len(data.decoded)
+            self.counts.delivered = len(data.store)
 
         return timed
 
