@@ -17,7 +17,7 @@ from helpers.data.decode import CACHE_VERSION
 from helpers.data.items import Item
 from helpers.models import groups as models
 from helpers.models.classifier import Classifier, build_classifier, from_module
-from helpers.models.features import FeatureData, precompute, weights_digest
+from helpers.models.features import FeatureData, body_fingerprint, precompute
 from helpers.runtime.arguments import OLDER, did_you_mean, old_attribute
 from helpers.runtime.device import keep_freed_memory, pick_device
 from helpers.runtime.precision import fast_precision, network_kind
@@ -54,7 +54,7 @@ class Learner:
     _: KW_ONLY
     arch: str = ""
     bn: str = "frozen"  # what BatchNorm does in frozen groups: "frozen", "affine", "train"; or "frozen everywhere"
-    layer_groups: int | str = 3  # 2, 3 or "stages"
+    layer_groups: int = 3  # 2 or 3
     metrics: str | Metric | Sequence[str | Metric] = ("accuracy",)
     loss: nn.Module | None = None  # any loss of logits; default CrossEntropyLoss()
     weight_decay: float = 0.01
@@ -163,7 +163,7 @@ class Learner:
         if not self.precompute:
             return self.data
         how = {"split_point": self.split_point, "precision": self.precision, "copies": self.copies}
-        asked = self.data, how, weights_digest(self.model, self.split_point)
+        asked = self.data, how, body_fingerprint(self.model, self.split_point)
         if self._cached is None or self._cached[0] != asked:
             if self.copies and not training:
                 return self.data

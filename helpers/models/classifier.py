@@ -33,19 +33,11 @@ class ConcatPool(nn.Module):
 
 def make_head(n_features: int, n_classes: int, *, dropout: float = 0.5) -> nn.Sequential:
     """(N, D) activations -> (N, K) logits. fastai's head: BN, dropout/2, 512, ReLU, BN, dropout, K; Kaiming-normal."""
-    head = nn.Sequential(
-        nn.BatchNorm1d(n_features),
-        nn.Dropout(dropout / 2),
-        nn.Linear(n_features, 512, bias=False),
-        nn.ReLU(inplace=True),
-        nn.BatchNorm1d(512),
-        nn.Dropout(dropout),
-        nn.Linear(512, n_classes, bias=False),
-    )
-    for layer in head:
-        if isinstance(layer, nn.Linear):
-            nn.init.kaiming_normal_(layer.weight)
-    return head
+    hidden, last = nn.Linear(n_features, 512, bias=False), nn.Linear(512, n_classes, bias=False)
+    nn.init.kaiming_normal_(hidden.weight)
+    nn.init.kaiming_normal_(last.weight)
+    first = [nn.BatchNorm1d(n_features), nn.Dropout(dropout / 2), hidden, nn.ReLU(inplace=True)]
+    return nn.Sequential(*first, nn.BatchNorm1d(512), nn.Dropout(dropout), last)
 
 
 class Body(nn.Sequential):
@@ -65,13 +57,10 @@ class Classifier(nn.Module):
     makes of a picture can be computed once and used again.
     """
 
-    def __init__(
-        self, normalize: Normalize, body: nn.Sequential, head: nn.Module, *, maps: bool, n_classes: int | None = None
-    ):
+    def __init__(self, normalize: Normalize, body: nn.Sequential, head: nn.Module, *, maps: bool):
         super().__init__()
         self.normalize, self.body, self.head = normalize, Body(*body), head
         self.pool = ConcatPool() if maps else nn.Identity()
-        self.n_classes = n_classes or head[-1].out_features
         self.frozen_modules: list[nn.Module] = []  # kept in evaluation mode; set by `freeze_to`
 
     def forward(self, images: Tensor) -> Tensor:
@@ -91,10 +80,6 @@ class Classifier(nn.Module):
         if split_point < len(self.body):
             activations = self.pool(self.body(activations, split_point))
         return self.head(activations)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Pooled features of the whole body: (N, D)."""
-        return self.before(images, len(self.body))
 
     def train(self, mode: bool = True) -> "Classifier":
         super().train(mode)
@@ -136,7 +121,7 @@ def build_classifier(
     body.eval()
     try:
         with torch.no_grad():
-            probe = body(torch.zeros(1, 3, size, size))
+            probe = body(torch.zeros(1, 3, size, size))  # (1, F, h, w), or (1, F) of a body that is one stage
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ValueError(f"{arch} cannot take pictures of {size} px ({error}); try data.resized(224)") from error
     maps = probe.ndim == 4
@@ -145,28 +130,20 @@ def build_classifier(
     return Classifier(Normalize(mean, std), body, head, maps=maps)
 
 
-def from_module(
-    module: nn.Module,
-    n_classes: int,
-    *,
-    size: int = 128,
-    mean: Sequence[float] = (0.0, 0.0, 0.0),
-    std: Sequence[float] = (1.0, 1.0, 1.0),
-) -> Classifier:
-    """A `Classifier` around a network of your own: pictures (N, 3, size, size) in, logits (N, n_classes) out.
+def from_module(module: nn.Module, n_classes: int, *, size: int) -> Classifier:
+    """A `Classifier` around a network of your own: pictures (N, 3, size, size) in 0..1 in, logits (N, n_classes) out.
 
-    It is one stage and one layer group, without a head of ours: it trains as a whole. It sees pictures in 0..1, or
-    normalised by `mean` and `std`. Raises ValueError, with the network's own words, when it does not fit.
+    It is one stage and one layer group, without a head of ours: it trains as a whole. Raises ValueError, with the
+    network's own words, when it does not fit.
     """
     device = next((parameter.device for parameter in module.parameters()), None)
     wanted = f"a network for this data takes (N, 3, {size}, {size}) and gives (N, {n_classes}) logits"
-    with eval_mode(module), torch.no_grad():
-        try:
+    try:
+        with eval_mode(module), torch.no_grad():
             logits = module(torch.zeros(2, 3, size, size, device=device))
-        except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-            raise ValueError(f"{wanted}; {type(module).__name__} fails: {error}") from error
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        raise ValueError(f"{wanted}; {type(module).__name__} fails: {error}") from error
     found = tuple(logits.shape) if torch.is_tensor(logits) else type(logits).__name__
     if found != (2, n_classes):
         raise ValueError(f"{wanted}; for 2 pictures {type(module).__name__} gives {found}")
-    body = nn.Sequential(module)
-    return Classifier(Normalize(mean, std), body, nn.Identity(), maps=False, n_classes=n_classes)
+    return Classifier(Normalize([0.0] * 3, [1.0] * 3), nn.Sequential(module), nn.Identity(), maps=False)

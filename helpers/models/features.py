@@ -7,7 +7,7 @@ times augmented; every epoch then takes one of the copies by chance: augmentatio
 
 import hashlib
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -17,7 +17,7 @@ from torch import Tensor
 import data_setup
 from helpers.data import augment as augmentation
 from helpers.data.dataset import Batch, ImageData, even_batches
-from helpers.data.splits import Split
+from helpers.data.pixels import upload
 from helpers.models.classifier import Classifier, evaluating
 from helpers.runtime.files import load_tensors, save_tensors
 from helpers.runtime.progress import progress
@@ -36,27 +36,18 @@ class FeatureData:
 
     def __init__(self, data: ImageData, split_point: int, features: Tensor):
         """`features` (n_items + copies * n_train, ...): the plain ones, then copy after copy."""
-        self.data, self.split_point = data, split_point
+        self.data, self.split_point, self.indices_of = data, split_point, data.indices_of
         self.plain = features[: len(data.items)]
         self.augmented = features[len(data.items) :].unflatten(0, (-1, len(data.indices_of("train"))))
 
     def __repr__(self) -> str:
         return f"features at split point {self.split_point} ({len(self.augmented)} augmented copies) of {self.data}"
 
-    @property
-    def split(self) -> Split:
-        return self.data.split
-
-    def indices_of(self, part: str) -> Tensor:
-        """Rows of "train", "valid" or "test"."""
-        return self.data.indices_of(part)
-
     def train_batches(self, device: torch.device, batch_size: int, *key: object) -> Iterator[Batch]:
         """One epoch in random order; `key` fixes the order and which copy each picture gets."""
         rng = generator("epoch", *key)
-        indices = self.data.indices_of("train")
+        indices, copies = self.indices_of("train"), len(self.augmented)
         order = torch.randperm(len(indices), generator=rng)
-        copies = len(self.augmented)
         chosen = torch.randint(max(copies, 1), (len(indices),), generator=rng)
         for rows in even_batches(order, batch_size):
             inputs = self.augmented[chosen[rows], rows] if copies else self.plain[indices[rows]]
@@ -69,14 +60,14 @@ class FeatureData:
 
     def _batch(self, inputs: Tensor, rows: Tensor, device: torch.device) -> Batch:
         columns = (inputs, self.data.targets[rows], self.data.weights[rows])
-        inputs, targets, weights = (column.to(device, non_blocking=True) for column in columns)
+        inputs, targets, weights = (upload(column, device) for column in columns)
         return Batch(inputs.float(), targets, weights)
 
 
-_digests: WeakKeyDictionary[Classifier, dict[int, tuple[object, str]]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Classifier, dict[int, tuple[object, str]]] = WeakKeyDictionary()
 
 
-def weights_digest(model: Classifier, split_point: int) -> str:
+def body_fingerprint(model: Classifier, split_point: int) -> str:
     """sha256 over the statistics, the layers and the weights of the first `split_point` stages.
 
     Hashed again only when something was written to a tensor since: torch counts the writes of each (`_version`), and
@@ -84,11 +75,9 @@ def weights_digest(model: Classifier, split_point: int) -> str:
     """
     parts = (model.normalize, model.body[:split_point])
     tensors = [tensor for part in parts for tensor in part.state_dict().values()]
-    sums = torch.stack(
-        [t.flatten().float() @ torch.linspace(1, 2, t.numel(), device=t.device) for t in tensors]
-    ).tolist()
-    state = (repr(parts), [(tensor.data_ptr(), tensor._version) for tensor in tensors], sums)
-    known = _digests.setdefault(model, {})
+    sums = [t.flatten().float() @ torch.linspace(1, 2, t.numel(), device=t.device) for t in tensors]
+    state = (repr(parts), [(t.data_ptr(), t._version) for t in tensors], torch.stack(sums).tolist())
+    known = _known.setdefault(model, {})
     if split_point not in known or known[split_point][0] != state:
         digest = hashlib.sha256(repr(parts).encode())
         for tensor in tensors:
@@ -112,11 +101,9 @@ def precompute(
     """
     if copies < 0:
         raise ValueError(f"copies is how many augmented versions of each picture are kept, 0 or more; got {copies}")
-    depends_on = (
-        data.key, data.size, data.split.digest(), weights_digest(model, split_point),
-        split_point, str(precision), copies, data.augment if copies else None,
-    )  # fmt: skip
-    key = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:24]
+    pictures = (data.key, data.size, data.split.digest(), data.augment if copies else None, copies)
+    network = (body_fingerprint(model, split_point), split_point, str(precision))
+    key = hashlib.sha256(repr((pictures, network)).encode()).hexdigest()[:24]
     file = data_setup.home() / "cache" / "features" / f"{key}.safetensors"
     try:
         features = load_tensors(file)[0]["features"]
@@ -132,9 +119,9 @@ def precompute(
 def forget_oldest(folder: Path, *, most_bytes: int = CACHE_BYTES) -> None:
     """Delete the features in `folder` that were not used for longest, until the rest fits; the newest file stays."""
     files = sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
-    sizes = accumulate(file.stat().st_size for file in files)
-    for number, (file, total) in enumerate(zip(files, sizes, strict=True)):
-        if number > 0 and total > most_bytes:
+    totals = list(accumulate(file.stat().st_size for file in files))
+    for file, total in list(zip(files, totals, strict=True))[1:]:
+        if total > most_bytes:
             file.unlink(missing_ok=True)
 
 
@@ -142,10 +129,14 @@ def _compute(
     model: Classifier, data: ImageData, split_point: int, device: torch.device, precision: torch.dtype, copies: int
 ) -> Tensor:
     """Plain features, then copy after copy: each batch goes to its place in one tensor as soon as it is computed."""
-    total = len(data.items) + copies * len(data.indices_of("train"))
-    features, filled = None, 0
+    batch_size, training = max(data.batch_size, 64), data.indices_of("train")
+    batches = [data.eval_batches(torch.arange(len(data.items)), device, batch_size)]
+    for number in range(copies):
+        draws = augmentation.draw(len(training), data.augment, generator(SEEDS, number))
+        batches.append(data.drawn_batches(training, draws, device, batch_size))
+    features, filled, total = None, 0, len(data.items) + copies * len(training)
     with evaluating(model, device, precision), progress(title="features", total=total) as bar:
-        for batch in _all_batches(data, copies, device):
+        for batch in chain(*batches):
             found = model.before(batch.inputs, split_point)
             if features is None:
                 place = _place_for(total * found[0].nbytes, device)
@@ -154,14 +145,6 @@ def _compute(
             filled += len(batch)
             bar.update(len(batch))
     return features
-
-
-def _all_batches(data: ImageData, copies: int, device: torch.device) -> Iterator[Batch]:
-    batch_size, training = max(data.batch_size, 64), data.indices_of("train")
-    yield from data.eval_batches(torch.arange(len(data.items)), device, batch_size)
-    for number in range(copies):
-        draws = augmentation.draw(len(training), data.augment, generator(SEEDS, number))
-        yield from data.drawn_batches(training, draws, device, batch_size)
 
 
 def _place_for(n_bytes: int, device: torch.device) -> torch.device:

@@ -3,57 +3,46 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from helpers.models.bodies import WholeBody, parts_of
+from helpers.models.bodies import parts_of
 from helpers.models.classifier import Classifier
 
 BN_POLICIES = ("frozen", "affine", "train", "frozen everywhere")
 NORM_LAYERS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
 
 
-def _is_stage(module: nn.Module) -> bool:
-    return sum(parameter.ndim > 1 for parameter in module.parameters()) > 1
-
-
-def layer_groups(model: Classifier, how: int | str = 3) -> list[list[nn.Module]]:
+def layer_groups(model: Classifier, n: int = 3) -> list[list[nn.Module]]:
     """The network in groups that share a learning rate, first layers first, the head last.
 
     3: the earlier half of the body's stages, the later half, the head (resnet34: conv1..layer2, layer3..layer4, head,
-    as in fastai). 2: body and head. "stages": one group per stage.
+    as in fastai). 2: body and head.
     """
-    if how not in (2, 3, "stages"):
-        raise ValueError(f'layer_groups is 2, 3 or "stages"; got {how!r}')
-    whole = isinstance(model.body[0], WholeBody)
-    parts = parts_of(model.body[0].network) if whole else list(model.body)
-    stage_ends = [index + 1 for index, part in enumerate(parts) if _is_stage(part)] or list(range(1, len(parts) + 1))
-    if how == 2:
-        ends = []
-    elif how == 3:
-        ends = [stage_ends[(len(stage_ends) + 1) // 2 - 1]]
-    else:
-        ends = stage_ends[:-1]
-    split_points = [0, *ends, len(parts)]
-    groups = [parts[start:stop] for start, stop in zip(split_points, split_points[1:], strict=False) if stop > start]
-    return [*groups, [model.head]] if list(model.head.parameters()) else groups
+    if n not in (2, 3):
+        raise ValueError(f"layer_groups is 2 or 3; got {n!r}")
+    if not list(model.head.parameters()):  # a network of a reader's own
+        return [list(model.body)]
+    parts = list(model.body) if len(model.body) > 1 else parts_of(model.body[0]) or list(model.body)
+    # A stage ends with a part of several weight matrices; a stem's single convolution, norms and activations join it.
+    ends = [end for end, part in enumerate(parts, 1) if sum(p.ndim > 1 for p in part.parameters()) > 1]
+    middle = ends[(len(ends) - 1) // 2] if ends else (len(parts) + 1) // 2
+    groups = [parts[:middle], parts[middle:]] if n == 3 else [parts]
+    return [*filter(None, groups), [model.head]]
 
 
 def split_point_before(model: Classifier, groups: list[list[nn.Module]], first_trained: int) -> int:
     """The split point (see `Classifier`) up to which nothing trains when groups from `first_trained` on do."""
     if groups[first_trained] == [model.head]:
         return len(model.body)
-    if isinstance(model.body[0], WholeBody):
-        return 0
-    return sum(len(group) for group in groups[:first_trained])
+    return sum(map(len, groups[:first_trained])) if groups[0][0] is model.body[0] else 0
 
 
 def group_parameters(model: Classifier, groups: list[list[nn.Module]]) -> list[list[nn.Parameter]]:
-    """Every parameter once, by group; what stands between the stages (class tokens, position codes) joins the first."""
+    """Every parameter once, by group; what lies between the stages (class tokens, position codes) joins the first."""
     group_of: dict[nn.Parameter, int] = {}
     for index, group in enumerate(groups):
-        for module in group:
-            for parameter in module.parameters():
-                group_of.setdefault(parameter, index)  # some networks use a module twice
+        for parameter in nn.ModuleList(group).parameters():
+            group_of.setdefault(parameter, index)  # some networks use a module twice
     grouped = [[] for _ in groups]
     for parameter in model.parameters():
         grouped[group_of.get(parameter, 0)].append(parameter)
@@ -79,8 +68,7 @@ def freeze_to(model: Classifier, groups: list[list[nn.Module]], n: int, *, bn: s
     if bn in ("affine", "train"):
         for norm in frozen & norms:
             norm.requires_grad_(True)
-    still = {"train": frozen - norms, "frozen everywhere": frozen | norms}.get(bn, frozen)
-    model.frozen_modules = list(still)
+    model.frozen_modules = list({"train": frozen - norms, "frozen everywhere": frozen | norms}.get(bn, frozen))
     model.train(model.training)
 
 
@@ -89,9 +77,9 @@ def group_rows(model: Classifier, groups: list[list[nn.Module]], first_trained: 
     rows = []
     for index, (modules, parameters) in enumerate(zip(groups, group_parameters(model, groups), strict=True)):
         name = "head" if modules == [model.head] else str(index)
-        policy = "trains" if index >= first_trained else bn.removesuffix(" everywhere")
-        if bn == "frozen everywhere" and name != "head" and index >= first_trained:
-            policy = "statistics frozen"
+        policy = "trains" if name == "head" or bn != "frozen everywhere" else "statistics frozen"
+        if index < first_trained:
+            policy = bn.removesuffix(" everywhere")
         total = sum(parameter.numel() for parameter in parameters)
         trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
         rows.append(f"{name:>5}  {len(modules):>6}  {total:>11,}  {trained:>11,}  {policy}")
@@ -99,18 +87,16 @@ def group_rows(model: Classifier, groups: list[list[nn.Module]], first_trained: 
 
 
 def optimizer_groups(
-    model: Classifier, groups: list[list[nn.Module]], lrs: Sequence[float], weight_decay: float
+    model: Classifier, groups: list[list[nn.Module]], lr: float | Sequence[float] | slice, weight_decay: float
 ) -> list[dict]:
-    """Parameter groups for torch.optim: each layer group's rate; weight decay, but not on norms and biases."""
+    """Parameter groups for torch.optim: each layer group's rate (see `spread_rates`); no decay of norms and biases."""
     result = []
-    for parameters, lr in zip(group_parameters(model, groups), _one_each(lrs, len(groups)), strict=True):
-        trained = [parameter for parameter in parameters if parameter.requires_grad]
-        for decay, chosen in (
-            (weight_decay, [p for p in trained if p.squeeze().ndim > 1]),
-            (0.0, [p for p in trained if p.squeeze().ndim <= 1]),  # also scales of shape (C, 1, 1) and class tokens
-        ):
+    for parameters, rate in zip(group_parameters(model, groups), spread_rates(lr, len(groups)), strict=True):
+        for decays in (True, False):  # not: also scales of shape (C, 1, 1) and class tokens
+            chosen = [p for p in parameters if p.requires_grad and (p.squeeze().ndim > 1) == decays]
             if chosen:
-                result.append({"params": chosen, "lr": lr, "base_lr": lr, "weight_decay": decay})
+                decay = weight_decay if decays else 0.0
+                result.append({"params": chosen, "lr": rate, "base_lr": rate, "weight_decay": decay})
     return result
 
 
@@ -128,12 +114,9 @@ def spread_rates(lr: float | Sequence[float] | slice, n_groups: int) -> list[flo
             return [lr.stop / 10] * (n_groups - 1) + [lr.stop]
         return [lr.start * (lr.stop / lr.start) ** (index / (n_groups - 1)) for index in range(n_groups)]
     rates = torch.as_tensor(lr, dtype=torch.float64)
-    if (rates < 0).any():
-        raise ValueError(f"a learning rate is 0 or more; got {lr}")
-    return _one_each(rates.expand(n_groups) if rates.ndim == 0 else rates, n_groups).tolist()
-
-
-def _one_each(rates: Sequence[float] | Tensor, n_groups: int) -> Sequence[float] | Tensor:
+    rates = rates.expand(n_groups) if rates.ndim == 0 else rates
     if len(rates) != n_groups:
         raise ValueError(f"got {len(rates)} learning rates for {n_groups} layer groups; pass one, or one per group")
-    return rates
+    if (rates < 0).any():
+        raise ValueError(f"a learning rate is 0 or more; got {lr}")
+    return rates.tolist()

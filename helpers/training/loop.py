@@ -132,7 +132,7 @@ def gradients(run: Run, batch: Batch) -> Tensor:
 def evaluate(run: Run) -> tuple[float, dict[str, float]]:
     """(mean loss, metrics) over the validation pictures, every one of them counted once."""
     rows, batch_size = run.source.indices_of("valid"), -(-run.plan.batch_size // run.micro_batches)
-    counts = empty_counts(run.model.n_classes, run.device)
+    counts = empty_counts(run.loss.n_classes, run.device)
     loss, weight = torch.zeros((), device=run.device), torch.zeros((), device=run.device)
     with evaluating(run.model, run.device, run.plan.precision):
         for batch in run.source.eval_batches(rows, run.device, batch_size):

@@ -16,7 +16,7 @@ from helpers.data.dataset import ImageData
 from helpers.data.items import relabel
 from helpers.learner import Learner
 from helpers.models import features
-from helpers.models.features import FeatureData, forget_oldest, precompute, weights_digest
+from helpers.models.features import FeatureData, body_fingerprint, forget_oldest, precompute
 
 CPU = torch.device("cpu")
 HOW = {"device": CPU, "precision": torch.float32}
@@ -39,6 +39,11 @@ def moved(model):
             module.running_mean.normal_(generator=rng).mul_(0.1)
             module.weight.data.add_(torch.rand(len(module.weight), generator=rng))
     return model
+
+
+def pooled(model, images):
+    """The pooled features of the whole body, by hand: (N, D)."""
+    return model.pool(model.body(model.normalize(images)))
 
 
 def test_every_cut_agrees_with_the_whole_model(learn, data):
@@ -99,7 +104,7 @@ def test_copies_are_the_body_on_augmented_pictures_of_the_right_rows(learn, augm
         draws = augment.draw(len(rows), augmented.augment, features.generator(features.SEEDS, number))
         squares = augmented.store.squares(rows, draws.crop_position)
         with torch.no_grad():
-            expected = model.features(augment.apply_draws(squares, draws, augmented.size))
+            expected = pooled(model, augment.apply_draws(squares, draws, augmented.size))
         torch.testing.assert_close(kept.augmented[number], expected, atol=1e-4, rtol=1e-4)
     one, two, three = kept.augmented
     assert not torch.allclose(one, two) and not torch.allclose(two, three)
@@ -145,7 +150,7 @@ def test_the_plain_activations_judge(learn, augmented):
     found = torch.cat([batch.inputs for batch in kept.eval_batches(rows, CPU, 4)])
     assert torch.equal(found, kept.plain[rows])
     with torch.no_grad():
-        expected = learn.model.features(augmented.eval_images(rows))
+        expected = pooled(learn.model, augmented.eval_images(rows))
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
@@ -280,18 +285,18 @@ def test_the_body_is_hashed_only_after_it_may_have_changed(learn, monkeypatch):
     """Catches a hash of all weights for every prediction: a third of a second for a resnet, twice."""
     hashed, sha256 = [], features.hashlib.sha256
     monkeypatch.setattr(features.hashlib, "sha256", lambda *given: hashed.append(given) or sha256(*given))
-    first = weights_digest(learn.model, 8)
-    assert weights_digest(learn.model, 8) == first and len(hashed) == 1
-    assert weights_digest(learn.model, 6) != first and len(hashed) == 2
+    first = body_fingerprint(learn.model, 8)
+    assert body_fingerprint(learn.model, 8) == first and len(hashed) == 1
+    assert body_fingerprint(learn.model, 6) != first and len(hashed) == 2
     weight = next(learn.model.body.parameters())
     with torch.no_grad():
         weight.mul_(2)
-    assert weights_digest(learn.model, 8) != first
+    assert body_fingerprint(learn.model, 8) != first
     with torch.no_grad():
         weight.mul_(0.5)
-    assert weights_digest(learn.model, 8) == first, "the content counts, not the number of writes"
+    assert body_fingerprint(learn.model, 8) == first, "the content counts, not the number of writes"
     learn.model.load_state_dict({name: tensor + 1 for name, tensor in learn.model.state_dict().items()})
-    assert weights_digest(learn.model, 8) != first
+    assert body_fingerprint(learn.model, 8) != first
 
 
 @pytest.mark.gpu
@@ -327,7 +332,7 @@ def test_a_learner_whose_body_has_trained_computes_anew(learn):
     learn.freeze()
     assert not torch.equal(learn.source().plain, before)
     with torch.no_grad():
-        expected = learn.model.features(learn.data.eval_images(range(24)))
+        expected = pooled(learn.model, learn.data.eval_images(range(24)))
     learn.to_fp32()
     torch.testing.assert_close(learn.source().plain, expected, atol=1e-4, rtol=1e-4)
 

@@ -43,6 +43,11 @@ def pictures():
     return torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(2))
 
 
+def pooled(model, images):
+    """The pooled features of the whole body, by hand: (N, D)."""
+    return model.pool(model.body(model.normalize(images)))
+
+
 def snapshot(model):
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
@@ -150,7 +155,7 @@ def test_packaged_body_is_timms_network_with_the_packaged_weights(course_data):
         )
         maps = reference.forward_features((images * 255 - 127) / 128)
         expected = torch.cat([maps.amax((2, 3)), maps.mean((2, 3))], 1)
-        torch.testing.assert_close(model.features(images), expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(pooled(model, images), expected, atol=1e-4, rtol=1e-4)
     assert len(model.body) > 5, "stages one can split between, not one block"
 
 
@@ -215,7 +220,7 @@ def test_every_cut_leads_through_the_same_model(model, pictures):
             torch.testing.assert_close(
                 model.after(model.before(pictures, split_point), split_point), whole, atol=1e-5, rtol=1e-5
             )
-        assert torch.equal(model.features(pictures), model.before(pictures, len(model.body)))
+        assert torch.equal(pooled(model, pictures), model.before(pictures, len(model.body)))
 
 
 @pytest.mark.parametrize("split_point", [0, 6])
@@ -254,21 +259,14 @@ def test_an_own_network_computes_what_it_computed_and_trains_as_a_whole(pictures
     model = from_module(network, 3, size=32)
     assert network.training and not network.norm.training
     groups = layer_groups(model)
-    assert groups == [[network]] == layer_groups(model, "stages")
+    assert groups == [[network]] == layer_groups(model, 2)
     assert split_point_before(model, groups, 0) == 0, "nothing of it can be computed once and for all"
     assert spread_rates(slice(1e-5, 1e-3), 1) == [1e-3] == spread_rates(slice(1e-3), 1)
     freeze_to(model, groups, 0)
     assert one_step(model, groups, pictures) >= {f"body.0.{name}" for name, _ in network.named_parameters()}
     model.eval()
     torch.testing.assert_close(model(pictures), network(pictures))
-    assert (model.n_classes, model.features(pictures).shape) == (3, (6, 3))
-
-
-def test_an_own_network_gets_the_statistics_it_asks_for(pictures):
-    """Catches mean and std that are taken and forgotten."""
-    network = OwnNetwork()
-    model = from_module(network, 3, size=32, mean=(0.5,) * 3, std=(0.25,) * 3).eval()
-    torch.testing.assert_close(model(pictures), network((pictures - 0.5) / 0.25))
+    assert pooled(model, pictures).shape == (6, 3)
 
 
 @pytest.mark.parametrize(
@@ -297,12 +295,11 @@ def test_groups_of_a_resnet_are_fastais():
     later = [p.shape for stage in (reference.layer3, reference.layer4) for p in stage.parameters()]
     assert [p.shape for p in group_parameters(model, groups)[1]] == later
     assert [len(group) for group in layer_groups(model, 2)] == [8, 1]
-    assert [len(group) for group in layer_groups(model, "stages")] == [5, 1, 1, 1, 1]
 
 
 def test_another_number_of_groups_is_refused(model):
     """Catches layer_groups=4 silently taken for 3."""
-    with pytest.raises(ValueError, match='layer_groups is 2, 3 or "stages"; got 4'):
+    with pytest.raises(ValueError, match="layer_groups is 2 or 3; got 4"):
         layer_groups(model, 4)
 
 
@@ -391,10 +388,10 @@ def test_frozen_groups_draw_no_dropout_and_stay_so_in_training_mode():
     freeze_to(model, layer_groups(model, 2), 1)
     model.train()
     images = torch.rand(4, 3, 16, 16)
-    assert torch.equal(model.features(images), model.features(images))
+    assert torch.equal(pooled(model, images), pooled(model, images))
     assert model.head.training and not model.body[0][2].training
     freeze_to(model, layer_groups(model, 2), 0)
-    assert not torch.equal(model.features(images), model.features(images))
+    assert not torch.equal(pooled(model, images), pooled(model, images))
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
