@@ -169,7 +169,7 @@ def test_behind_the_last_attention_only_the_class_token_counts_so_the_patches_be
     heat = heat_map(model, images, 1)
     assert state_of(model) == before and not any(module._forward_hooks for module in model.modules())
     model.eval()
-    model.body[0].network.blocks[-1].norm1.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    model.body[0].blocks[-1].norm1.register_forward_hook(lambda module, inputs, output: kept.append(output))
     slopes = torch.autograd.grad(model(images)[:, 1].sum(), kept[0])[0]
     patches, weights = kept[0][:, 1:].detach(), slopes[:, 1:].mean(1)  # 4 x 4 patches of 16 pixels
     expected = torch.einsum("ntf,nf->nt", patches, weights).relu().view(2, 1, 4, 4)
