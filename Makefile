@@ -42,7 +42,7 @@ stage = @echo; echo "== $(1)"; $(2) || { echo "make test stopped: $(1) failed"; 
 test: data browser lint ## all tests: rules, units, every notebook's stored outputs, browser
 	$(call stage,unit tests,$(PY) -m pytest tests -m "not browser and not notebooks")
 	$(call stage,stored outputs of all notebooks,$(QUIET) $(PY) -m pytest --nbval \
-	  --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 600 \
+	  -p tests.notebooks.tolerance --nbval-cell-timeout 600 \
 	  --nbval-kernel-startup-timeout 300 notebooks/*.ipynb)
 	$(call stage,tests that run notebooks or a browser,$(QUIET) $(PY) -m pytest tests -m "browser or notebooks")
 

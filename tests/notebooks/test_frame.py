@@ -256,7 +256,8 @@ def test_each_lesson_leads_to_the_next():
 def test_all_stored_outputs_are_compared_strictly_and_no_cell_may_hang():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
     command = next(shlex.split(line) for line in makefile.splitlines() if "pytest --nbval" in line)
-    assert "--nbval" in command and "--nbval-lax" not in command
+    assert "--nbval" in command and "--nbval-lax" not in command and "--nbval-sanitize-with" not in command
+    assert command[command.index("-p") + 1] == "tests.notebooks.tolerance"
     assert command[-1].rstrip(")") == "notebooks/*.ipynb"
     assert 0 < int(command[command.index("--nbval-cell-timeout") + 1]) <= 600
 

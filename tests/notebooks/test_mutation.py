@@ -1,99 +1,244 @@
-"""The comparison of stored outputs bites: in a copy of every notebook one stored digit is changed, and nbval must turn
-exactly that cell red."""
+"""The comparison of stored outputs bites: digits are changed in every notebook, and nearly all must be noticed."""
 
-import configparser
 import os
+import random
 import re
 import subprocess
 import sys
-import tempfile
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from tests.notebooks.rewriting import NOT_YET
 from tests.notebooks.test_stored import is_compared
+from tools.compare import LINE_ENDS, Measured, Tolerances, differences, is_epoch_head, measured_in, tolerances_of
 from tools.execute import kernel_environment
-from tools.notebook_files import NOTEBOOKS, ROOT, normalise, read_notebook, write_notebook
+from tools.notebook_files import NOTEBOOKS, ROOT, code_cells, normalise, read_notebook, write_notebook
 
-TEXTS = ("text/plain", "text/html")
-SANITIZE = ROOT / "tests/notebooks/sanitize.cfg"
-TIMEOUT_S = 3600  # for all notebooks together, on a busy machine
+MUTANTS = 40  # per notebook, each in another output cell while there are any
+MIN_CAUGHT = 0.95
+MIN_COMPARED = 0.90
+TIMEOUT_S = 600
 
-
-def sanitized(text: str) -> str:
-    """What nbval compares of an output, with the rules of sanitize.cfg."""
-    rules = configparser.ConfigParser(interpolation=None)
-    rules.read(SANITIZE, encoding="utf-8")
-    for name in rules.sections():
-        text = re.sub(rules[name]["regex"], rules[name]["replace"], text)
-    return text
+DIGITS = re.compile(r"\d(?:[\d,.]*\d)?(?:e[-+]?\d+)?")
+DURATION = re.compile(r"\b\d+\.\ds\b")
+MARKUP = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", flags=re.DOTALL)
+SAID = re.compile(r'\b(?:alt|title|aria-label)="[^"]*"')
+LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
 
 
-@pytest.mark.parametrize(
-    ("printed", "compared"),
-    [
-        ("83.7 % of 656 photographs", "83.7 % of 656 photographs"),
-        ("lr 0.01, 1e-3, 0.001, 12.5", "lr 0.01, 1e-3, 0.001, 12.5"),
-        ("7 epochs, 434 steps, 3.25 s", "7 epochs, 434 steps, 3.25 s"),
-        ("loss 0.4312 in 1.2s", "lossMEASURED inSECONDS"),
-        ('<img alt="cell 3" src="data:image/jpeg;base64,/9j+A=">', '<img alt="cell 3" src="PICTURE">'),
-    ],
-)
-def test_only_measured_values_durations_and_bytes_are_hidden_from_the_comparison(printed, compared):
-    assert sanitized(printed) == compared
+@dataclass(frozen=True)
+class Printed:
+    """One number of a stored output."""
+
+    cell: int  # among the code cells, from 0
+    output: int
+    kind: str  # "text", or a key of the output's data
+    start: int
+    end: int
+    measured: Measured | None
+    hidden: bool
 
 
-def corrupted(text: str) -> str | None:
-    """The text with its first compared digit changed by one; None when the comparison sees no digit of it."""
-    for digit in re.finditer(r"\d", text):
-        changed = text[: digit.start()] + str((int(digit[0]) + 1) % 10) + text[digit.end() :]
-        if sanitized(changed) != sanitized(text):
+def printed_numbers(notebook: NotebookNode, tolerances: Tolerances) -> Iterator[Printed]:
+    """All numbers of all text outputs, whether or not they are compared."""
+    for cell_at, cell in enumerate(code_cells(notebook)):
+        for output_at, output in enumerate(cell.outputs):
+            for kind, text in _texts(output):
+                markup = _markup(text) if kind == "text/html" else []
+                durations = [found.span() for found in DURATION.finditer(text)]
+                measured = _measured_spans(text, tolerances)
+                for found in DIGITS.finditer(text):
+                    start, end = found.span()
+                    if not _inside(markup, start):
+                        known = next((number for a, b, number in measured if a <= start < b), None)
+                        yield Printed(cell_at, output_at, kind, start, end, known, _inside(durations, start))
+
+
+def _inside(spans: list[tuple[int, int]], at: int) -> bool:
+    return any(start <= at < end for start, end in spans)
+
+
+def _markup(html: str) -> list[tuple[int, int]]:
+    """Where HTML holds what nobody reads: tags, but not their alternative texts, styles and scripts."""
+    spans = []
+    for found in MARKUP.finditer(html):
+        start = found.start()
+        for said in SAID.finditer(html, *found.span()):
+            spans.append((start, said.start()))
+            start = said.end()
+        spans.append((start, found.end()))
+    return spans
+
+
+def _texts(output: NotebookNode) -> list[tuple[str, str]]:
+    if output.output_type == "stream":
+        return [("text", output.text)]
+    data = output.get("data", {})
+    shown = [(kind, data[kind]) for kind in ("text/plain", "text/html") if kind in data]
+    return [(kind, text) for kind, text in shown if not text.startswith("<Figure size")]
+
+
+def _measured_spans(text: str, tolerances: Tolerances) -> list[tuple[int, int, Measured]]:
+    spans, start, head = [], 0, ""
+    for end in [*(found.end() for found in LINE_ENDS.finditer(text)), len(text)]:
+        line = text[start:end]
+        head = line if is_epoch_head(line) else head
+        spans += [(start + n.start, start + n.end, n) for n in measured_in(line.rstrip("\n"), tolerances, head)]
+        start = end
+    return spans
+
+
+def changed_digits(text: str, measured: Measured | None, rng: random.Random) -> str:
+    """The number with other digits: one of them, or for a measured number as many as bring it out of its tolerance."""
+    places = [at for at, letter in enumerate(text) if letter.isdigit()]
+    for tries in range(200):
+        letters = list(text)
+        for at in rng.sample(places, min(len(places), 1 + tries // 20)):
+            letters[at] = rng.choice([digit for digit in "0123456789" if digit != letters[at]])
+        changed = "".join(letters)
+        if measured is None or not _within(measured, text, changed):
             return changed
-    return None
+    return "99" + text  # every number with as many digits is within: then one with more
 
 
-def mutant(notebook: NotebookNode) -> tuple[NotebookNode, int]:
-    """The notebook up to its first compared text output with a digit, that digit changed; and which code cell it is,
-    as nbval counts them, from 0. Cutting there keeps the test short."""
-    notebook = normalise(notebook)
-    number = -1
-    for index, cell in enumerate(notebook.cells):
-        number += cell.cell_type == "code"
-        if cell.cell_type == "code" and is_compared(cell) and _corrupt_one(cell):
-            notebook.cells = notebook.cells[: index + 1]
-            return notebook, number
-    raise AssertionError("this notebook has no compared text output with a number in it")
+def _within(measured: Measured, text: str, changed: str) -> bool:
+    stored, new = (float(number.replace(",", "")) for number in (text, changed))
+    return measured.tolerance.allows(stored, new, unit=measured.unit)
 
 
-def _corrupt_one(cell: NotebookNode) -> bool:
-    for output in cell.outputs:
-        holders = (
-            [(output, "text")] if output.output_type == "stream" else [(output.get("data", {}), kind) for kind in TEXTS]
-        )
-        for holder, kind in holders:
-            text = holder.get(kind, "")
-            if not text.startswith("<Figure size") and (changed := corrupted(text)):
-                holder[kind] = changed
-                return True
-    return False
+def mutants(notebook: NotebookNode, tolerances: Tolerances, *, rng: random.Random) -> Iterator[tuple[Printed, list]]:
+    """(number, the outputs of its cell with that number changed), for MUTANTS numbers in cells drawn at random."""
+    by_cell: dict[int, list[Printed]] = {}
+    for number in printed_numbers(notebook, tolerances):
+        if not number.hidden:
+            by_cell.setdefault(number.cell, []).append(number)
+    cells = code_cells(notebook)
+    order = rng.sample(sorted(by_cell), len(by_cell))
+    for at in (order * (1 + MUTANTS // max(len(order), 1)))[:MUTANTS]:
+        number = rng.choice(by_cell[at])
+        outputs = deepcopy(cells[at].outputs)
+        output = outputs[number.output]
+        holder = output if number.kind == "text" else output.data
+        text = holder[number.kind]
+        new = changed_digits(text[number.start : number.end], number.measured, rng)
+        holder[number.kind] = text[: number.start] + new + text[number.end :]
+        yield number, outputs
+
+
+def share_caught(notebook: NotebookNode, tolerances: Tolerances, *, seed: int = 0) -> tuple[int, int, list[str]]:
+    """(caught, tried, what escaped). A cell that nbval does not compare lets everything through."""
+    caught, escaped = 0, []
+    cells = code_cells(notebook)
+    for number, outputs in mutants(notebook, tolerances, rng=random.Random(seed)):
+        cell = cells[number.cell]
+        if is_compared(cell) and differences(cell.outputs, outputs, tolerances):
+            caught += 1
+        else:
+            escaped.append(f"[{number.cell + 1}] {_texts(outputs[number.output])[0][1][:200]!r}")
+    return caught, caught + len(escaped), escaped
+
+
+def share_compared(notebook: NotebookNode, tolerances: Tolerances) -> tuple[int, int]:
+    """(numbers that are compared exactly or within a tolerance, all printed numbers)."""
+    cells = code_cells(notebook)
+    numbers = list(printed_numbers(notebook, tolerances))
+    return sum(is_compared(cells[number.cell]) and not number.hidden for number in numbers), len(numbers)
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_changed_digits_are_caught_in_every_notebook(path, record_property):
+    if path.stem in NOT_YET:
+        pytest.skip("this lesson is being rewritten")
+    caught, tried, escaped = share_caught(read_notebook(path), tolerances_of(path.stem))
+    record_property("caught", f"{caught} of {tried}")
+    assert tried >= 20
+    assert caught >= MIN_CAUGHT * tried, f"{caught} of {tried} caught; not these:\n" + "\n".join(escaped)
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_nearly_all_printed_numbers_are_compared(path):
+    if path.stem in NOT_YET:
+        pytest.skip("this lesson is being rewritten")
+    compared, printed = share_compared(read_notebook(path), tolerances_of(path.stem))
+    assert compared >= MIN_COMPARED * printed, f"{compared} of {printed} numbers are compared"
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_every_phrase_with_a_tolerance_is_printed(path):
+    """A phrase that no output holds any more would let a reader believe in a tolerance that is not in force."""
+    tolerances = tolerances_of(path.stem)
+    names = {
+        number.measured.tolerance.name for number in printed_numbers(read_notebook(path), tolerances) if number.measured
+    }
+    assert {phrase.name for phrase in tolerances.phrases.values()} - names == set()
+
+
+# --- the tests test what they say -------------------------------------------------------------------------------------
+
+
+def printing(text: str, **metadata) -> NotebookNode:
+    stream = new_output("stream", name="stdout", text=text)
+    return new_code_cell("print()", outputs=[stream], execution_count=1, metadata=metadata)
+
+
+@pytest.fixture(scope="module")
+def usual():
+    return tolerances_of("99_none")
+
+
+def test_all_numbers_are_found_and_sorted_into_exact_measured_and_hidden(usual):
+    text = "epoch  train_loss  time\n    0      0.8136    0.6s\n≈ 83.7 % of 1,656\n"
+    found = list(printed_numbers(new_notebook(cells=[printing(text)]), usual))
+    kinds = ["hidden" if n.hidden else n.measured.tolerance.name if n.measured else "exact" for n in found]
+    assert [text[n.start : n.end] for n in found] == ["0", "0.8136", "0.6", "83.7", "1,656"]
+    assert kinds == ["exact", "loss", "hidden", "percent", "exact"]
+
+
+def test_in_html_only_what_is_read_counts_as_printed(usual):
+    html = (
+        '<p style="width:96px"><img alt="cell 17" src="data:image/png;base64,a1"><b>≈ 5 %</b></p><style>p{1px}</style>'
+    )
+    cell = new_code_cell("show()", outputs=[new_output("display_data", data={"text/html": html})], execution_count=1)
+    found = list(printed_numbers(new_notebook(cells=[cell]), usual))
+    assert [html[n.start : n.end] for n in found] == ["17", "5"]
+    assert [n.measured is not None for n in found] == [False, True]
+
+
+def test_a_changed_number_is_outside_its_tolerance(usual):
+    rng = random.Random(0)
+    for text, line in [
+        ("83.7", "≈ 83.7 %"),
+        ("4", "≈ 4 of 100"),
+        ("3", "≈ 3 s"),
+        ("0.15", "p ≈ 0.15"),
+        ("0.0000", "0.0000"),
+    ]:
+        [measured] = measured_in(line, usual)
+        for _ in range(50):
+            new = float(changed_digits(text, measured, rng))
+            assert not measured.tolerance.allows(float(text), new, unit=measured.unit)
+    assert {changed_digits("7", None, rng) for _ in range(200)} == set("012345689")
+
+
+def test_cells_that_are_not_compared_lower_both_shares(usual):
+    compared = printing("n = 656, ≈ 83.7 %\n")
+    ignored = printing("n = 656\n", tags=["nbval-ignore-output"])
+    assert share_caught(new_notebook(cells=[compared]), usual)[:2] == (MUTANTS, MUTANTS)
+    assert share_caught(new_notebook(cells=[compared, ignored]), usual)[:2] == (MUTANTS // 2, MUTANTS)
+    assert share_compared(new_notebook(cells=[compared, ignored]), usual) == (2, 3)
 
 
 def compare(paths: list[Path], profile: Path) -> dict[tuple[str, int], str]:
-    """(notebook's name, code cell) -> "passed" or "failed", from one strict run of nbval over all `paths`."""
-    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-sanitize-with"]
-    command += [
-        str(SANITIZE),
-        "--nbval-cell-timeout",
-        "600",
-        "--nbval-kernel-startup-timeout",
-        "300",
-        "--color=no",
-        "-rA",
-    ]
-    command += ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(paths[0].parent), "-p", "no:cacheprovider"]
-    command += map(str, paths)
+    """(notebook's name, code cell) -> "passed" or "failed", from one run of nbval over `paths`, as in `make test`."""
+    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "tests.notebooks.tolerance", "--color=no", "-rA"]
+    command += ["--nbval-cell-timeout", "600", "--nbval-kernel-startup-timeout", "300", "-p", "no:cacheprovider"]
+    command += ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(paths[0].parent), *map(str, paths)]
     env = os.environ | kernel_environment(str(profile))
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, env=env)
     lines = re.findall(r"^(PASSED|FAILED|ERROR) (?:\S*/)?([^\s/]+)\.ipynb::Cell (\d+)", done.stdout, flags=re.MULTILINE)
@@ -102,51 +247,12 @@ def compare(paths: list[Path], profile: Path) -> dict[tuple[str, int], str]:
 
 
 @pytest.mark.notebooks
-def test_a_changed_output_turns_its_cell_red_in_every_notebook(tmp_path):
-    lessons = sorted(NOTEBOOKS.glob("*.ipynb"))
-    assert lessons, "notebooks/ holds no notebook"
-    changed = {}
-    with tempfile.TemporaryDirectory(prefix=".mutants-", dir=ROOT) as folder:  # a sibling: same relative paths
-        copies = [Path(folder) / path.name for path in lessons]
-        for lesson, copy in zip(lessons, copies, strict=True):
-            notebook, changed[lesson.stem] = mutant(read_notebook(lesson))
-            write_notebook(copy, notebook)
-        results = compare(copies, tmp_path)
-    for name, cell in changed.items():
-        expected = {number: "failed" if number == cell else "passed" for number in range(cell + 1)}
-        assert {number: word for (of, number), word in results.items() if of == name} == expected, name
-
-
-# --- the test tests what it says --------------------------------------------------------------------------------------
-
-
-def made(*cells) -> NotebookNode:
-    return new_notebook(cells=[new_markdown_cell("# Title"), *cells])
-
-
-def printing(source: str, text: str, count: int = 1, **metadata) -> NotebookNode:
-    stream = new_output("stream", name="stdout", text=text)
-    return new_code_cell(source, outputs=[stream], execution_count=count, metadata=metadata)
-
-
-def test_the_first_compared_number_is_changed_and_the_rest_cut_off():
-    ignored = printing("1", "cuda 12\n", tags=["nbval-ignore-output"])
-    notebook, cell = mutant(
-        made(ignored, printing("2", "no number\n"), printing("3", "n = 656\n"), printing("4", "4\n"))
-    )
-    assert cell == 2
-    assert [c.outputs[0].text for c in notebook.cells[1:]] == ["cuda 12\n", "no number\n", "n = 756\n"]
-
-
-def test_a_notebook_without_a_number_to_change_is_reported():
-    with pytest.raises(AssertionError, match="no compared text output"):
-        mutant(made(printing("x", "no number\n")))
-
-
-@pytest.mark.notebooks
-def test_an_unchanged_copy_stays_green_and_a_changed_one_does_not(tmp_path):
-    good = normalise(made(printing("print('n =', 656)", "n = 656\n")))
-    write_notebook(tmp_path / "good.ipynb", good)
-    write_notebook(tmp_path / "bad.ipynb", mutant(good)[0])
-    results = compare([tmp_path / "good.ipynb", tmp_path / "bad.ipynb"], tmp_path / "profile")
-    assert results == {("good", 0): "passed", ("bad", 0): "failed"}
+def test_a_run_of_nbval_allows_what_is_within_the_tolerance_and_nothing_else(tmp_path):
+    """The plugin is in force: its own rules, not nbval's, decide which cells of a real run are red."""
+    stored = ["n = 656", "n = 657", "≈ 80.5 % in 1.2s", "≈ 88.8 % in 1.2s"]
+    cells = [printing(f"{text}\n") for text in stored]
+    for cell, text in zip(cells, ["n = 656", "n = 656", "≈ 83.7 % in 0.9s", "≈ 83.7 % in 0.9s"], strict=True):
+        cell.source = f"print({text!r})"
+    write_notebook(tmp_path / "made.ipynb", normalise(new_notebook(cells=cells)))
+    words = compare([tmp_path / "made.ipynb"], tmp_path / "profile")
+    assert [words["made", number] for number in range(4)] == ["passed", "failed", "passed", "failed"]
