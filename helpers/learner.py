@@ -54,7 +54,7 @@ class Learner:
     _: KW_ONLY
     arch: str = ""
     bn: str = "frozen"  # what BatchNorm does in frozen groups: "frozen", "affine", "train"; or "frozen everywhere"
-    layer_groups: int = 3  # 2 or 3
+    layer_groups: int | str = 3  # 2, 3 or "stages"
     metrics: str | Metric | Sequence[str | Metric] = ("accuracy",)
     loss: nn.Module | None = None  # any loss of logits; default CrossEntropyLoss()
     weight_decay: float = 0.01

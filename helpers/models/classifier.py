@@ -81,6 +81,10 @@ class Classifier(nn.Module):
             activations = self.pool(self.body(activations, split_point))
         return self.head(activations)
 
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled features of the whole body: (N, D)."""
+        return self.before(images, len(self.body))
+
     def train(self, mode: bool = True) -> "Classifier":
         super().train(mode)
         for module in self.frozen_modules:

@@ -1,6 +1,7 @@
 """Layer groups: what is frozen, what trains, and at which rate."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -12,22 +13,23 @@ BN_POLICIES = ("frozen", "affine", "train", "frozen everywhere")
 NORM_LAYERS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
 
 
-def layer_groups(model: Classifier, n: int = 3) -> list[list[nn.Module]]:
+def layer_groups(model: Classifier, how: int | str = 3) -> list[list[nn.Module]]:
     """The network in groups that share a learning rate, first layers first, the head last.
 
     3: the earlier half of the body's stages, the later half, the head (resnet34: conv1..layer2, layer3..layer4, head,
-    as in fastai). 2: body and head.
+    as in fastai). 2: body and head. "stages": one group per stage.
     """
-    if n not in (2, 3):
-        raise ValueError(f"layer_groups is 2 or 3; got {n!r}")
+    if how not in (2, 3, "stages"):
+        raise ValueError(f'layer_groups is 2, 3 or "stages"; got {how!r}')
     if not list(model.head.parameters()):  # a network of a reader's own
         return [list(model.body)]
     parts = list(model.body) if len(model.body) > 1 else parts_of(model.body[0]) or list(model.body)
     # A stage ends with a part of several weight matrices; a stem's single convolution, norms and activations join it.
     ends = [end for end, part in enumerate(parts, 1) if sum(p.ndim > 1 for p in part.parameters()) > 1]
-    middle = ends[(len(ends) - 1) // 2] if ends else (len(parts) + 1) // 2
-    groups = [parts[:middle], parts[middle:]] if n == 3 else [parts]
-    return [*filter(None, groups), [model.head]]
+    ends = ends or list(range(1, len(parts) + 1))
+    inner_ends = {2: [], 3: [ends[(len(ends) - 1) // 2]], "stages": ends[:-1]}[how]
+    groups = [parts[start:end] for start, end in pairwise([0, *inner_ends, len(parts)]) if end > start]
+    return [*groups, [model.head]]
 
 
 def split_point_before(model: Classifier, groups: list[list[nn.Module]], first_trained: int) -> int:

@@ -259,7 +259,7 @@ def test_an_own_network_computes_what_it_computed_and_trains_as_a_whole(pictures
     model = from_module(network, 3, size=32)
     assert network.training and not network.norm.training
     groups = layer_groups(model)
-    assert groups == [[network]] == layer_groups(model, 2)
+    assert groups == [[network]] == layer_groups(model, "stages")
     assert split_point_before(model, groups, 0) == 0, "nothing of it can be computed once and for all"
     assert spread_rates(slice(1e-5, 1e-3), 1) == [1e-3] == spread_rates(slice(1e-3), 1)
     freeze_to(model, groups, 0)
@@ -295,11 +295,12 @@ def test_groups_of_a_resnet_are_fastais():
     later = [p.shape for stage in (reference.layer3, reference.layer4) for p in stage.parameters()]
     assert [p.shape for p in group_parameters(model, groups)[1]] == later
     assert [len(group) for group in layer_groups(model, 2)] == [8, 1]
+    assert [len(group) for group in layer_groups(model, "stages")] == [5, 1, 1, 1, 1]
 
 
 def test_another_number_of_groups_is_refused(model):
     """Catches layer_groups=4 silently taken for 3."""
-    with pytest.raises(ValueError, match="layer_groups is 2 or 3; got 4"):
+    with pytest.raises(ValueError, match='layer_groups is 2, 3 or "stages"; got 4'):
         layer_groups(model, 4)
 
 
