@@ -15,6 +15,11 @@ photo_drawings  schematics made of photographs: split, presizing, views
 network       the network, drawn from the learner's own model
 schematic     what schematics are made of
 filters       filters by hand
+guess         a question answered with a number, which then stands beside the measured one
+duel          twelve photographs, sorted by the learner and by a network
+heads         small heads on cached features, trained in a second
+update_ratio  how long each step is beside the weights it changes
+flatness      how far layers move, and how flat the loss is where a training ends
 """
 
 import importlib
@@ -34,6 +39,20 @@ MODULE_OF = {
     "show_each_operation": "lessons.figures",
     "show_heat_map": "figures.pictures",
     "plot_cost": "lessons.figures",
+    "Guess": "lessons.guess",
+    "Duel": "lessons.duel",
+    "FeatureSet": "lessons.heads",
+    "hidden_head": "lessons.heads",
+    "logistic_head": "lessons.heads",
+    "quick_learner": "lessons.heads",
+    "train_head": "lessons.heads",
+    "UpdateRatio": "lessons.update_ratio",
+    "plot_update_ratio": "lessons.update_ratio",
+    "flatness": "lessons.flatness",
+    "layer_moves": "lessons.flatness",
+    "plot_flatness": "lessons.flatness",
+    "put_back": "lessons.flatness",
+    "snapshot": "lessons.flatness",
     "plot_coverage": "lessons.figures",
     "draw_activation": "lessons.drawings",
     "draw_cached_features": "lessons.drawings",
