@@ -83,7 +83,10 @@ def test_every_name_of_the_map_is_there():
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
 def test_a_room_has_few_files_and_none_is_long(room):
-    """The list of files is the table of contents, and no file has two subjects. Tools: a module a command; lessons: a file a subject."""
+    """The list of files is the table of contents, and no file has two subjects.
+
+    Tools: a module a command; lessons: a file a subject.
+    """
     files = [path for path in room.glob("*.py") if path.name != "__init__.py"]
     lines = {path.name: path.read_text(encoding="utf-8").count("\n") for path in files}
     assert room.name in ("tools", "lessons") or len(files) <= MAX_ROOM_FILES, sorted(lines)

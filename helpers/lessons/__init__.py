@@ -48,7 +48,7 @@ MODULE_OF = {
     "train_head": "lessons.heads",
     "UpdateRatio": "lessons.update_ratio",
     "plot_update_ratio": "lessons.update_ratio",
-    "flatness": "lessons.flatness",
+    "measure_flatness": "lessons.flatness",
     "layer_moves": "lessons.flatness",
     "plot_flatness": "lessons.flatness",
     "put_back": "lessons.flatness",

@@ -1,6 +1,6 @@
 """Where a training ends: how far each layer has moved, and how flat the loss is around the place.
 
-The lecture says that restarts end in flatter valleys. `flatness` measures it: the weights are pushed a little in
+The lecture says that restarts end in flatter valleys. `measure_flatness` measures it: the weights are pushed a little in
 random directions, and the loss is read again.
 """
 
@@ -63,7 +63,7 @@ class Flatness:
         return self.losses[self.scales.index(scale)] - self.losses[0]
 
 
-def flatness(
+def measure_flatness(
     learn: Learner,
     scales: Sequence[float] = (0.02, 0.05, 0.1, 0.2),
     *,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers.lessons.flatness import Flatness, flatness, layer_moves, plot_flatness, pushed, put_back, snapshot
+from helpers.lessons.flatness import Flatness, layer_moves, measure_flatness, plot_flatness, pushed, put_back, snapshot
 from helpers.runtime.seeds import generator
 
 
@@ -43,9 +43,9 @@ def test_a_push_has_the_length_it_says_and_is_taken_back_also_after_an_error(lea
 def test_the_loss_rises_with_the_push_and_the_model_is_as_before(learn):
     learn.fit(1e-2, 5)
     weights, preds = snapshot(learn), learn.predict()
-    record = flatness(learn, (0.05, 2.0), draws=3)
+    record = measure_flatness(learn, (0.05, 2.0), draws=3)
     assert record.scales == (0.0, 0.05, 2.0) and record.rise(2.0) > record.rise(0.05)
-    assert record == flatness(learn, (0.05, 2.0), draws=3), "the same draws each time"
+    assert record == measure_flatness(learn, (0.05, 2.0), draws=3), "the same draws each time"
     assert all(torch.equal(weights[name], weight) for name, weight in snapshot(learn).items())
     assert torch.equal(preds, learn.predict())
 
