@@ -1,6 +1,6 @@
 """Where a training ends: how far each layer has moved, and how flat the loss is around the place.
 
-The lecture says that restarts end in flatter valleys. `measure_flatness` measures it: the weights are pushed a little in
+The lecture says that restarts end in flatter valleys. `measure_flatness` looks: the weights are pushed a little in
 random directions, and the loss is read again.
 """
 
