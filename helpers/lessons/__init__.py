@@ -20,6 +20,9 @@ duel          twelve photographs, sorted by the learner and by a network
 heads         small heads on cached features, trained in a second
 update_ratio  how long each step is beside the weights it changes
 flatness      how far layers move, and how flat the loss is where a training ends
+board         one row for each lesson's model, kept on disk
+board_figure  the board drawn
+measure_words  the measures of the board in words and units
 """
 
 import importlib
@@ -70,6 +73,8 @@ MODULE_OF = {
     "show_filtered": "lessons.filters",
     "show_products": "lessons.filters",
     "KERNELS": "lessons.filters",
+    "Board": "lessons.board",
+    "no_model": "lessons.board",
 } | {
     f"check_{lesson:02}_{number}": f"lessons.checks.lesson_{lesson:02}" for lesson in range(10) for number in (1, 2, 3)
 }

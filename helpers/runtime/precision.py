@@ -60,7 +60,7 @@ def timings(kind: str) -> dict[str, float]:
     same machine always computes alike. What was measured beside busy programs is used in this process only.
     """
     file = data_setup.home() / "cache" / "precision.json"
-    name = f"{_cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {kind}"
+    name = f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {kind}"
     kept = _read(file)
     if name not in kept:
         kept[name] = _measure(kind)
@@ -132,7 +132,8 @@ def cpu_has_bfloat16() -> bool:
     return "bf16" in _cpuinfo()
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor as it calls itself."""
     names = [line.partition(":")[2].strip() for line in _cpuinfo().splitlines() if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 

@@ -44,7 +44,7 @@ def test_a_machine_is_timed_once(slower, course_data, monkeypatch):
     assert slower == ["dense"] and "dense" in file.read_text()
     for change in (
         lambda: monkeypatch.setattr(torch, "__version__", "9.9"),
-        lambda: monkeypatch.setattr(precision, "_cpu_name", lambda: "another processor"),
+        lambda: monkeypatch.setattr(precision, "cpu_name", lambda: "another processor"),
         lambda: monkeypatch.setattr(torch, "get_num_threads", lambda: 77),
     ):
         change()

@@ -1,0 +1,60 @@
+"""The five measures of the board in words and units, alike in tables and figures."""
+
+from dataclasses import dataclass
+
+from helpers.analysis.intervals import Interval
+from helpers.analysis.scoreboard import PRICES, Measures
+
+COST_MEANING = f"of 100 photographs: {PRICES.miss:g} a miss, {PRICES.look:g} a second look"
+
+
+@dataclass(frozen=True)
+class MeasureWords:
+    """One measure: its names, and the unit it is shown in."""
+
+    short: str  # in a table
+    title: str  # above a panel, on two lines
+    unit: str  # behind the number
+    meaning: str
+    scale: float  # from the record's number to the shown one
+    digits: int
+    lower_is_better: bool = False
+
+    def number(self, value: float) -> str:
+        """The value as it is shown, without its unit."""
+        return f"{self.scale * value:z.{self.digits}f}"
+
+    def text(self, value: Interval) -> str:
+        """ "≈ 72 of 100 (≈ 65-78)": measured numbers stand behind ≈."""
+        return f"≈ {self.number(value.estimate)}{self.unit} (≈ {self.number(value.low)}-{self.number(value.high)})"
+
+    def step_text(self, change: Interval) -> str:
+        """ "≈ +4 (≈ -1 to ≈ +9)": how much more."""
+        now, low, high = (
+            f"≈ {self.scale * value:+z.{self.digits}f}" for value in (change.estimate, change.low, change.high)
+        )
+        return f"{now} ({low} to {high})"
+
+
+MEASURES = {
+    "found": MeasureWords(
+        "found", "found,\nof 100", " of 100", "of the broken ones, among the 30 % most suspicious", 100, 0
+    ),
+    "skip": MeasureWords(
+        "may skip", "may\nskip, %", " %", "of all, with at most 5 % of the broken ones missed", 100, 0
+    ),
+    "auc": MeasureWords("AUC", "AUC\n", "", "how often a broken one ranks above a sound one", 1, 3),
+    "accuracy": MeasureWords("accuracy", "accuracy,\n%", " %", "of the answers are correct", 100, 1),
+    "cost": MeasureWords("cost", "cost, less\nis better", "", COST_MEANING, 1, 0, lower_is_better=True),
+}
+
+
+def table(record: Measures, step: Measures | None = None) -> str:
+    """One line for each measure there is: its name, what it means, the value with its interval, and the step."""
+    lines = []
+    for name, words in MEASURES.items():
+        value = getattr(record, name)
+        if value is not None:
+            change = f", step {words.step_text(getattr(step, name))}" if step else ""
+            lines.append(f"  {words.short:8}  {words.meaning:50}  {words.text(value)}{change}")
+    return "\n".join(lines)

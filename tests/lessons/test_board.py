@@ -1,0 +1,176 @@
+"""The board on disk, in words and drawn."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from helpers.analysis.predictions import Predictions
+from helpers.analysis.scoreboard import gains, measures
+from helpers.lessons.board import Board, no_model
+from helpers.lessons.measure_words import MEASURES, table
+from tests.analysis.test_scoreboard import drawn_preds, preds_of
+
+
+@pytest.fixture(scope="module")
+def weak() -> Predictions:
+    return drawn_preds(160, separation=0.5)
+
+
+@pytest.fixture(scope="module")
+def strong(weak) -> Predictions:
+    """Better answers about the same photographs."""
+    pushed = torch.logit(weak.probs[:, 0]) + torch.where(weak.targets == 0, 1.0, -1.0)
+    return replace(weak, log_probs=preds_of(pushed.sigmoid(), weak.targets == 0).log_probs)
+
+
+@pytest.fixture
+def board(tmp_path, monkeypatch) -> Board:
+    monkeypatch.setenv("COURSE_PRECISION", "float32")  # nothing is timed
+    return Board(tmp_path / "board.json")
+
+
+def test_a_row_comes_back_from_disk_as_it_was(board, weak):
+    added = board.add("02", "head", weak, seed=4, groups=[i // 20 for i in range(160)])
+    (row,) = Board(board.path).rows
+    assert (row.lesson, row.model, row.seed, row.processor, row.precision) == (
+        "02",
+        "head",
+        4,
+        added.processor,
+        "float32",
+    )
+    assert row.measures == added.measures == measures(weak, groups=[i // 20 for i in range(160)])
+    torch.testing.assert_close(row.preds.log_probs, weak.log_probs, atol=1e-6, rtol=0)
+    assert row.photographs == added.photographs and row.groups == added.groups
+
+
+def test_the_same_lesson_and_model_replace_their_row(board, weak, strong):
+    board.add("03", "head", weak)
+    board.add("01", "random", weak)
+    board.add("03", "another head", weak)
+    board.add("03", "head", strong)
+    assert [row.title for row in board.rows] == ["01 random", "03 head", "03 another head"]
+    assert board.rows[1].measures.auc == measures(strong).auc
+
+
+def test_the_step_is_the_paired_gain_since_the_last_row_on_the_same_photographs(board, weak, strong):
+    board.add("02", "head", weak)
+    board.add("03", "on others", drawn_preds(90, seed=9))
+    row = board.add("04", "tuned", strong)
+    since, step = board.step(row)
+    assert since.title == "02 head"
+    assert step.auc.estimate == pytest.approx(gains(weak, strong).auc.estimate, abs=1e-5)
+    assert step.auc.low == pytest.approx(gains(weak, strong).auc.low, abs=1e-4)
+    assert board.step(board.rows[0]) is None and board.step(board.rows[1]) is None
+
+
+def test_changed_labels_are_other_photographs(board, weak, strong):
+    board.add("02", "head", weak)
+    targets = strong.targets.clone()
+    targets[0] = 1 - targets[0]
+    assert board.step(board.add("03", "relabelled", replace(strong, targets=targets))) is None
+
+
+def test_every_measured_number_stands_behind_its_sign(board, weak, strong):
+    board.add("02", "head", weak)
+    row = board.add("03", "tuned", strong)
+    head, *lines = board.lines(row).splitlines()
+    assert head == "03 tuned: 160 photographs, steps since 02 head (95 % confidence intervals)"
+    assert len(lines) == 5
+    found = row.measures.found
+    assert f"≈ {100 * found.estimate:.0f} of 100 (≈ {100 * found.low:.0f}-{100 * found.high:.0f}), step ≈ +" in lines[0]
+    measured = re.compile(r"≈ [+-]?[\d.]+(-[\d.]+)?")
+    plain = [measured.sub("≈", line) for line in lines]
+    for line, words in zip(plain, MEASURES.values(), strict=True):
+        assert line == f"  {words.short:8}  {words.meaning:50}  ≈{words.unit} (≈), step ≈ (≈ to ≈)"
+
+
+def test_without_a_model(board, weak):
+    row = board.add("00", "no model", no_model(weak))
+    record, broken = row.measures, float((weak.targets == 0).double().mean())
+    assert (record.found.estimate, record.skip.estimate, record.auc.estimate) == pytest.approx((0.3, 0.05, 0.5))
+    assert record.cost.estimate == pytest.approx(200) and record.accuracy.estimate == pytest.approx(1 - broken)
+    assert "≈ 30 of 100 (≈ 30-30)" in table(record)
+
+
+def test_show_draws_the_rows_up_to_the_lesson_that_added_last(board, weak, strong, capsys):
+    """A lesson run again shows what it showed the first time, whatever later lessons have put there."""
+    for lesson, preds in (("00", no_model(weak)), ("02", weak), ("04", strong)):
+        board.add(lesson, "model", preds)
+    again = Board(board.path)
+    again.add("02", "model", weak)
+    drawing = again.show()
+    assert "02 model: 160 photographs, steps since 00 model" in capsys.readouterr().out
+    assert drawing.text.startswith("The board: 2 models, 5 measures each")
+    assert len(again.show("04").figure.axes[0].get_yticks()) == 3
+    printed = capsys.readouterr().out
+    assert printed.startswith("04 model") and "\n00 model" not in printed
+    assert Board(board.path).show().text.startswith("The board: 3 models")
+
+
+def test_the_figure_has_the_numbers_of_the_rows_and_marks_the_best(board, weak, strong):
+    board.add("02", "weak", weak)
+    board.add("03", "strong", strong)
+    board.add("07", "sealed", drawn_preds(90, separation=4, seed=3))
+    drawing = board.show("07")
+    found, auc = drawing.figure.axes[0], drawing.figure.axes[2]
+    rows = board.rows
+    assert [text.get_text() for text in found.texts] == [f"{100 * row.measures.found.estimate:.0f}" for row in rows]
+    dots = [line for line in auc.get_lines() if len(line.get_xdata()) == 1]
+    assert [float(dot.get_xdata()[0]) for dot in dots] == [row.measures.auc.estimate for row in rows]
+    assert [dot.get_marker() for dot in dots] == ["o", "s", "o"], "the best on the same photographs"
+    assert dots[2].get_markerfacecolor() == "white" != dots[0].get_markerfacecolor()
+    for row in rows:
+        assert f"{row.title}: found ≈ {100 * row.measures.found.estimate:.0f} of 100" in drawing.alt
+
+
+def test_a_missing_and_a_damaged_file_give_a_clear_line(board, weak, capsys):
+    assert board.rows == []
+    assert "The board is empty" in board.show().text
+    board.path.write_text('{"rows": [{"lesson": "02"}]}')
+    board.add("03", "head", weak)
+    assert (
+        "board.json was damaged (KeyError) and is now damaged-board.json; the board starts empty"
+        in capsys.readouterr().out
+    )
+    assert [row.title for row in board.rows] == ["03 head"] and (board.path.parent / "damaged-board.json").exists()
+
+
+def test_without_a_positive_class_two_measures_remain(board):
+    preds = replace(drawn_preds(60), classes=("mono", "poly"))
+    row = board.add("01", "kinds", preds, positive=None)
+    assert [line.split()[0] for line in board.lines(row).splitlines()[1:]] == ["AUC", "accuracy"]
+    assert len(board.show().figure.axes) == 2
+    assert board.rows[0].measures == row.measures
+
+
+def test_export_holds_the_measures_and_no_answers(board, weak, strong, tmp_path):
+    board.add("02", "head", weak)
+    board.add("03", "tuned", strong)
+    board.export(tmp_path / "out" / "board.json")
+    text = (tmp_path / "out" / "board.json").read_text()
+    stored = json.loads(text)
+    first, second = stored["rows"]
+    assert stored["prices"] == {"miss": 100, "look": 2}
+    auc = measures(weak).auc
+    assert first["auc"] == [round(value, 4) for value in (auc.estimate, auc.low, auc.high)]
+    assert (first["since"], first["step"], second["since"]) == (None, None, "02 head")
+    assert second["step"]["auc"][0] == pytest.approx(second["auc"][0] - first["auc"][0], abs=2e-4)
+    assert {
+        "lesson",
+        "model",
+        "n",
+        "seed",
+        "processor",
+        "precision",
+        "part",
+    } <= first.keys() and "log_probs" not in text
+
+
+def test_the_board_is_kept_with_the_data(course_data, weak, monkeypatch):
+    monkeypatch.setenv("COURSE_PRECISION", "float32")
+    Board().add("02", "head", weak)
+    assert (course_data / "board.json").exists()
