@@ -32,7 +32,7 @@ UNIT = re.compile(
     rf"(?:(?:{SPACE}*[-–±]{SPACE}*|{SPACE}+(?:to|and){SPACE}+){NUMBER})?{SPACE}*"
     r"(?:(?P<percent>%|(?:percentage )?points?\b)|of (?P<n>[\d,]*\d)|(?P<seconds>(?:s|seconds?|minutes?)\b))"
 )
-FOUR_DECIMALS = re.compile(r"(?P<number>(?<![\w.,≈])(?:(?<!\d)[-−])?\d+\.\d{4}(?!\w|\.\d))")
+FOUR_DECIMALS = re.compile(r"(?P<number>(?<![\w.,≈])(?:(?<!\d)[-−])?\d+\.\d{4}(?![\w/]|\.\d))")
 LINE_ENDS = re.compile(r"\n|(?<=</tr>)|(?<=</p>)|(?<=</li>)|(?<=</div>)")
 
 

@@ -2,6 +2,7 @@
 not hold on somebody else's machine. `test_stored` holds the form of cells and outputs, `test_quiz` the quizzes."""
 
 import ast
+import html
 import math
 import re
 import shlex
@@ -9,7 +10,8 @@ import shlex
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tests.notebooks.test_stored import MAX_CELL_LINES, label
+from tests.notebooks.rewriting import NOT_YET
+from tests.notebooks.test_stored import MAX_CELL_LINES, label, texts
 from tools.learner_copies import is_solution
 from tools.notebook_files import NOTEBOOKS, ROOT, code_cells, headings, minutes, normalise, read_notebook, tags
 
@@ -17,6 +19,10 @@ BEFORE = ["What you will be able to do", "Before you start"]
 AFTER = ["Check yourself", "Key points", "If something went wrong", "Next"]
 GRADES = [r"read", r"change|predict|compare|measure", r"build|write"]  # of the first, a middle and the last exercise
 PAGE_LETTERS = 110  # in a line of prose as a browser shows it
+CODE_LETTERS = 88  # in a line of code: more is cut off on the slides
+IMPORT_LINES = 6
+MAPS = ("helpers", "helpers.lessons", "data_setup")
+EPOCH = re.compile(r"\s*\d+(\s+(-?\d+\.\d{4}|nan|inf))+\s+\d+\.\ds\s*")
 GUESS = re.compile(r"\b(guess|predict|before you run)\b", flags=re.IGNORECASE)
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -187,7 +193,7 @@ def names_the_encoding_of_texts(notebook):
     """Without it a file with an accent in it is read otherwise on Windows."""
     wrong = []
     for cell in code_cells(notebook):
-        for call in ast.walk(ast.parse(re.sub(r"^\s*[%!].*$|\?+$", "", cell.source, flags=re.MULTILINE))):
+        for call in ast.walk(parsed(cell)):
             if isinstance(call, ast.Call) and _opens_a_text(call):
                 wrong.append(f"{label(cell)}: {ast.unparse(call)[:60]}")
     return wrong
@@ -213,7 +219,90 @@ def starts_no_process_of_its_own(notebook):
     return [label(cell) for cell in code_cells(notebook) if re.search(wrong, cell.source)]
 
 
+def outputs_lines(cell) -> list[str]:
+    return [line for output in cell.get("outputs", []) for text in texts(output) for line in text.splitlines()]
+
+
+def shows_results_instead_of_verdicts(notebook):
+    return [
+        f"{label(cell)}: {line}"
+        for cell in code_cells(notebook)
+        for line in outputs_lines(cell)
+        if re.search(r":\s*(True|False|yes|no)\W*$", line, flags=re.IGNORECASE)
+    ]
+
+
+def marks_measured_numbers(notebook):
+    """Four decimals outside an epoch table are somebody's measurement: rounded for a reader, and marked as such."""
+    return [
+        f"{label(cell)}: {line}"
+        for cell in code_cells(notebook)
+        for line in outputs_lines(cell)
+        if re.search(r"\b\d+\.\d{4}\b(?!/)", line) and "≈" not in line and not EPOCH.fullmatch(line)
+    ]
+
+
+def has_short_lines_of_code(notebook):
+    return [
+        f"{label(cell)}: {len(line)} letters"
+        for cell in code_cells(notebook)
+        for line in cell.source.splitlines()
+        if len(line) > CODE_LETTERS
+    ]
+
+
+def imports_little_and_through_the_maps(notebook):
+    """From the package only what `helpers` and `helpers.lessons` list, in a few lines."""
+    lines, wrong = 0, []
+    for cell in code_cells(notebook):
+        for node in ast.walk(parsed(cell)):
+            modules = [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else modules
+            ours = [module for module in modules if module.partition(".")[0] in MAPS]
+            wrong += [f"{label(cell)}: {module}" for module in ours if module not in MAPS]
+            lines += node.end_lineno - node.lineno + 1 if ours else 0
+    return wrong + ([f"{lines} lines import from the package"] if lines > IMPORT_LINES else [])
+
+
+def parsed(cell) -> ast.Module:
+    return ast.parse(re.sub(r"^\s*[%!].*$|\?+$", "", cell.source, flags=re.MULTILINE))
+
+
+def keeps_the_code_out_of_its_hints(notebook):
+    """A hint may name a function; a line of the solution, or what one assigns, it may not."""
+    wrong = []
+    for title, cells in exercises(notebook):
+        solved = {code for cell in cells if cell.cell_type == "code" and is_solution(cell) for code in answers(cell)}
+        for hint in re.findall(r"<summary>Hint \d</summary>(.*?)</details>", prose(cells), flags=re.DOTALL):
+            shown = re.findall(r"<(?:code|pre)>(.*?)</(?:code|pre)>|`+([^`]+)`+", hint, flags=re.DOTALL)
+            snippets = [bare(html.unescape(tagged or ticked)) for tagged, ticked in shown]
+            wrong += [f"{title}: {snippet}" for snippet in snippets if snippet in solved]
+    return wrong
+
+
+def answers(cell) -> set[str]:
+    """The lines of a solution and their right-hand sides, without blanks; a bare name or number is no answer."""
+    _, _, solution = cell.source.rpartition("# solution\n")
+    lines = [line for line in solution.splitlines() if not line.lstrip().startswith("#")]
+    sides = [re.sub(r"^\s*(?:return\b|[\w, .\[\]]+=(?!=))", "", line) for line in lines]
+    return {bare(code) for code in [*lines, *sides]} - {
+        bare(code) for code in sides if re.fullmatch(r"\s*[\w.]*\s*", code)
+    }
+
+
+def bare(code: str) -> str:
+    return re.sub(r"\s", "", code)
+
+
+NEWEST = [
+    shows_results_instead_of_verdicts,
+    marks_measured_numbers,
+    has_short_lines_of_code,
+    imports_little_and_through_the_maps,
+    keeps_the_code_out_of_its_hints,
+]
 RULES = [
+    *NEWEST,
     has_all_parts_in_order,
     says_what_you_will_be_able_to_do_and_for_how_long,
     names_what_the_computer_needs,
@@ -239,6 +328,8 @@ RULES = [
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_every_lesson_has_the_frame(path, rule):
+    if rule in NEWEST and path.stem in NOT_YET:
+        pytest.skip("this lesson is being rewritten")
     assert rule(read_notebook(path)) == []
 
 
@@ -270,7 +361,7 @@ Which one?
 
 <details><summary>Hint 1</summary>The idea.</details>
 <details><summary>Hint 2</summary>The line.</details>
-<details><summary>Hint 3</summary>The code.</details>"""
+<details><summary>Hint 3</summary>Use <code>The(code)</code>.</details>"""
 
 WHY = "Because it is so, and not otherwise, as the figure shows."
 WRONG = "| you see | do |\n|---|---|\n| a | b |\n| c | d |\n| e | f |"
@@ -333,7 +424,7 @@ BREAKS = [
     (has_three_graded_exercises, "### Exercise 2 (change): one", "### Exercise 2 (read): one"),
     (has_three_graded_exercises, "### Exercise 3 (build): one", "### Exercise 4 (build): one"),
     (gives_three_hints_an_exercise, "Hint 2</summary>The line.</details>", "Hint 2</summary></details>"),
-    (gives_three_hints_an_exercise, "<details><summary>Hint 3</summary>The code.</details>", ""),
+    (gives_three_hints_an_exercise, "<details><summary>Hint 3</summary>Use <code>The(code)</code>.</details>", ""),
     (checks_each_exercise, "check_03_2(answer)", "check_03_1(answer)"),
     (checks_each_exercise, "check_03_2(answer)", "# solution\ncheck_03_2(answer)"),
     (solves_each_exercise_and_says_why, "# solution\nanswer = 2", "answer = 2"),
@@ -347,6 +438,23 @@ BREAKS = [
     (names_the_encoding_of_texts, "show(data)", "path.read_text()"),
     (needs_no_graphics_card, "show(data)", "model.to('cuda')"),
     (starts_no_process_of_its_own, "show(data)", "DataLoader(data, num_workers=2)"),
+    (shows_results_instead_of_verdicts, "headline: 84 % of 656\n", "headline: x\nthe same: True\n"),
+    (shows_results_instead_of_verdicts, "headline: 84 % of 656\n", "headline: x\nthe same: yes.\n"),
+    (marks_measured_numbers, "headline: 84 % of 656\n", "headline: 0.8412 of 656\n"),
+    (has_short_lines_of_code, "show(data)", f"show({'d' * 83})"),
+    (imports_little_and_through_the_maps, "show(data)", "from helpers.data.items import find_images"),
+    (imports_little_and_through_the_maps, "show(data)", "import helpers.learner"),
+    (
+        imports_little_and_through_the_maps,
+        "show(data)",
+        "from helpers import (\n    a,\n    b,\n    c,\n    d,\n    e,\n)",
+    ),
+    (
+        keeps_the_code_out_of_its_hints,
+        "Use <code>The(code)</code>.</details>",
+        "Type <code>answer = 2</code>.</details>",
+    ),
+    (keeps_the_code_out_of_its_hints, "answer = 2", "answer = The(code)"),
 ]
 
 
@@ -359,6 +467,17 @@ def test_a_lesson_that_breaks_the_rule_is_reported(rule, old, new):
             holder[key] = holder[key].replace(old, new)
     assert found, "this example no longer changes anything"
     assert rule(lesson) != []
+
+
+def test_what_a_hint_and_an_output_may_hold():
+    lesson = good_lesson()
+    for cell in lesson.cells:
+        cell.source = cell.source.replace(
+            "Use <code>The(code)</code>.", "Use <code>len</code>, `answer` or <code>range(3)</code>."
+        )
+        for output in cell.get("outputs", []):
+            output.text += "accuracy ≈ 0.8412\n    0      0.8136      0.5635    0.7927    0.6s\nanswer: none\n"
+    assert [rule.__name__ for rule in NEWEST if rule(lesson)] == []
 
 
 @pytest.mark.parametrize(

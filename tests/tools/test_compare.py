@@ -76,6 +76,7 @@ def test_a_measured_number_may_lie_within_its_tolerance_and_no_farther(stored, n
         ("lr 0.01234", "lr 0.01235"),
         ("12.34567", "12.34568"),
         ("version 1.1234.5", "version 1.1235.5"),
+        ("doi:10.1007/s1", "doi:10.1008/s1"),
         ("a  b", "a b"),
         ("3.25 s", "3.26 s"),
         (TABLE, TABLE.replace("    0 ", "    1 ")),
