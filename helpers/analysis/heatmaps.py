@@ -26,21 +26,41 @@ def heat_map(model, images: Tensor, class_index: int | Tensor | None = None) -> 
     if images.ndim != 4 or len(images) == 0:
         raise ValueError(f"images are (N, 3, H, W) or (3, H, W), at least one; got {tuple(images.shape)}")
     device = next(model.parameters()).device
-    with eval_mode(model), torch.inference_mode(False), torch.no_grad():
-        inputs = model.normalize(images.to(device).clone())
-        features = model.body(inputs)  # (N, F, h, w), or (N, F) of a body that is one stage
-        if features.ndim == 4:
-            features.requires_grad_()
-            with torch.enable_grad():
-                score = _score(model, features, class_index)
-            (slopes,) = torch.autograd.grad(score, features)  # row n is about picture n alone
-        else:
-            features, slopes = _inner_map(model, inputs, class_index)
-        weights = slopes.mean((2, 3), keepdim=True)  # (N, F, 1, 1)
-        heat = (weights * features).sum(1, keepdim=True).relu().float()
-        heat = functional.interpolate(heat, size=images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
-        peak = heat.amax((1, 2), keepdim=True)
-        return torch.where(peak > 0, heat / peak, 0.0).cpu()
+    with eval_mode(model), torch.inference_mode(False), torch.enable_grad():
+        features, slopes = _last_map(model, model.normalize(images.to(device).clone()), class_index)
+    weights = slopes.mean((2, 3), keepdim=True)  # (N, F, 1, 1)
+    heat = (weights * features).sum(1, keepdim=True).relu().float()
+    heat = functional.interpolate(heat, size=images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
+    peak = heat.amax((1, 2), keepdim=True)
+    return torch.where(peak > 0, heat / peak, 0.0).cpu()
+
+
+def _last_map(model: nn.Module, inputs: Tensor, class_index: int | Tensor | None) -> tuple[Tensor, Tensor]:
+    """The feature map (N, F, h, w) and the gradient there, without history.
+
+    Of a body that gives (N, F) it is the last map or grid of patches inside with F channels that the prediction
+    depends on. (Behind the last attention of a transformer only the class token matters.)
+    """
+    seen: list[object] = []
+    hooks = [m.register_forward_hook(lambda module, given, output: seen.append(output)) for m in model.body.modules()]
+    try:
+        features = model.body(inputs.requires_grad_())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    score = _score(model, features, class_index)
+    if features.ndim == 4:
+        return features.detach(), torch.autograd.grad(score, features)[0]  # row n is about picture n alone
+    n_features = features.shape[-1]
+    for output in reversed(seen):
+        if isinstance(output, Tensor) and _as_map(output, n_features) is not None and output.requires_grad:
+            (slopes,) = torch.autograd.grad(score, output, retain_graph=True, allow_unused=True)
+            if slopes is not None and _as_map(slopes, n_features).any():
+                return _as_map(output.detach(), n_features), _as_map(slopes, n_features)
+    raise ValueError(
+        f"a heat map needs a body with a feature map or patches; this one only gives {tuple(features.shape)}. "
+        "Architectures for pictures (resnet, efficientnet, convnext, vit) have one"
+    )
 
 
 def _score(model: nn.Module, features: Tensor, class_index: int | Tensor | None) -> Tensor:
@@ -53,30 +73,6 @@ def _score(model: nn.Module, features: Tensor, class_index: int | Tensor | None)
     if ((wanted < 0) | (wanted >= k)).any():
         raise ValueError(f"class_index counts from 0 to {k - 1}; got {class_index}")
     return logits.gather(1, wanted.expand(n)[:, None]).sum()
-
-
-def _inner_map(model: nn.Module, inputs: Tensor, class_index: int | Tensor | None) -> tuple[Tensor, Tensor]:
-    """From inside a body that gives (N, F): the last map or grid of patches with F channels that the prediction
-    depends on, and the gradient there, both (N, F, h, w). (Behind the last attention only the class token matters.)"""
-    seen: list[object] = []
-    hooks = [m.register_forward_hook(lambda module, given, output: seen.append(output)) for m in model.body.modules()]
-    try:
-        with torch.enable_grad():
-            features = model.body(inputs.requires_grad_())
-            score = _score(model, features, class_index)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    n_features = features.shape[-1]
-    for output in reversed(seen):
-        if isinstance(output, Tensor) and _as_map(output, n_features) is not None and output.requires_grad:
-            (slopes,) = torch.autograd.grad(score, output, retain_graph=True, allow_unused=True)
-            if slopes is not None and _as_map(slopes, n_features).any():
-                return _as_map(output.detach(), n_features), _as_map(slopes, n_features)
-    raise ValueError(
-        f"a heat map needs a body with a feature map or patches; this one only gives {tuple(features.shape)}. "
-        "Architectures for pictures (resnet, efficientnet, convnext, vit) have one"
-    )
 
 
 def _as_map(output: Tensor, n_features: int) -> Tensor | None:

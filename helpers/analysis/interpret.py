@@ -107,21 +107,19 @@ class Interpretation:
             raise ValueError(f"pick() does not know {which!r}; {closest(which, PICKS)}")
         if k < 1:
             raise ValueError(f"k is how many pictures to pick, at least 1; got {k}")
-        preds = self.preds
-        wanted = torch.ones(len(preds.items), dtype=torch.bool) if which == "most_uncertain" else self._labelled()
+        preds, correct = self.preds, which.endswith("_correct")
+        if which == "most_uncertain":
+            first, second = preds.probs.double().topk(2, dim=1).values.unbind(1)
+            wanted, order = torch.ones_like(preds.correct), first - second
+        else:
+            wanted = self._labelled() & (preds.correct == correct)
+            order = preds.losses if correct else -preds.losses
         if of_class is not None:
-            wanted = wanted & (preds.targets == class_index(preds, of_class))
-        if which != "most_uncertain":
-            wanted = wanted & (preds.correct if which.endswith("_correct") else ~preds.correct)
+            wanted &= preds.targets == class_index(preds, of_class)
+        rows = self._ranked(wanted, torch.zeros_like(order) if which.startswith("random_") else order)
         if which.startswith("random_"):
-            rows = self._ranked(wanted, torch.zeros(len(wanted)))
             shuffled = torch.randperm(len(rows), generator=generator("pick", which, of_class, seed))
             rows = [rows[place] for place in shuffled.tolist()]
-        elif which == "most_uncertain":
-            first, second = preds.probs.double().topk(2, dim=1).values.unbind(1)
-            rows = self._ranked(wanted, first - second)
-        else:
-            rows = self._ranked(wanted, preds.losses if which == "most_correct" else -preds.losses)
         of = "" if of_class is None else f", class {of_class}"
         caption = PICKS[which].format(k=min(k, len(rows)), n=len(rows), of=of)
         return Picks(preds.subset(rows[:k]), tuple(rows[:k]), which, of_class, caption)

@@ -1,14 +1,9 @@
 """How sure a number is: a 95 % confidence interval beside every share, and whether two models differ by chance."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import nan
 
-import torch
-
 from helpers.analysis.predictions import Predictions
-from helpers.runtime.arguments import did_you_mean
-from helpers.runtime.seeds import generator
 
 
 @dataclass(frozen=True)
@@ -44,30 +39,6 @@ def wilson(correct: int, n: int) -> Interval:
         return Interval(nan, 0.0, 1.0)
     bounds = binomtest(int(correct), int(n)).proportion_ci(method="wilson")
     return Interval(correct / n, float(bounds.low), float(bounds.high))
-
-
-@did_you_mean
-def bootstrap(
-    preds: Predictions, statistic: Callable[[Predictions], float], *, draws: int = 1000, seed: int = 0
-) -> Interval:
-    """The interval of any statistic: its middle 95 % over `draws` sets of N pictures drawn with replacement.
-
-    For what has no formula, such as the macro F1. Raises ValueError when it is not finite on a drawn set.
-    (scipy.stats.bootstrap draws from arrays of numbers; a statistic of a whole record does not fit.)
-    """
-    n, rng = len(preds.items), generator("bootstrap", seed)
-    if n == 0:
-        raise ValueError("there are no pictures to draw from")
-    values = torch.tensor(
-        [statistic(preds.subset(torch.randint(n, (n,), generator=rng))) for _ in range(draws)], dtype=torch.float64
-    )
-    if broken := int((~values.isfinite()).sum()):
-        raise ValueError(
-            f"the statistic is not a finite number on {broken} of {draws} drawn sets: a class may be "
-            "too rare to be in each of them; count such a case as 0, or use a statistic over all classes"
-        )
-    low, high = values.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Interval(float(statistic(preds)), low, high)
 
 
 def accuracy_interval(preds: Predictions) -> Interval:

@@ -54,9 +54,7 @@ class Predictions:
         self.check_numbers()
         rows = (self.targets >= 0).nonzero().flatten()
         if not len(rows):
-            raise ValueError(
-                f"none of these {len(self.items)} pictures has a label: there is nothing to compare the answers with"
-            )
+            raise ValueError(f"none of these {len(self.items)} pictures has a label to compare the answers with")
         return self.subset(rows)
 
     def check_numbers(self) -> None:
@@ -95,57 +93,34 @@ def predict(model: Classifier, source, rows: Tensor, how: Arithmetic) -> Tensor:
     """Log probabilities (n, K) of the pictures (or cached features) at `rows` of `source`, without augmentation."""
     split_point = getattr(source, "split_point", 0)  # pictures pass the whole model
     batches = source.eval_batches(rows, how.device, how.batch_size)
-    return _one_pass(model, batches, lambda batch: _log_probs(model.after(batch.inputs, split_point)), len(rows), how)
+    return _one_pass(model, batches, lambda batch: model.after(batch.inputs, split_point), len(rows), how)
 
 
 def predict_files(model: Classifier, data: ImageData, paths: Sequence[Path], how: Arithmetic) -> Tensor:
     """Log probabilities (n, K) of picture files, which pass as the validation pictures of `data` do."""
     some = (paths[start : start + how.batch_size] for start in range(0, len(paths), how.batch_size))
-    squares = (upload(data.read_squares(files), how.device) for files in some)
-    return _one_pass(
-        model, squares, lambda batch: _log_probs(model(augmentation.resize(batch, data.size))), len(paths), how
-    )
+    pictures = (augmentation.resize(upload(data.read_squares(files), how.device), data.size) for files in some)
+    return _one_pass(model, pictures, model, len(paths), how)
 
 
 def predict_views(
-    model: Classifier,
-    data: ImageData,
-    rows: Tensor,
-    how: Arithmetic,
-    *,
-    n: int,
-    beta: float = 0.25,
-    use_max: bool = False,
+    model: Classifier, data: ImageData, rows: Tensor, how: Arithmetic, *, n: int, beta: float, use_max: bool
 ) -> Tensor:
     """Test-time augmentation: log probabilities (len(rows), K) from `n` augmented views and the plain one.
 
-    (1 - beta) x mean of the views + beta x plain, or the largest of all with `use_max` (fastai v2's rules
-    and `beta`). All views are cut from the same decoded pixels, batch by batch.
+    (1 - beta) x mean of the views + beta x plain, or the largest of all with `use_max` (fastai v2's rules). All views
+    are cut from the same decoded pixels, batch by batch.
     """
     if n < 1 or not 0 <= beta <= 1:
         raise ValueError(f"tta needs n of at least 1 and beta in 0..1; got n={n}, beta={beta}")
 
-    def combined(batch: list[Tensor]) -> Tensor:
-        plain, *seen = (model(view).float().softmax(dim=1) for view in batch)
-        if use_max:
-            probs = torch.stack([plain, *seen]).amax(dim=0)
-            probs = probs / probs.sum(dim=1, keepdim=True)
-        else:
-            probs = (1 - beta) * torch.stack(seen).mean(dim=0) + beta * plain
+    def combined(views: list[Tensor]) -> Tensor:
+        plain, *others = (model(view).float().softmax(dim=1) for view in views)
+        seen = torch.stack(others)  # (n, N, K)
+        probs = torch.maximum(seen.amax(dim=0), plain) if use_max else (1 - beta) * seen.mean(dim=0) + beta * plain
         return probs.clamp(min=1e-12).log()
 
     return _one_pass(model, _views(data, rows, n, how), combined, len(rows), how)
-
-
-def _one_pass(model: Classifier, batches: Iterable, answer: Callable, n: int, how: Arithmetic) -> Tensor:
-    """`answer` (some, K) of every batch, one below the other on the CPU: (n, K)."""
-    with evaluating(model, how.device, how.precision):
-        bar = progress(batches, "predicting", total=-(-n // how.batch_size))
-        return torch.cat([answer(batch) for batch in bar]).cpu()
-
-
-def _log_probs(logits: Tensor) -> Tensor:
-    return logits.float().log_softmax(dim=1)
 
 
 def _views(data: ImageData, rows: Tensor, n: int, how: Arithmetic) -> Iterator[list[Tensor]]:
@@ -153,7 +128,14 @@ def _views(data: ImageData, rows: Tensor, n: int, how: Arithmetic) -> Iterator[l
     store = data.store_on(how.device)
     draws = [augmentation.draw(len(rows), data.augment, generator("tta", number)) for number in range(n)]
     for some in torch.arange(len(rows)).split(how.batch_size):
-        squares = upload(store.squares(rows[some]), how.device)
+        plain = upload(store.squares(rows[some]), how.device)
         moved = [upload(store.squares(rows[some], draw.crop_position[some]), how.device) for draw in draws]
         views = [augmentation.apply_draws(view, draw[some], data.size) for view, draw in zip(moved, draws, strict=True)]
-        yield [augmentation.resize(squares, data.size), *views]
+        yield [augmentation.resize(plain, data.size), *views]
+
+
+def _one_pass(model: Classifier, batches: Iterable, logits_of: Callable, n: int, how: Arithmetic) -> Tensor:
+    """`logits_of` every batch (some, K) as log probabilities, one below the other on the CPU: (n, K) float32."""
+    with evaluating(model, how.device, how.precision):
+        bar = progress(batches, "predicting", total=-(-n // how.batch_size))
+        return torch.cat([logits_of(batch).float().log_softmax(dim=1) for batch in bar]).cpu()

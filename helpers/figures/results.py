@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from helpers.analysis.calibration import Reliability, reliability
+from helpers.analysis.calibration import reliability
 from helpers.analysis.interpret import Confusion, Interpretation, clustered_order
 from helpers.analysis.intervals import Interval, accuracy_interval, accuracy_text
 from helpers.analysis.predictions import Predictions
@@ -156,17 +156,16 @@ def _draw_intervals(rows: Sequence[tuple[str, Interval]]) -> Axes:
 # How sure --------------------------------------------------------------------------------------------------
 
 
-def plot_reliability(record: Reliability | Predictions) -> Drawing:
+def plot_reliability(preds: Predictions) -> Drawing:
     """Is the model calibrated? Share that came true against stated probability, bin by bin."""
-    record = reliability(record) if isinstance(record, Predictions) else record
+    record = reliability(preds)
     filled = record.counts > 0
     rows = (record.confidence, record.accuracy, record.low, record.high)
     stated, true, low, high = (100 * row[filled].numpy() for row in rows)
     edges, counts = 100 * record.edges.numpy(), record.counts.numpy()
-    of, what = ("", "correct") if record.of_class is None else (f" of {record.of_class}", record.of_class)
     figure = new_figure(5.4)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
-    style_axes(ax=above, x="", y=f"{shorten(what, 24)} (%)")
+    style_axes(ax=above, x="", y="correct (%)")
     above.plot([0, 100], [0, 100], "--", color=BLACK, linewidth=1.5, label="perfectly calibrated")
     look = {"fmt": "o", "color": BLUE, "markersize": 8, "linewidth": 2, "capsize": 5, "label": "bins"}
     above.errorbar(stated, true, yerr=[true - low, high - true], **look)
@@ -176,9 +175,9 @@ def plot_reliability(record: Reliability | Predictions) -> Drawing:
     line = {"arrowstyle": "-", "color": BLACK, "linewidth": 0.8}
     on_diagonal, corner, words = ((first + 100) / 2,) * 2, (0.97, 0.06), "perfectly calibrated"
     above.annotate(words, on_diagonal, corner, textcoords="axes fraction", ha="right", arrowprops=line, **WORDS)
-    style_axes(ax=below, x=f"stated probability{of} (%)", y="pictures")
+    style_axes(ax=below, x="stated probability (%)", y="pictures")
     below.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color=ORANGE, edgecolor=BLACK)
     below.yaxis.set_major_locator(round_ticks(3, integer=True))
     among = f"{counted(int(counts.sum()), 'picture')} in {counted(len(counts), 'bin')}"
-    text = f"Share that is {what} against stated probability{of}: {among}; the dashed line is perfect."
+    text = f"Share that is correct against stated probability: {among}; the dashed line is perfect."
     return Drawing(figure, text, record.text)

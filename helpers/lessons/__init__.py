@@ -6,6 +6,7 @@ quiz          `Quiz("NN")`
 doctor        is this machine ready?
 decisions     when to answer at all, and from which threshold to raise an alarm
 temperature   what makes a model as sure as it may be
+duplicates    the same picture more than once
 figures       what only lessons draw
 labs          things to play with: rates, schedules, augmentation
 embedding_map  a map of the pictures, alike ones together; a lasso opens them in a browser
@@ -37,6 +38,7 @@ MODULE_OF = {
     "examine": "lessons.doctor",
     "Quiz": "lessons.quiz",
     "fit_temperature": "lessons.temperature",
+    "find_duplicates": "lessons.duplicates",
     "plot_lines": "lessons.figures",
     "plot_schedule": "lessons.figures",
     "show_each_operation": "lessons.figures",

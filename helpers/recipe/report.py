@@ -13,7 +13,7 @@ import jinja2
 import torch
 
 from helpers.analysis.interpret import Interpretation
-from helpers.analysis.intervals import accuracy_interval, bootstrap
+from helpers.analysis.intervals import accuracy_interval
 from helpers.analysis.predictions import Predictions
 from helpers.export.bundle import versions
 from helpers.export.card import source_of
@@ -40,7 +40,7 @@ def facts_of(settings: Settings, learn: Learner, preds: Predictions, tta: Predic
     data, device, scores = learn.data, learn.device, {"accuracy": preds, "tta_accuracy": tta}
     facts = {name: asdict(accuracy_interval(record)) for name, record in scores.items()}
     if any(item.weight != 1 for item in preds.items):
-        facts |= {f"weighted_{name}": asdict(bootstrap(record, weighted_accuracy)) for name, record in scores.items()}
+        facts |= {f"weighted_{name}": asdict(weighted_accuracy(record)) for name, record in scores.items()}
     here = f"{device.type}, {os.cpu_count()} {platform.machine()} processors"
     meaning = MEANING[settings.protocol] if has_ratings(settings.folder) else ""
     set_by_these = {"rates": settings.rates(len(learn.groups)), "augment": asdict(settings.augment)}

@@ -9,9 +9,10 @@ No list of the modules is published: cells of one module may stand on both sides
 import csv
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from data_setup.splitting import stratified
+from helpers.analysis.intervals import Interval
 from helpers.analysis.predictions import Predictions
 from helpers.data.dataset import ImageData
 from helpers.data.items import Item
@@ -61,14 +62,17 @@ def cell_split(folder: Path, seed: int) -> Split:
     return Split(train=tuple(train), valid=tuple(valid))
 
 
-def weighted_accuracy(preds: Predictions) -> float:
-    """Share of the pictures' weights whose pictures are correct.
+def weighted_accuracy(preds: Predictions) -> Interval:
+    """Share of the weights whose pictures are correct; the interval holds 95 % of 1,000 bootstrap draws.
 
     The published 88.42 % is this: Deitsch et al. print 88.4228187919 % = 527 / 596, and their 656 held-out cells weigh
     about 598, unsure ones 1/3 or 2/3.
     """
-    weights = torch.tensor([item.weight for item in preds.items], dtype=torch.float64)
-    return float((weights * preds.correct).sum() / weights.sum())
+    weights = np.array([item.weight for item in preds.items])
+    rows = np.random.default_rng(0).integers(len(weights), size=(1000, len(weights)))
+    right = weights * preds.correct.numpy()
+    low, high = np.quantile(right[rows].sum(1) / weights[rows].sum(1), [0.025, 0.975]).tolist()
+    return Interval(float(right.sum() / weights.sum()), low, high)
 
 
 def _rated(folder: Path) -> list[dict[str, str]]:

@@ -30,15 +30,10 @@ def honest_preds(n: int, k: int, *, sharpen: float = 1.0, seed: int = 0) -> Pred
     return preds_of(logits * sharpen, targets)
 
 
-@pytest.mark.parametrize("of_class", [None, "class 1"])
-@pytest.mark.parametrize("bins", [1, 7, 10])
-def test_bins_equal_those_of_scikit_learn(bins, of_class):
+def test_bins_equal_those_of_scikit_learn():
     preds = honest_preds(500, 3)
-    probs = preds.probs.double().numpy()
-    sure = probs.max(1) if of_class is None else probs[:, 1]
-    right = preds.correct if of_class is None else preds.targets == 1
-    record = reliability(preds, bins=bins, of_class=of_class)
-    accuracy, confidence = calibration_curve(right, sure.clip(max=1), n_bins=bins)
+    record = reliability(preds)
+    accuracy, confidence = calibration_curve(preds.correct, preds.probs.double().numpy().max(1).clip(max=1), n_bins=10)
     filled = record.counts > 0
     np.testing.assert_allclose(record.accuracy[filled], accuracy)
     np.testing.assert_allclose(record.confidence[filled], confidence, rtol=1e-5)
@@ -61,20 +56,9 @@ def test_an_honest_model_has_a_small_calibration_error_and_a_boaster_a_large_one
     assert f"correct in {100 * accuracy:.1f} % of 4000 pictures" in boasting.text
 
 
-def test_the_probability_of_one_class_has_a_sentence_of_its_own():
-    preds = honest_preds(4000, 3)
-    of_class = 100 * (preds.targets == 1).double().mean()
-    text = reliability(preds, of_class="class 1").text
-    assert text.startswith("The mean probability of class 1 is ") and "confident" not in text
-    assert f"and {of_class:.1f} % of 4000 pictures are class 1: well calibrated on average" in text
-    shifted = replace(preds, log_probs=(preds.log_probs + torch.tensor([0.0, 1.0, 0.0])).log_softmax(1))
-    assert ": too high; expected" in reliability(shifted, of_class="class 1").text
-    assert ": too low; expected" in reliability(shifted, of_class="class 2").text
-
-
 def test_a_probability_on_an_edge_belongs_to_the_lower_bin():
     preds = preds_of(torch.tensor([[0.5, 0.5], [1.0, 0.0]]).log(), [0, 0])
-    assert reliability(preds, bins=2).counts.tolist() == [1, 1]
+    assert reliability(preds).counts.tolist() == [0] * 4 + [1] + [0] * 4 + [1]
 
 
 def test_predictions_that_are_not_numbers_are_never_called_calibrated():
@@ -85,10 +69,6 @@ def test_predictions_that_are_not_numbers_are_never_called_calibrated():
 
 def test_errors_say_what_fits():
     preds = honest_preds(10, 3)
-    with pytest.raises(ValueError, match="'x' is not a class; choose from class 0, class 1, class 2"):
-        reliability(preds, of_class="x")
-    with pytest.raises(ValueError, match="at least 1; got 0"):
-        reliability(preds, bins=0)
     unlabelled = replace(preds, targets=torch.full((10,), -1))
     with pytest.raises(ValueError, match="none of these 10 pictures has a label"):
         reliability(unlabelled)

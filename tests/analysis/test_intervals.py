@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from helpers.analysis.intervals import Interval, accuracy_interval, accuracy_text, bootstrap, compare, mcnemar, wilson
+from helpers.analysis.intervals import Interval, accuracy_interval, accuracy_text, compare, mcnemar, wilson
 from helpers.analysis.predictions import Predictions
 from helpers.data.items import Item
 
@@ -62,40 +62,6 @@ def test_accuracy_counts_labelled_pictures_only():
     assert accuracy_interval(preds) == wilson(2, 3)
     with pytest.raises(ValueError, match="none of these 4 pictures has a label"):
         accuracy_text(replace(preds, targets=torch.full((4,), -1)))
-
-
-def test_bootstrap_of_the_accuracy_is_close_to_scipy_and_repeats():
-    preds = preds_of([True] * 80 + [False] * 20)
-    ours = bootstrap(preds, lambda drawn: drawn.accuracy(), draws=600)
-    theirs = stats.bootstrap(
-        (preds.correct.double().numpy(),),
-        lambda x, axis: x.mean(axis=axis),
-        method="percentile",
-        n_resamples=4000,
-        rng=0,
-    )
-    assert ours.estimate == pytest.approx(0.8)
-    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.02)
-    assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.02)
-    assert ours == bootstrap(preds, lambda drawn: drawn.accuracy(), draws=600)
-    assert ours != bootstrap(preds, lambda drawn: drawn.accuracy(), draws=600, seed=1)
-    assert ours.text == f"0.800, 95 % confidence interval {ours.low:.3f} to {ours.high:.3f}"
-
-
-def test_bootstrap_leaves_the_global_random_state_alone():
-    before = torch.random.get_rng_state()
-    bootstrap(preds_of([True, False]), lambda drawn: drawn.accuracy(), draws=3)
-    assert torch.equal(before, torch.random.get_rng_state())
-
-
-def test_bootstrap_says_when_the_statistic_breaks():
-    with pytest.raises(ValueError, match="not a finite number on 5 of 5 drawn sets"):
-        bootstrap(preds_of([True, False]), lambda drawn: float("nan"), draws=5)
-
-
-def test_misspelt_keyword_fails_and_says_which_was_meant():
-    with pytest.raises(TypeError, match="did you mean 'draws'"):
-        bootstrap(preds_of([True]), lambda drawn: 0.0, drwas=5)
 
 
 @settings(max_examples=40, deadline=None)
@@ -153,7 +119,7 @@ def test_compare_needs_the_same_pictures_in_the_same_order():
         compare(first, replace(first, targets=torch.tensor([0, 1, 0])))
     with pytest.raises(ValueError, match="different classes"):
         compare(first, replace(first, classes=("b", "a")))
-    with pytest.raises(ValueError, match="nothing to compare"):
+    with pytest.raises(ValueError, match="none of these 3 pictures has a label to compare the answers with"):
         unlabelled = replace(first, targets=torch.full((3,), -1))
         compare(unlabelled, unlabelled)
 

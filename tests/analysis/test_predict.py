@@ -21,6 +21,7 @@ from helpers.learner import Learner
 
 CPU = torch.device("cpu")
 HOW = Arithmetic(CPU, torch.float32, batch_size=4)
+VIEWS = {"n": 4, "beta": 0.25, "use_max": False}
 
 
 @pytest.fixture
@@ -254,7 +255,7 @@ def test_tta_is_fastais_mean(data, n, beta):
     rows = data.indices_of("valid")
     plain, views = views_by_hand(data, rows, n)
     expected = (1 - beta) * sum(views) / n + beta * plain
-    found = predict_views(Bright(), data, rows, HOW, n=n, beta=beta)
+    found = predict_views(Bright(), data, rows, HOW, n=n, beta=beta, use_max=False)
     torch.testing.assert_close(found.exp(), expected, atol=1e-6, rtol=1e-5)
 
 
@@ -264,7 +265,7 @@ def test_tta_can_take_the_largest(data):
     rows = data.indices_of("valid")
     plain, views = views_by_hand(data, rows, 3)
     largest = torch.stack([plain, *views]).amax(dim=0)
-    found = predict_views(Bright(), data, rows, HOW, n=3, use_max=True)
+    found = predict_views(Bright(), data, rows, HOW, **VIEWS | {"n": 3, "use_max": True})
     torch.testing.assert_close(found.exp(), largest / largest.sum(dim=1, keepdim=True), atol=1e-6, rtol=1e-5)
 
 
@@ -272,9 +273,9 @@ def test_tta_does_not_depend_on_the_batches(data):
     """Catches draws per batch: the verdict would change with the batch size."""
     data = data.with_augment(side_on())
     rows = data.indices_of("train")
-    one, other = (predict_views(Bright(), data, rows, HOW._replace(batch_size=size), n=4) for size in (18, 5))
+    one, other = (predict_views(Bright(), data, rows, HOW._replace(batch_size=size), **VIEWS) for size in (18, 5))
     torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
-    assert torch.equal(one, predict_views(Bright(), data, rows, HOW._replace(batch_size=18), n=4))
+    assert torch.equal(one, predict_views(Bright(), data, rows, HOW._replace(batch_size=18), **VIEWS))
 
 
 def test_tta_without_augmentation_is_the_plain_prediction(data):
@@ -283,7 +284,7 @@ def test_tta_without_augmentation_is_the_plain_prediction(data):
     rows = square.indices_of("valid")
     with torch.no_grad():
         expected = Bright()(square.eval_images(rows)).log_softmax(dim=1)
-    torch.testing.assert_close(predict_views(Bright(), square, rows, HOW, n=4), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(predict_views(Bright(), square, rows, HOW, **VIEWS), expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("asked", [{"n": 0}, {"beta": 1.5}, {"beta": -0.1}])
@@ -324,7 +325,7 @@ def test_all_views_of_a_batch_come_from_the_same_pixels(data, monkeypatch):
     monkeypatch.setattr(
         kind, "squares", lambda self, rows, *where: asked.append(rows.tolist()) or squares(self, rows, *where)
     )
-    predict_views(Bright(), data, data.indices_of("train"), HOW._replace(batch_size=6), n=3)
+    predict_views(Bright(), data, data.indices_of("train"), HOW._replace(batch_size=6), **VIEWS | {"n": 3})
     batches = data.indices_of("train").split(6)
     assert asked == [batch.tolist() for batch in batches for _ in range(4)]
 
@@ -336,5 +337,5 @@ def test_probabilities_that_vanish_have_finite_logarithms(data):
         def forward(self, images):
             return torch.tensor([[1e4, 0.0, -1e4]]).expand(len(images), 3)
 
-    found = predict_views(Sure(), data, data.indices_of("valid"), HOW, n=4)
+    found = predict_views(Sure(), data, data.indices_of("valid"), HOW, **VIEWS)
     assert found.isfinite().all() and found.exp()[0].tolist() == pytest.approx([1, 0, 0], abs=1e-9)

@@ -468,9 +468,6 @@ def test_reliability_points_are_the_bins():
     assert points.get_ydata() == pytest.approx((100 * record.accuracy[filled]).tolist())
     assert [bar.get_height() for bar in below.patches] == record.counts.tolist()
     assert "200 pictures in 10 bins" in drawing.text and drawing.detail == record.text
-    of_class = plot_reliability(reliability(preds, of_class="class 1"))
-    assert of_class.text.startswith("Share that is class 1 against stated probability of class 1: 200 pictures")
-    assert of_class.figure.axes[0].get_ylabel() == "class 1 (%)"
 
 
 # Pictures ------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from PIL import Image
 
@@ -275,7 +276,24 @@ def test_weighted_accuracy_weighs():
     preds = Predictions(
         items, torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.9, 0.1]]).log(), torch.zeros(3).long(), ("a", "b")
     )
-    assert weighted_accuracy(preds) == pytest.approx((1 + 2 / 3) / 2)
+    assert weighted_accuracy(preds).estimate == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_the_interval_of_the_weighted_accuracy_is_scipys():
+    """Catches weights drawn apart from their pictures: the share of a draw is that of its own weights."""
+    rng = np.random.default_rng(1)
+    weights = rng.choice([1 / 3, 2 / 3, 1.0], 200)
+    log_probs = torch.tensor(rng.uniform(0.1, 0.9, (200, 2))).log()
+    items = tuple(Item(str(n), None, "a", weight) for n, weight in enumerate(weights.tolist()))
+    preds = Predictions(items, log_probs, torch.zeros(200).long(), ("a", "b"))
+
+    def share(weights, right, axis):
+        return (weights * right).sum(axis) / weights.sum(axis)
+
+    own, right = weighted_accuracy(preds), preds.correct.double().numpy()
+    theirs = scipy.stats.bootstrap((weights, right), share, paired=True, method="percentile", n_resamples=4000, rng=0)
+    ends = theirs.confidence_interval
+    assert (own.low, own.high) == (pytest.approx(ends.low, abs=0.01), pytest.approx(ends.high, abs=0.01))
 
 
 def test_a_deitsch_run_reports_weighted_accuracy_too(cells, course_data, tmp_path, monkeypatch):

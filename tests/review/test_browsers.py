@@ -15,10 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.analysis.audit import Duplicate, LabelError
+from helpers.analysis.audit import LabelError
 from helpers.analysis.predictions import Predictions
 from helpers.data.decode import read_image
 from helpers.data.items import Item, label_by_folder
+from helpers.lessons.duplicates import Duplicate
 from helpers.review import html as safe_html
 from helpers.review.browsers import LabelBrowser, MistakeBrowser
 from helpers.review.html import fill, join, printable, shortened, thumbnail
