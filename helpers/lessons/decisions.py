@@ -1,4 +1,4 @@
-"""What a lesson decides with probabilities: when to answer at all, and from which threshold to raise an alarm."""
+"""What a lesson decides with probabilities: when to answer at all, and from which probability on to look twice."""
 
 from dataclasses import dataclass
 from math import inf
@@ -9,8 +9,8 @@ from torch import Tensor
 from helpers.analysis.calibration import labelled_probs
 from helpers.analysis.intervals import wilson
 from helpers.analysis.predictions import Predictions, class_index
+from helpers.analysis.scoreboard import PRICES
 from helpers.runtime.arguments import did_you_mean
-from helpers.runtime.text import counted
 
 
 @dataclass(frozen=True)
@@ -58,54 +58,63 @@ def coverage_curve(preds: Predictions) -> Coverage:
 
 @dataclass(frozen=True)
 class DecisionCost:
-    """What each threshold of p(positive) costs: entry m calls a picture positive from `thresholds[m]` on."""
+    """What looking a second time from each threshold of p(positive) on costs: entry m looks from `thresholds[m]` on.
+
+    Every look costs the same, whatever it shows: misses x `cost_of_miss` + looks x `cost_of_look`.
+    """
 
     positive: str
     cost_of_miss: float
-    cost_of_false_alarm: float
-    thresholds: Tensor  # (M,) falling; the first, inf, never raises the alarm
+    cost_of_look: float
+    n: int
+    thresholds: Tensor  # (M,) falling; the first, inf, never looks
     misses: Tensor  # (M,) int64
-    false_alarms: Tensor  # (M,) int64
-    cost: Tensor  # (M,) mean per picture
-    best: int  # entry with the least cost on these pictures, which flatters it: validate it on others
+    looks: Tensor  # (M,) int64
+    false_alarms: Tensor  # (M,) int64 looks at negatives
+    cost: Tensor  # (M,) of 100 photographs
+    best: int  # entry with the least cost on these photographs, optimistic because it was chosen on them
     expected: float  # the best threshold if the probabilities were calibrated
     half: int  # entry of the usual decision, probability above one half
 
+    def at(self, threshold: float) -> int:
+        """The entry of looking from p = `threshold` on."""
+        return int((self.thresholds >= threshold).sum()) - 1
+
+    def words(self, entry: int) -> str:
+        """ "≈ 150 for 100 photographs (≈ 4 of 164 missed, ≈ 330 of 536 looked at)"."""
+        missed = f"≈ {self.misses[entry]} of {self.misses[0]} missed"
+        return f"≈ {self.cost[entry]:.0f} for 100 photographs ({missed}, ≈ {self.looks[entry]} of {self.n} looked at)"
+
     @property
     def text(self) -> str:
-        def words(entry: int) -> str:
-            misses, alarms = (
-                counted(int(self.misses[entry]), "miss"),
-                counted(int(self.false_alarms[entry]), "false alarm"),
-            )
-            return f"{self.cost[entry]:.3f} a picture ({misses}, {alarms})"
-
         threshold = float(self.thresholds[self.best])
-        rule = (
-            f"never answering {self.positive}"
-            if threshold == inf
-            else f"answering {self.positive} from p = {threshold:.3f} on"
-        )
+        rule = "never looking" if threshold == inf else f"looking from ≈ {threshold:.3f} on"
         return (
-            f"If a miss costs {self.cost_of_miss:g} and a false alarm {self.cost_of_false_alarm:g}, "
-            f"{rule} costs least: {words(self.best)}; deciding at one half costs {words(self.half)}. "
-            f"Calibrated probabilities would put the threshold at {self.expected:.3f}."
+            f"If a miss costs {self.cost_of_miss:g} and a second look {self.cost_of_look:g}, "
+            f"{rule} costs least: {self.words(self.best)}; from one half on it is {self.words(self.half)}. "
+            f"Calibrated probabilities would put the threshold at {self.expected:.3f}: "
+            f"{self.words(self.at(self.expected))}."
         )
 
 
 @did_you_mean
 def decision_cost(
-    preds: Predictions, *, positive: str, cost_of_miss: float, cost_of_false_alarm: float
+    preds: Predictions,
+    *,
+    positive: str,
+    cost_of_miss: float = PRICES.miss,
+    cost_of_look: float = PRICES.look,
 ) -> DecisionCost:
-    """The cost of every threshold for two classes: what does a missed crack cost, what a false alarm?
+    """The cost of every threshold for two classes: which photographs are worth a second look?
 
-    With calibrated p the alarm pays when p · cost_of_miss > (1 - p) · cost_of_false_alarm.
+    With calibrated p a look pays when p · cost_of_miss is at least cost_of_look.
     """
     if len(preds.classes) != 2:
         raise ValueError(f"a threshold decides between two classes; these predictions have {len(preds.classes)}")
-    if min(cost_of_miss, cost_of_false_alarm) < 0 or cost_of_miss + cost_of_false_alarm <= 0:
+    if not 0 <= cost_of_look < cost_of_miss:
         raise ValueError(
-            f"costs are at least 0, one of them more; got {cost_of_miss} a miss and {cost_of_false_alarm} a false alarm"
+            f"a look costs at least 0 and less than a miss, or none ever pays; got {cost_of_look:g} a look and "
+            f"{cost_of_miss:g} a miss"
         )
     column = class_index(preds, positive)
     probs, targets = labelled_probs(preds)
@@ -117,19 +126,19 @@ def decision_cost(
     caught = torch.cat([zero, is_positive.cumsum(0)[keep]])
     false_alarms = torch.cat([zero, (1 - is_positive).cumsum(0)[keep]])
     thresholds = torch.cat([torch.tensor([inf], dtype=torch.float64), p[keep]])
-    misses = is_positive.sum() - caught
-    cost = (cost_of_miss * misses + cost_of_false_alarm * false_alarms).double() / len(p)
-    half = int((thresholds > 0.5).sum()) - 1
-    expected = cost_of_false_alarm / (cost_of_miss + cost_of_false_alarm)
+    misses, looks = is_positive.sum() - caught, caught + false_alarms
+    cost = 100 * (cost_of_miss * misses + cost_of_look * looks).double() / len(p)
     return DecisionCost(
         positive,
         cost_of_miss,
-        cost_of_false_alarm,
+        cost_of_look,
+        len(p),
         thresholds,
         misses,
+        looks,
         false_alarms,
         cost,
-        int(cost.argmin()),
-        expected,
-        half,
+        best=int(cost.argmin()),
+        expected=cost_of_look / cost_of_miss,
+        half=int((thresholds > 0.5).sum()) - 1,
     )

@@ -17,6 +17,8 @@ from helpers.figures.style import (
     COLOURS,
     DASHES,
     MARKS,
+    MIDDLE_PT,
+    PINK,
     RED,
     WORDS,
     Drawing,
@@ -175,24 +177,27 @@ def plot_coverage(record: Coverage | Predictions, *, marks: Sequence[float] = (0
 
 
 def plot_cost(record: DecisionCost) -> Drawing:
-    """Mean cost of a picture against the threshold of the alarm; the cheapest one and one half are marked."""
+    """Cost of 100 photographs against the threshold of a second look; three thresholds are marked.
+
+    The cheapest here, the one that calibrated probabilities would ask for, and one half.
+    """
     thresholds, cost = record.thresholds.numpy().clip(max=1.0), record.cost.numpy()
-    ax = style_axes(x=f"threshold for answering {shorten(record.positive, 24)}", y="mean cost of a picture")
+    thresholds, cost = np.append(thresholds, 0.0), np.append(cost, cost[-1])  # below the lowest all are looked at
+    ax = style_axes(x=f"looks twice from p({shorten(record.positive, 24)}) on", y="cost of 100 photographs")
     ax.step(thresholds, cost, where="post", color=BLUE, linewidth=2.5)
     points = (
-        ("cheapest", thresholds[record.best], record.best, "s", RED, -20),
-        ("one half", 0.5, record.half, "o", BLACK, 12),
+        ("one half", 0.5, record.half, "o", BLACK),
+        ("calibrated", record.expected, record.at(record.expected), "D", PINK),
+        ("cheapest", thresholds[record.best], record.best, "s", RED),
     )
-    for name, x, entry, shape, colour, up_pt in points:
-        ax.plot([x], [cost[entry]], shape, color=colour, markersize=10, zorder=5, label=name)
-        side = "left" if x < 0.2 else "right" if x > 0.8 else "center"
-        words = f"{name} {number(float(cost[entry]))}"
-        place = {"textcoords": "offset points", "ha": side, "color": ink(colour)}
-        ax.annotate(words, (x, cost[entry]), (0, up_pt), **place, **WORDS)
+    for name, x, entry, shape, colour in points:
+        label = f"{name}: {number(float(x))}, cost {cost[entry]:.0f}"
+        ax.plot([x], [cost[entry]], shape, color=colour, markersize=10, zorder=5, label=label)
     ax.set_xlim(-0.02, 1.02)
-    ax.margins(y=0.2)
+    ax.set_ylim(0, None)
+    ax.legend(fontsize=MIDDLE_PT, frameon=False, loc="upper left")
     text = (
-        f"Mean cost of a picture against the threshold for answering {record.positive}, "
-        f"when a miss costs {record.cost_of_miss:g} and a false alarm {record.cost_of_false_alarm:g}."
+        f"Cost of 100 photographs against the probability of {record.positive} from which on she looks twice, "
+        f"when a miss costs {record.cost_of_miss:g} and a look {record.cost_of_look:g}."
     )
     return Drawing(ax.figure, text, record.text)

@@ -31,22 +31,22 @@ def preds():
 
 @pytest.fixture
 def price(preds):
-    return decision_cost(preds, positive="d", cost_of_miss=10, cost_of_false_alarm=1)
+    return decision_cost(preds, positive="d")
 
 
-def test_one_in_eleven(price):
-    assert check_07_1(1 / 11, price).state == check_07_1(0.0909, price).state == RIGHT
+def test_one_in_fifty(price):
+    assert check_07_1(1 / 50, price).state == check_07_1(0.0201, price).state == RIGHT
     assert check_07_1(None, price).state == UNFINISHED
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (0.5, "when both mistakes cost the same"),
-        (0.1, "which has the probability 1 - p"),
-        (10 / 11, "the other way round"),
-        (10, "how many times as expensive a miss is"),
-        (100 / 11, "in percent"),
+        (0.5, "one half asks which is likelier"),
+        (2 / 102, "a look costs the same at a broken cell"),
+        (0.98, "the other way round"),
+        (2, "in percent"),
+        (50, "how many looks a miss costs"),
         (0.7, "the cheapest threshold on these"),
         (0.25, "where are they equal"),
         ("0.09", "must be a number"),

@@ -107,13 +107,17 @@ def test_coverage_curve_ends_at_all_pictures():
     assert "about the same as on all" in plot_coverage(predictions(40, 2, strength=99.0)).text
 
 
-def test_cost_curve_marks_the_cheapest_and_one_half():
-    record = decision_cost(predictions(100, 2), positive="class 1", cost_of_miss=10, cost_of_false_alarm=1)
+def test_cost_curve_marks_three_thresholds():
+    record = decision_cost(predictions(100, 2), positive="class 1", cost_of_miss=10, cost_of_look=1)
     drawing = plot_cost(record)
     ax = drawing.figure.axes[0]
-    assert line(ax, "cheapest").get_ydata()[0] == float(record.cost.min())
-    assert line(ax, "one half").get_xydata()[0].tolist() == [0.5, float(record.cost[record.half])]
-    assert "when a miss costs 10 and a false alarm 1" in drawing.text
+    marks = {line.get_label().split(":")[0]: line.get_xydata()[0].tolist() for line in ax.get_lines()[1:]}
+    assert marks["one half"] == [0.5, float(record.cost[record.half])]
+    assert marks["calibrated"] == [0.1, float(record.cost[record.at(0.1)])]
+    assert marks["cheapest"][1] == float(record.cost.min())
+    curve = ax.get_lines()[0]
+    assert curve.get_xydata()[-1].tolist() == [0.0, 100.0], "every photograph is looked at"
+    assert "when a miss costs 10 and a look 1" in drawing.text
 
 
 @pytest.mark.parametrize("ranges", [side_on(min_scale=0.5, max_rotate_deg=30), top_down()])

@@ -9,24 +9,24 @@ from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, 
 from helpers.lessons.decisions import DecisionCost
 
 
-@exercise(1, todo="put the probability from which on the alarm should go off into answer_1")
+@exercise(1, todo="put the probability from which on she should look twice into answer_1")
 def check_07_1(answer, price: DecisionCost) -> Verdict:
-    """The threshold at which silence and an alarm cost the same."""
+    """The threshold at which not looking and looking cost the same."""
     threshold, wanted = number(answer, name="answer_1"), price.expected
-    miss, alarm = price.cost_of_miss, price.cost_of_false_alarm
-    cheapest = float(price.thresholds[price.best])
+    miss, look = price.cost_of_miss, price.cost_of_look
     slips = {
-        0.5: "one half is right when both mistakes cost the same.",
-        alarm / miss: "nearly: an alarm only costs when the cell is sound, which has the probability 1 - p.",
-        miss: "that is how many times as expensive a miss is; a probability is wanted.",
-        miss / (miss + alarm): "the other way round: an expensive miss makes the alarm go off earlier.",
+        0.5: "one half asks which is likelier; ask which is more expensive.",
         100 * wanted: "that is in percent; between 0 and 1 it would be right.",
-        cheapest: "that is the cheapest threshold on these 536 cells; with honest probabilities it needs no cells.",
+        miss / look: "that is how many looks a miss costs; a probability is wanted.",
+        look / (miss + look): "nearly: a look costs the same at a broken cell, so it is not weighted by 1 - p.",
+        1 - wanted: "the other way round: an expensive miss makes her look at a smaller probability.",
+        float(price.thresholds[price.best]): "that is the cheapest threshold on these photographs; "
+        "with calibrated probabilities it needs none.",
     }
-    if abs(threshold - wanted) < 1e-3:
-        return right("where 10 p = 1 - p. Below it silence is cheaper, above it the alarm.")
-    said = [text for value, text in slips.items() if abs(threshold - value) < 1e-3]
-    other = f"silence costs {miss:g} p on average, an alarm {alarm:g} (1 - p); where are they equal?"
+    if abs(threshold - wanted) < 2e-4:
+        return right(f"where {miss:g} p = {look:g}. Below it a miss is cheaper on average, above it the look.")
+    said = [text for value, text in slips.items() if abs(threshold - value) < 2e-4]
+    other = f"not looking costs {miss:g} p on average, a look {look:g} whatever it shows; where are they equal?"
     return not_yet(f"{short(threshold)} came: {said[0] if said else other}")
 
 
