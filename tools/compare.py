@@ -32,6 +32,8 @@ UNIT = re.compile(
     rf"(?:(?:{SPACE}*[-–±]{SPACE}*|{SPACE}+(?:to|and){SPACE}+){NUMBER})?{SPACE}*"
     r"(?:(?P<percent>%|(?:percentage )?points?\b)|of (?P<n>[\d,]*\d)|(?P<seconds>(?:s|seconds?|minutes?)\b))"
 )
+# what stands before the bounds of an interval, and before the step since another value
+CARRIES_ON = re.compile(r"(?:interval|\(|\bstep|\bto)\W*$")
 FOUR_DECIMALS = re.compile(r"(?P<number>(?<![\w.,≈])(?:(?<!\d)[-−])?\d+\.\d{4}(?![\w/]|\.\d))")
 LINE_ENDS = re.compile(r"\n|(?<=</tr>)|(?<=</p>)|(?<=</li>)|(?<=</div>)")
 
@@ -270,14 +272,21 @@ def _tolerance_of(line: str, span: _Span, earlier: list[Measured], head: str, to
         return replace(of, size=of.size * _value(after["n"]), name=f"of: {of.size:g} of {after['n']}")
     if after and (after["percent"] or after["seconds"]):
         return defaults["percent" if after["percent"] else "seconds"]
-    is_a_step = "≈" in line[span.start : span.end]  # +≈ 4
-    if earlier and (is_a_step or re.search(r"interval\W*$", since)):
-        return earlier[-1].tolerance
+    if earlier and (CARRIES_ON.search(since) or "≈" in line[span.start : span.end]):  # +≈ 4
+        return _of_its_neighbour(earlier[-1])
     if re.search(r"\bp( =)?$", before.rstrip(" ≈")):
         return defaults["p"]
     if "loss" in since:
         return defaults["loss"]
     return defaults["share" if share else "other"]
+
+
+def _of_its_neighbour(number: Measured) -> Tolerance:
+    """What a bound or a step may differ by: as much as the value it belongs to, not a share of the small step."""
+    tolerance = number.tolerance
+    if tolerance.kind != "relative":
+        return tolerance
+    return replace(tolerance, size=tolerance.size * abs(number.value), kind="absolute")
 
 
 def _column(line: str, span: _Span, head: str) -> str:
