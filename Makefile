@@ -70,7 +70,7 @@ links: $(AUTHORS) ## links of notebooks and texts that lead nowhere (ONLINE=1 tr
 notebooks: data $(AUTHORS) ## run the notebooks and store their outputs (NAMES="03 04": only these)
 	@COURSE_PRECISION=float32 $(PY) -m tools.store $(NAMES)
 
-timings: data ## run every notebook and write time and memory into README.md (NAMES="03 04": only these)
+timings: data ## run every notebook and write times and memory into README.md (NAMES="03 04": only these)
 	@$(PY) -m tools.course $(NAMES) --table README.md
 
 bench: data $(PEERS)/ready ## speed and memory beside fastai, timm, Lightning (QUICK=1, CHECK=1, WHAT=floors or growth)

@@ -21,6 +21,8 @@ from tools import timings
 from tools.execute import CELL_TIMEOUT_S, Outcome, execute
 from tools.notebook_files import NOTEBOOKS, find_notebooks, read_notebook, run_cli, write_notebook
 
+COLUMNS = ("notebook", "time", "processor", "longest cell", "memory", "result")  # processor: user and system time
+
 
 @dataclass(frozen=True)
 class Row:
@@ -30,15 +32,29 @@ class Row:
     outcome: Outcome
     headline: str
 
-    def cells(self) -> tuple[str, str, str, str]:
-        """Name, seconds, memory, headline, as printed."""
-        seconds, gib = f"{self.outcome.seconds:.0f} s", f"{self.outcome.peak_bytes / 2**30:.1f} GiB"
+    @property
+    def result(self) -> str:
         failure = self.outcome.failure
-        return self.name, seconds, gib, f"FAILED in code cell [{failure.cell}]" if failure else self.headline
+        return f"FAILED in code cell [{failure.cell}]" if failure else self.headline
+
+    def cells(self) -> tuple[str, ...]:
+        """As printed, one for each of COLUMNS."""
+        outcome = self.outcome
+        number, most = outcome.longest_cell
+        return (
+            self.name,
+            f"{outcome.seconds:.0f} s",
+            f"{outcome.processor_seconds:.0f} s",
+            f"{most:.0f} s in [{number}]",
+            f"{outcome.peak_bytes / 2**30:.1f} GiB",
+            self.result,
+        )
 
     def measured(self) -> timings.Measured:
         """The figures for README's table."""
-        return timings.Measured(round(self.outcome.seconds), self.outcome.peak_bytes / 2**30, self.cells()[3])
+        outcome = self.outcome
+        gib = outcome.peak_bytes / 2**30
+        return timings.Measured(round(outcome.seconds), round(outcome.processor_seconds), gib, self.result)
 
 
 def headline(notebook: NotebookNode) -> str:
@@ -68,8 +84,9 @@ class ProgressLine:
     def end(self, outcome: Outcome) -> None:
         ran = f"{outcome.cells} cells" if outcome.failure is None else f"stopped at cell {outcome.failure.cell}"
         start = "\r\x1b[K" if self.live else ""
+        spent = f"{outcome.seconds:.0f} s, {outcome.processor_seconds:.0f} processor-seconds"
         memory = f"{outcome.peak_bytes / 2**30:.1f} GiB"
-        print(f"{start}{self.name:<24} {ran}, {outcome.seconds:.0f} s, {memory}", file=self.stream, flush=True)
+        print(f"{start}{self.name:<24} {ran}, {spent}, {memory}", file=self.stream, flush=True)
 
 
 def run_all(paths: list[Path], folder: Path, *, cell_timeout_s: int = CELL_TIMEOUT_S) -> list[Row]:
@@ -90,15 +107,22 @@ def run_all(paths: list[Path], folder: Path, *, cell_timeout_s: int = CELL_TIMEO
 
 def table(rows: list[Row]) -> str:
     """The results as aligned text."""
-    total = f"{sum(row.outcome.seconds for row in rows):.0f} s"
-    lines = [
-        ("notebook", "time", "memory", "result"),
-        *(row.cells() for row in rows),
-        ("total", total, f"{max(row.outcome.peak_bytes for row in rows) / 2**30:.1f} GiB", ""),
-    ]
-    wide = [max(len(line[column]) for line in lines) for column in range(3)]
-    pattern = "{0:<%d}  {1:>%d}  {2:>%d}  {3}" % tuple(wide)  # noqa: UP031
-    return "\n".join(pattern.format(*line).rstrip() for line in lines)
+    outcomes = [row.outcome for row in rows]
+    total = (
+        "total",
+        f"{sum(outcome.seconds for outcome in outcomes):.0f} s",
+        f"{sum(outcome.processor_seconds for outcome in outcomes):.0f} s",
+        f"{max(outcome.longest_cell[1] for outcome in outcomes):.0f} s",
+        f"{max(outcome.peak_bytes for outcome in outcomes) / 2**30:.1f} GiB",
+        "",
+    )
+    lines = [COLUMNS, *(row.cells() for row in rows), total]
+    wide = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+    texts = []
+    for name, *figures, result in lines:
+        padded = (figure.rjust(width) for figure, width in zip(figures, wide[1:], strict=False))
+        texts.append("  ".join([name.ljust(wide[0]), *padded, result]).rstrip())
+    return "\n".join(texts)
 
 
 def main(arguments: list[str] | None = None) -> int:

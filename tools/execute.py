@@ -1,4 +1,4 @@
-"""Run one notebook on a fresh kernel, watch its memory, and say precisely where it failed."""
+"""Run one notebook on a fresh kernel, watch its time and memory, and say precisely where it failed."""
 
 import asyncio
 import atexit
@@ -40,9 +40,16 @@ class Outcome:
     """How one execution went."""
 
     seconds: float
+    processor_seconds: float  # user and system time of the kernel and its children; two busy cores make 2 s of 1 s
     peak_bytes: int  # most memory that the kernel and its children held at once
     cells: int
+    by_cell: tuple[float, ...]  # processor-seconds of each code cell that ran
     failure: Failure | None = None
+
+    @property
+    def longest_cell(self) -> tuple[int, float]:
+        """(number, from 1, processor-seconds) of the code cell that computed longest; (0, 0.0) when none ran."""
+        return max(enumerate(self.by_cell, start=1), key=lambda pair: pair[1], default=(0, 0.0))
 
 
 def execute(
@@ -58,6 +65,8 @@ def execute(
     """
     numbers = {id(cell): number for number, cell in enumerate(_runnable(notebook), start=1)}
     at = [1, ""]  # number and source of the cell that runs
+    began: list[float] = []  # the kernel's processor-seconds when each cell began
+    ended: list[float] = []  # and when it ended
     client = NotebookClient(
         notebook,
         timeout=cell_timeout_s,
@@ -73,8 +82,10 @@ def execute(
     def started(cell: NotebookNode, cell_index: int) -> None:
         if id(cell) in numbers:
             at[:] = [numbers[id(cell)], cell.source]
+            began.append(_processor_seconds(client))
 
     client.on_cell_start = started
+    client.on_cell_executed = lambda **_: ended.append(_processor_seconds(client))
     begin, peak_bytes = time.monotonic(), 0
     with ThreadPoolExecutor(1) as pool:  # in a thread, so that Ctrl-C comes here and ends the whole run
         ending = pool.submit(_run_to_the_end, client, at)
@@ -87,7 +98,10 @@ def execute(
                 for process in _kernel_processes(client):
                     process.kill()
                 raise
-    return Outcome(time.monotonic() - begin, peak_bytes, len(numbers), ending.result())
+    # a cell in which the kernel died has a beginning only
+    failure, seconds = ending.result(), time.monotonic() - begin
+    by_cell = tuple(after - before for before, after in zip(began, ended, strict=False))
+    return Outcome(seconds, max(began + ended, default=0.0), peak_bytes, len(numbers), by_cell, failure)
 
 
 def kernel_environment(profile: str) -> dict[str, str]:
@@ -133,6 +147,18 @@ def _kernel_processes(client: NotebookClient) -> list[psutil.Process]:
         return [kernel, *kernel.children(recursive=True)] if kernel else []
     except psutil.NoSuchProcess:  # it ended while we looked
         return []
+
+
+def _processor_seconds(client: NotebookClient) -> float:
+    """User and system time so far, with that of children that have ended."""
+    return sum(_times(process) for process in _kernel_processes(client))
+
+
+def _times(process: psutil.Process) -> float:
+    try:
+        return sum(process.cpu_times()[:4])  # user, system, and both of the children that it has waited for
+    except psutil.Error:
+        return 0.0
 
 
 def _memory(process: psutil.Process) -> int:

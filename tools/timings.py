@@ -1,6 +1,6 @@
 """The table of lessons in README.md: `python -m tools.timings` rewrites it from the notebooks.
 
-Titles and minutes come from the notebooks themselves. Time, memory and result are those that `make timings`
+Titles and minutes come from the notebooks themselves. Times, memory and result are those that `make timings`
 (`tools.course --table`) has measured; a lesson that it has not run since keeps its figures.
 """
 
@@ -15,8 +15,11 @@ from helpers.runtime.files import write_atomically
 from tools.notebook_files import NOTEBOOKS, ROOT, find_notebooks, minutes, read_notebook, run_cli, title
 
 MARKS = ("<!-- timings -->", "<!-- end of timings -->")
-HEADER = ("lesson", "teaching", "exercises", "time", "memory", "result")
-ROW = re.compile(r"^\| \[[^\]]*\]\(\S*?(\w+)\.ipynb\) \| .* \| (\d+) s \| ([\d.]+) GiB \| (.*) \|$", flags=re.MULTILINE)
+HEADER = ("lesson", "teaching", "exercises", "time", "processor time", "memory", "result")
+ROW = re.compile(
+    r"^\| \[[^\]]*\]\(\S*?(\w+)\.ipynb\) \| .* \| (\d+) s \| (?:(\d+) s|not measured) \| ([\d.]+) GiB \| (.*) \|$",
+    flags=re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Measured:
     """One execution of one lesson."""
 
     seconds: int
+    processor_seconds: int | None  # user and system time of kernel and children; None in a table that lacked it
     gib: float  # most memory that the kernel and its children held at once
     result: str  # the lesson's own headline
 
@@ -35,25 +39,31 @@ def table(lessons: list[Path], measured: Mapping[str, Measured]) -> str:
         notebook, done = read_notebook(path), measured.get(path.stem)
         teaching, exercises = minutes(notebook)
         taught, practised = taught + teaching, practised + exercises
-        figures = _figures(done) if done else ("not measured", "", "")
+        figures = _figures(done) if done else ("not measured", "", "", "")
         link = f"[{title(notebook, path.stem)}]({path.parent.name}/{path.name})"
         rows.append((link, f"{teaching} min", f"{exercises} min", *figures))
-    figures = ("", "", "")
+    figures = ("", "", "", "")
     if all(path.stem in measured for path in lessons):
         of = [measured[path.stem] for path in lessons]
-        figures = _figures(Measured(sum(one.seconds for one in of), max(one.gib for one in of), ""))
+        spent = [one.processor_seconds for one in of]
+        together = None if None in spent else sum(spent)
+        figures = _figures(Measured(sum(one.seconds for one in of), together, max(one.gib for one in of), ""))
     rows.append(("together", f"{taught} min", f"{practised} min", *figures))
     lines = [HEADER, ["---"] * len(HEADER), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _figures(done: Measured) -> tuple[str, str, str]:
-    return f"{done.seconds} s", f"{done.gib:.1f} GiB", done.result.replace("|", "/")
+def _figures(done: Measured) -> tuple[str, str, str, str]:
+    processor = "not measured" if done.processor_seconds is None else f"{done.processor_seconds} s"
+    return f"{done.seconds} s", processor, f"{done.gib:.1f} GiB", done.result.replace("|", "/")
 
 
 def measured_in(text: str) -> dict[str, Measured]:
     """What a table made by `table` says was measured, by the notebook's name."""
-    return {name: Measured(int(seconds), float(gib), result) for name, seconds, gib, result in ROW.findall(text)}
+    return {
+        name: Measured(int(seconds), int(processor) if processor else None, float(gib), result)
+        for name, seconds, processor, gib, result in ROW.findall(text)
+    }
 
 
 def split_page(page: Path) -> tuple[str, str, str]:

@@ -16,7 +16,9 @@ def test_a_run_measures_and_leaves_the_sources_alone(lessons, course_data, capsy
     before = snapshot(lessons)
     assert course.main(["--folder", str(lessons)]) == 0
     printed = capsys.readouterr().out
-    assert re.search(r"^01_lesson +\d+ s +0\.\d GiB  accuracy 0\.84 of 656$", printed, flags=re.MULTILINE), printed
+    assert re.search(
+        r"^01_lesson( +\d+ s){3} in \[\d\] +0\.\d GiB  accuracy 0\.84 of 656$", printed, flags=re.MULTILINE
+    ), printed
     assert "2 of 2 notebooks ran to their end" in printed
     assert snapshot(lessons) == before
     assert list((course_data / "runs").iterdir()) == [], "a run that went well leaves nothing"
@@ -60,19 +62,19 @@ def test_the_live_line_is_rewritten_only_on_a_terminal():
     for stream in (terminal, file):
         line = course.ProgressLine("03_augmentation", stream)
         line.show(12, 30, 41.4)
-        line.end(Outcome(60.2, 2**30, 30))
+        line.end(Outcome(60.2, 90.4, 2**30, 30, ()))
     assert "\r\x1b[K03_augmentation          cell 12 of 30, 41 s" in terminal.getvalue()
-    assert file.getvalue() == "03_augmentation          30 cells, 60 s, 1.0 GiB\n"
+    assert file.getvalue() == "03_augmentation          30 cells, 60 s, 90 processor-seconds, 1.0 GiB\n"
 
 
 def test_the_printed_table_has_a_total():
     rows = [
-        course.Row("00_first", Outcome(10.4, 2**30, 3), "fine"),
-        course.Row("01_more", Outcome(30.4, 3 * 2**30, 3), "too"),
+        course.Row("00_first", Outcome(10.4, 12.2, 2**30, 3, (1, 10, 1)), "fine"),
+        course.Row("01_more", Outcome(30.4, 55.1, 3 * 2**30, 3, (50.3, 2, 2)), "too"),
     ]
     assert course.table(rows).splitlines() == [
-        "notebook  time   memory  result",
-        "00_first  10 s  1.0 GiB  fine",
-        "01_more   30 s  3.0 GiB  too",
-        "total     41 s  3.0 GiB",
+        "notebook  time  processor  longest cell   memory  result",
+        "00_first  10 s       12 s   10 s in [2]  1.0 GiB  fine",
+        "01_more   30 s       55 s   50 s in [1]  3.0 GiB  too",
+        "total     41 s       67 s          50 s  3.0 GiB",
     ]

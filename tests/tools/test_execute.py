@@ -38,6 +38,19 @@ def test_a_long_cell_is_shown_by_its_first_lines():
 
 
 @pytest.mark.notebooks
+def test_processor_time_counts_what_computes_and_not_what_waits(tmp_path):
+    """In the kernel and in what it has started; the wait and the start-up are nobody's cell."""
+    busy = "import time\nstart = time.process_time()\nwhile time.process_time() < start + {}: pass"
+    child = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {busy.format(1.5)!r}], check=True)"
+    outcome = execute(notebook_of(busy.format(1), child, "time.sleep(1)"), tmp_path)
+    assert outcome.failure is None
+    own, childs, waiting = outcome.by_cell
+    assert 0.9 < own < 1.4 < childs and waiting < 0.4
+    assert outcome.longest_cell[0] == 2
+    assert outcome.processor_seconds >= sum(outcome.by_cell)
+
+
+@pytest.mark.notebooks
 def test_memory_counts_what_the_kernel_has_started(tmp_path):
     child = "import subprocess, sys\nblock = 'import time; block = b\\'1\\' * 400_000_000; time.sleep(3)'"
     outcome = execute(notebook_of(f"{child}\nsubprocess.run([sys.executable, '-c', block])"), tmp_path)
