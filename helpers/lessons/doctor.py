@@ -4,7 +4,9 @@ import importlib.metadata
 import json
 import os
 import shutil
+import statistics
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,11 +95,22 @@ def check_precision() -> Check:
 def check_threads() -> Check:
     """Threads that have nothing to do must sleep: where they spin instead, a program beside this one makes a training
     step up to ten times as slow. Measured, because a variable may have been set too late."""
-    from helpers.runtime.device import spinning_ms
-
     spinning = spinning_ms()
     fix = "unset OMP_WAIT_POLICY, or: export OMP_WAIT_POLICY=PASSIVE (then restart the kernel)"
     return Check("threads", spinning < 1, f"{spinning:.1f} ms of processor time while waiting for 20 ms", fix)
+
+
+def spinning_ms() -> float:
+    """Processor time in ms that this process burns while it waits for 20 ms: near 0 where idle threads sleep."""
+    import torch
+
+    numbers, burnt = torch.ones(1_000_000), []
+    for _ in range(5):
+        numbers.add_(1)  # by all threads, which then have nothing to do
+        started = time.process_time()
+        time.sleep(0.02)
+        burnt.append(1000 * (time.process_time() - started))
+    return statistics.median(burnt)
 
 
 def check_disk() -> Check:

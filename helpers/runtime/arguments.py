@@ -1,4 +1,4 @@
-"""A misspelt or an older name fails, and the message says which one was meant."""
+"""A misspelt name, or one of fastai 0.7, v1 and v2, fails, and the message says which one was meant."""
 
 import difflib
 import functools
@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-# Words of the lectures (fastai 0.7, v1, v2): what they are called here, or the line that does it here.
 OLDER = tomllib.loads(Path(__file__).with_name("older_names.toml").read_text(encoding="utf-8"))
 RENAMED = {old: new for new, words in OLDER["renamed"].items() for old in words}
 
@@ -22,8 +21,8 @@ def closest(word: str, choices: Iterable[str], *, most: int = 20) -> str:
 def did_you_mean(function: Callable, forwards_to: Callable | None = None) -> Callable:
     """An unknown keyword must fail, and say which one was meant; `forwards_to` takes what `**settings` collects."""
     takers = [function, forwards_to] if forwards_to else [function]
-    parameters = {word: p for taker in takers for word, p in inspect.signature(taker).parameters.items()}
-    known = [word for word, p in parameters.items() if p.kind != p.VAR_KEYWORD and word not in ("self", "cls")]
+    parameters = [parameter for taker in takers for parameter in inspect.signature(taker).parameters.values()]
+    known = [p.name for p in parameters if p.kind != p.VAR_KEYWORD and p.name not in ("self", "cls")]
     name = function.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(function)

@@ -1,7 +1,6 @@
-"""Files that are written atomically and verified when they are read.
+"""Files written atomically, and verified when read: by a sha256 in their header, as no format notices a flipped bit.
 
-No format notices a flipped bit by itself, so a sha256 of tensors and description travels in the header of a file of
-tensors. Nothing here ever unpickles: opening a stranger's file cannot run code.
+Nothing here ever unpickles: opening a stranger's file cannot run code.
 """
 
 import glob
@@ -22,10 +21,8 @@ from torch import Tensor
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """Yields a temporary path; when the block ends well its file replaces `path`, else nothing has changed.
-
-    A machine that dies in between leaves either the old file or the new one, never half of one.
-    """
+    """Yields a temporary path; when the block ends well its file replaces `path`, else (or if the machine dies in
+    between) the old one is untouched."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for litter in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of programs killed while they wrote
@@ -43,10 +40,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
-    """Write `tensors` and the JSON-able `about` to `path`; only a whole new file replaces an old one.
-
-    Raises OSError, naming the file and the room it needs.
-    """
+    """Write `tensors` and the JSON-able `about` to `path`, atomically. Raises OSError with the room the file needs."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     header = {"about": json.dumps(about)}
     header["sha256"] = _digest(tensors, header["about"])
@@ -54,10 +48,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
         with write_atomically(path) as temporary:  # save_file would leave a second temporary file, of mode 600
             temporary.write_bytes(save(tensors, metadata=header))
     except OSError as error:
-        needed = sum(tensor.nbytes for tensor in tensors.values()) / 1e6
-        raise OSError(
-            f"{path} could not be written ({error}); it needs {needed:.0f} MB. An older file there is untouched"
-        ) from error
+        needed = f"it needs {sum(tensor.nbytes for tensor in tensors.values()) / 1e6:.0f} MB"
+        raise OSError(f"{path} could not be written ({error}); {needed}. An older file there is untouched") from error
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -71,12 +63,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no plain dict)
         about = json.loads(header["about"])
+        if _digest(tensors, header["about"]) != header["sha256"]:
+            raise ValueError("it does not hold what was saved")
     except (SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(
-            f"{path} is damaged or was not written by this kit ({error}); delete it and save again"
-        ) from error
-    if _digest(tensors, header["about"]) != header.get("sha256"):
-        raise ValueError(f"{path} is damaged: it does not hold what was saved; delete it and save again")
+        words = f"{path} is damaged or was not written by this kit ({error}); delete it and save again"
+        raise ValueError(words) from error
     return tensors, about
 
 

@@ -1,6 +1,7 @@
 """Numbers and names in words, alike in sentences, figures and widgets."""
 
 import math
+import re
 from collections.abc import Sequence
 
 
@@ -16,12 +17,11 @@ def shorten(name: object, width: int) -> str:
 def two_lines(name: object, width: int) -> str:
     """The name on one line of `width`, or broken into two at "_", "-", "/" or a blank, else shortened."""
     name = shorten(name, 2 * width)
-    if len(name) <= width:
-        return name
-    breaks = [i + 1 for i, letter in enumerate(name) if letter in " _-/" and i < width and len(name) - i - 1 <= width]
-    if not breaks:
+    places = [found.end() for found in re.finditer("[ _/-]", name)]
+    places = [place for place in places if place <= width and len(name) - place <= width]
+    if len(name) <= width or not places:
         return shorten(name, width)
-    place = min(breaks, key=lambda index: abs(index - len(name) / 2))
+    place = min(places, key=lambda place: abs(place - len(name) / 2))
     return f"{name[:place].rstrip()}\n{name[place:]}"
 
 

@@ -84,7 +84,7 @@ def test_precision_shows_what_was_measured(monkeypatch):
 
 @pytest.mark.parametrize("milliseconds, ok", [(0.1, True), (7.5, False)])
 def test_threads_that_spin_are_noticed(monkeypatch, milliseconds, ok):
-    monkeypatch.setattr(runtime, "spinning_ms", lambda: milliseconds)
+    monkeypatch.setattr(doctor, "spinning_ms", lambda: milliseconds)
     result = doctor.check_threads()
     assert result.ok is ok and "OMP_WAIT_POLICY=PASSIVE" in result.fix
 
