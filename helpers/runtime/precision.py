@@ -91,6 +91,7 @@ def cpu_has_bfloat16() -> bool:
 
 
 def cpu_name() -> str:
+    """The processor as it calls itself."""
     return _capabilities().get("cpu_name") or platform.processor() or platform.machine()
 
 
