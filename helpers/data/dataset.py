@@ -48,7 +48,7 @@ def even_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
     return order.tensor_split(max(1, -(-len(order) // batch_size)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Settings(metaclass=OlderNames):
     """How pictures become batches."""
 

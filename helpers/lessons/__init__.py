@@ -18,6 +18,7 @@ schematic     what schematics are made of
 filters       filters by hand
 guess         a question answered with a number, which then stands beside the measured one
 duel          twelve photographs, sorted by the learner and by a network
+envelope      the sealed photographs, opened for the last word
 heads         small heads on cached features, trained in a second
 update_ratio  how long each step is beside the weights it changes
 flatness      how far layers move, and how flat the loss is where a training ends
@@ -46,6 +47,9 @@ MODULE_OF = {
     "plot_cost": "lessons.figures",
     "Guess": "lessons.guess",
     "Duel": "lessons.duel",
+    "block_of": "lessons.envelope",
+    "measures_by_block": "lessons.envelope",
+    "open_envelope": "lessons.envelope",
     "FeatureSet": "lessons.heads",
     "hidden_head": "lessons.heads",
     "logistic_head": "lessons.heads",

@@ -1,0 +1,58 @@
+"""The envelope: the sealed photographs, opened for the last word on a model; every opening is counted and said."""
+
+import json
+from dataclasses import replace
+
+import data_setup
+from data_setup.solar import BLOCK
+from helpers.analysis.predictions import Predictions
+from helpers.analysis.scoreboard import Measures, measures
+from helpers.data.dataset import ImageData
+from helpers.data.items import Item, label_by_folder
+from helpers.data.splits import Split
+from helpers.runtime.files import write_atomically
+
+COUNT_FILE = "envelope.json"
+
+
+def open_envelope(data: ImageData) -> ImageData:
+    """`data` with the sealed photographs as its validation part; what it trains on and how it shows them stay.
+
+    For `learn.set_data(open_envelope(learn.data))`; then `learn.tta()` is about the sealed ones. Prints how often the
+    envelope has been opened on this machine, and keeps that number in `envelope.json` beside the data sets.
+    """
+    folder = data_setup.prepare() / "test"
+    sealed = [replace(item, name=f"test/{item.name}") for item in label_by_folder(folder)]
+    split = Split(train=data.split.train, valid=tuple(item.name for item in sealed))
+    opened = replace(data, items=(*data.items_of("train"), *sealed), split=split)
+    times = _count_one_more()
+    print(f"THE ENVELOPE IS OPEN: {len(sealed)} photographs that nothing was trained, tuned or chosen on.")
+    if times == 1:
+        print("Opened for the first time on this machine; what you change from here on is chosen with it in view.")
+    else:
+        print(f"Opened {times} times on this machine: whatever you changed in between was chosen with it in view.")
+    return opened
+
+
+def block_of(item: Item) -> int:
+    """Which block of 60 consecutive published numbers a cell is in: neighbours, mostly of one module."""
+    return (int(item.path.stem[-4:]) - 1) // BLOCK
+
+
+def measures_by_block(preds: Predictions) -> Measures:
+    """The board's measures, their 95 % confidence intervals from drawing whole blocks: cells of a module are alike."""
+    return measures(preds, groups=[block_of(item) for item in preds.items])
+
+
+def _count_one_more() -> int:
+    file = data_setup.home() / COUNT_FILE
+    try:
+        before = int(json.loads(file.read_text(encoding="utf-8"))["opened"])
+    except FileNotFoundError:
+        before = 0
+    except (ValueError, KeyError, TypeError):
+        print(f"note: {file} is damaged, so the openings are counted from the start")
+        before = 0
+    with write_atomically(file) as staged:
+        staged.write_text(json.dumps({"opened": before + 1}) + "\n", encoding="utf-8")
+    return before + 1
