@@ -3,6 +3,9 @@
 The stored file has one normal form (see `notebook_files.normalise`): storing twice changes only what has to change.
 For editing as text there is jupytext's percent format: `--to-text 03 > 03_augmentation.py`, edit, then
 `--from 03_augmentation.py`; the draft's file name is the notebook's.
+
+All notebooks together (no names) are stored as a new reader's run: what earlier runs have left in the data folder is
+put aside first, and their board is written to board.json beside them.
 """
 
 import argparse
@@ -14,6 +17,7 @@ from nbformat import NotebookNode
 
 from tools.course import ProgressLine
 from tools.execute import CELL_TIMEOUT_S, execute
+from tools.lesson_state import put_aside
 from tools.notebook_files import NOTEBOOKS, find_notebooks, normalise, read_notebook, run_cli, write_notebook
 
 
@@ -42,6 +46,13 @@ def store(notebook: NotebookNode, path: Path, *, cell_timeout_s: int = CELL_TIME
     return True
 
 
+def export_board(folder: Path) -> None:
+    """Write the board of the lessons that have just run beside their notebooks."""
+    from helpers.lessons.board import Board  # loads torch, which no other part of this tool needs
+
+    Board().export(folder / "board.json")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tools.store", description="Execute and store notebooks.")
     parser.add_argument("names", nargs="*", help="only these, e.g. 03 or notebooks/03_augmentation.ipynb")
@@ -59,10 +70,15 @@ def main(arguments: list[str] | None = None) -> int:
         jobs = [(draft, chosen.folder / f"{draft.stem}.ipynb") for draft in chosen.drafts]
     else:
         jobs = [(path, path) for path in find_notebooks(chosen.names, chosen.folder)]
+    everything = not (chosen.names or chosen.drafts)
+    if everything and (aside := put_aside()):
+        print(f"what earlier runs have left in the data folder is now in {aside}", flush=True)
     done = []
     for source, target in jobs:
         notebook = read_notebook(source) if source == target else from_text(source.read_text(encoding="utf-8"))
         done.append(store(notebook, target, cell_timeout_s=chosen.cell_timeout))
+    if everything and all(done):
+        export_board(chosen.folder)
     return 0 if all(done) else 1
 
 

@@ -1,5 +1,7 @@
 """Stored outputs: the same bytes when stored twice, nothing when a cell fails, text and back."""
 
+import json
+
 import pytest
 
 from tests.tools.small_lessons import LESSON, notebook_of, snapshot
@@ -36,3 +38,27 @@ def test_a_notebook_that_fails_is_not_stored(lessons, capsys):
     assert store.main(["--folder", str(lessons), "03"]) == 1
     assert "ZeroDivisionError" in capsys.readouterr().out
     assert snapshot(lessons) == before
+
+
+@pytest.mark.notebooks
+def test_all_notebooks_are_stored_as_a_new_readers_run_and_their_board_beside_them(lessons, course_data, capsys):
+    for name in ("models/old.safetensors", "board.json"):
+        (course_data / name).parent.mkdir(parents=True, exist_ok=True)
+        (course_data / name).write_text("old")
+    look = (
+        "import os\nfrom pathlib import Path\nhome = Path(os.environ['COURSE_DATA'])\n"
+        "print(sorted(path.name for path in home.iterdir()))"
+    )
+    write_notebook(lessons / "03_look.ipynb", notebook_of(look))
+    assert store.main(["--folder", str(lessons)]) == 0
+    assert read_notebook(lessons / "03_look.ipynb").cells[0].outputs[0].text == "['runs']\n"
+    assert json.loads((lessons / "board.json").read_text())["rows"] == []
+    [old] = course_data.glob("runs/*-before-*/models/old.safetensors")
+    assert old.read_text() == "old" and "is now in" in capsys.readouterr().out
+
+
+@pytest.mark.notebooks
+def test_some_notebooks_meet_what_earlier_ones_left_and_write_no_board(lessons, course_data):
+    (course_data / "models").mkdir(parents=True)
+    assert store.main(["--folder", str(lessons), "02"]) == 0
+    assert (course_data / "models").is_dir() and not (lessons / "board.json").exists()
