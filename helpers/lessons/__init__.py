@@ -25,6 +25,8 @@ flatness      how far layers move, and how flat the loss is where a training end
 board         one row for each lesson's model, kept on disk
 board_figure  the board drawn
 measure_words  the measures of the board in words and units
+threshold     a slider for the threshold and two prices: misses, looks and cost move
+interval_birth  a hundred draws, an interval from each, and those that miss the truth
 """
 
 import importlib
@@ -81,6 +83,9 @@ MODULE_OF = {
     "KERNELS": "lessons.filters",
     "Board": "lessons.board",
     "no_model": "lessons.board",
+    "ThresholdLab": "lessons.threshold",
+    "draw_thresholds": "lessons.threshold",
+    "how_an_interval_is_born": "lessons.interval_birth",
 } | {
     f"check_{lesson:02}_{number}": f"lessons.checks.lesson_{lesson:02}" for lesson in range(10) for number in (1, 2, 3)
 }
