@@ -27,6 +27,12 @@ board_figure  the board drawn
 measure_words  the measures of the board in words and units
 threshold     a slider for the threshold and two prices: misses, looks and cost move
 interval_birth  a hundred draws, an interval from each, and those that miss the truth
+feature_maps  one photograph on its way through the network; the first filters
+channels      channels named by pictures
+photo_map     a map of photographs as a figure: before and after, by label, kind, doubt, mistake
+draw_crack    draw a crack and ask the model
+scrub         what the model said after each epoch, as a film
+zoom          a place of a photograph pointed at and enlarged
 """
 
 import importlib
@@ -86,6 +92,28 @@ MODULE_OF = {
     "ThresholdLab": "lessons.threshold",
     "draw_thresholds": "lessons.threshold",
     "how_an_interval_is_born": "lessons.interval_birth",
+    "show_first_filters": "lessons.feature_maps",
+    "show_journey": "lessons.feature_maps",
+    "show_channels": "lessons.channels",
+    "try_a_name": "lessons.channels",
+    "watch_channels": "lessons.channels",
+    "doubts_of": "lessons.photo_map",
+    "draw_map": "lessons.photo_map",
+    "kinds_of": "lessons.photo_map",
+    "labels_of": "lessons.photo_map",
+    "mistakes_of": "lessons.photo_map",
+    "EmbeddingMap": "lessons.embedding_map",
+    "embed_2d": "lessons.embedding_map",
+    "CrackPainter": "lessons.draw_crack",
+    "crack_table": "lessons.draw_crack",
+    "show_crack_table": "lessons.draw_crack",
+    "with_line": "lessons.draw_crack",
+    "TrainingPlayer": "lessons.scrub",
+    "WatchPhotographs": "lessons.scrub",
+    "draw_four_frames": "lessons.scrub",
+    "hard_items": "lessons.scrub",
+    "HAIRLINES": "lessons.zoom",
+    "zoomed": "lessons.zoom",
 } | {
     f"check_{lesson:02}_{number}": f"lessons.checks.lesson_{lesson:02}" for lesson in range(10) for number in (1, 2, 3)
 }

@@ -2,14 +2,16 @@
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
+from helpers.data.decode import UnreadableImage
 from helpers.figures.style import COLOURS
+from helpers.lessons.photo_map import spread_out, thumbnail_of
 from helpers.review.browser import Browser
 from helpers.review.html import Html, data_uri, fill, join
 from helpers.review.rows import Row
@@ -62,14 +64,28 @@ class EmbeddingMap(StaticWidget):
     """The pictures of a browser as points, above the browser; what a lasso goes round is shown in it.
 
     Row i of `features` (N, D) is about data.items[i]. Similar pictures lie close together, so a point among another
-    class is worth a look. A click takes the nearest picture.
+    class is worth a look. A click takes the nearest picture. `groups` are further ways to colour the map, name -> a
+    word for each of data.items: `groups={"kind": kinds_of(data.items)}`. Without a kernel there are thumbnails on it.
     """
 
     @did_you_mean
-    def __init__(self, browser: Browser, features: Tensor, *, method: str = "tsne", seed: int = 0):
+    def __init__(
+        self,
+        browser: Browser,
+        features: Tensor,
+        *,
+        groups: Mapping[str, Sequence[str]] | None = None,
+        method: str = "tsne",
+        seed: int = 0,
+    ):
         names = list(browser.review.row_of)
         if len(features) != len(names):
             raise ValueError(f"got {len(features)} rows of features for {len(names)} pictures; row i is about items[i]")
+        for way, labels in (groups or {}).items():
+            if len(labels) != len(names):
+                raise ValueError(
+                    f"groups[{way!r}] has {len(labels)} words for {len(names)} pictures; give one for each"
+                )
         self.browser = browser
         in_view = {shown.name: shown for shown in browser.review.view}
         rows = [n for n, name in enumerate(names) if name in in_view]
@@ -79,6 +95,8 @@ class EmbeddingMap(StaticWidget):
         ways = [("label", "label")]
         if any(shown.top for shown in self.rows):
             ways += [("prediction", "prediction"), ("loss", "loss")]
+        self._groups = {way: [labels[n] for n in rows] for way, labels in (groups or {}).items()}
+        ways += [(way, way) for way in self._groups]
         self.colour = choice("Colour by", ways, self._refresh, value="label")
         self.show_all = button("Show all", lambda: self._select(np.zeros(len(rows), dtype=bool)))
         self.shown, self.said = SafeText(), SafeText()
@@ -110,7 +128,8 @@ class EmbeddingMap(StaticWidget):
         self._refresh()
 
     def _refresh(self) -> None:
-        groups = [_group(shown, self.colour.value) for shown in self.rows]
+        by = self.colour.value
+        groups = self._groups.get(by) or [_group(shown, by) for shown in self.rows]
         most = [name for name, _ in Counter(groups).most_common(len(SHAPES))]
         if len(set(groups)) > len(SHAPES):
             most[-1] = OTHERS
@@ -120,10 +139,9 @@ class EmbeddingMap(StaticWidget):
         counts = Counter(groups)
         legend = ", ".join(f"{signs[name][0]} {name} ({counts[name]:,})" for name in order)
         picked = f" {counted(int(self.selected.sum()), 'picture')} selected." if self.selected.any() else ""
-        self._sentence = f"{counted(len(self.rows), 'picture')} by {self.colour.value}: {legend}.{picked}"
-        png = draw_points(self.points, [signs[group] for group in groups], self.selected)
-        self._page = figure_tag(data_uri(png, "png"), f"Map of {self._sentence}")
-        self.shown.value = self._page
+        self._sentence = f"{counted(len(self.rows), 'picture')} by {by}: {legend}.{picked}"
+        self._png = draw_points(self.points, [signs[group] for group in groups], self.selected)
+        self.shown.value = figure_tag(data_uri(self._png, "png"), f"Map of {self._sentence}")
         self.said.value = fill(
             "<div>{signs} {picked}</div>",
             picked=picked or HINT,
@@ -132,7 +150,9 @@ class EmbeddingMap(StaticWidget):
 
     def face(self) -> tuple[str, Html]:
         text = f"EmbeddingMap: {self._sentence}"
-        return text, fill("<div><p>{text}</p>{page}</div>", text=text, page=self._page)
+        png = with_thumbnails(self._png, self.points, self.rows)
+        page = figure_tag(data_uri(png, "png"), f"Map of {self._sentence}")
+        return text, fill("<div><p>{text}</p>{page}</div>", text=text, page=page)
 
 
 HINT = "Draw a line round points with the mouse to see their pictures below; a click takes the nearest."
@@ -169,4 +189,19 @@ def draw_points(points: np.ndarray, signs: Sequence[tuple[str, str]], selected: 
             pen.regular_polygon((x, y, r * 1.25), sides, rotation=turned, fill=colour, outline=edge, width=2)
     buffer = io.BytesIO()
     image.resize(SIZE_PX, Image.Resampling.LANCZOS).quantize(64).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def with_thumbnails(png: bytes, points: np.ndarray, rows: Sequence[Row], n: int = 20) -> bytes:
+    """The map with small pictures at the places of `n` points far from each other; row i is at points[i]."""
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    for number in spread_out(points, n):
+        try:
+            picture = ImageOps.expand(thumbnail_of(rows[number]), 1, fill=0)
+        except UnreadableImage:  # its point stays
+            continue
+        x, y = (points[number] * image.size).round().astype(int)
+        image.paste(picture, (int(x) - picture.width // 2, int(y) - picture.height // 2))
+    buffer = io.BytesIO()
+    image.quantize(128).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

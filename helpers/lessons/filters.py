@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from helpers.figures.pictures import as_pixels, show_pictures
 from helpers.figures.style import BIG_PT, BLACK, GREY, MIDDLE_PT, ORANGE, SMALL_PT, Drawing
-from helpers.lessons.schematic import arrow, frame, number_grid, photo, sheet, words
+from helpers.lessons.schematic import arrow, brightened, frame, number_grid, photo, sheet, words
 from helpers.runtime.seeds import generator
 from helpers.runtime.text import listed
 
@@ -68,7 +68,7 @@ def show_filtered(image, kernels: Mapping[str, Sequence[Sequence[float]]] | None
     """
     kernels = {**KERNELS, "random": random_kernel()} if kernels is None else kernels
     pixels = grey(image)
-    shown, titles = [(pixels / 255).float()], ["photograph"]
+    shown, titles = [brightened(pixels.numpy())], ["photograph"]
     for name, kernel in kernels.items():
         answer = convolve(pixels, kernel).relu()
         shown.append((answer / answer.quantile(0.995).clamp(min=1e-9)).clamp(max=1).float())

@@ -55,15 +55,24 @@ def padlock(ax: Axes, at: Point, *, size: float = 0.16) -> None:
     ax.add_patch(Arc((x, y + 0.3 * size), 0.65 * size, size, theta1=0, theta2=180, color=BLACK, linewidth=2))
 
 
-def photo(ax: Axes, pixels: np.ndarray, corner: Point, side: float, *, edge: str = BLACK, width: float = 1.0) -> None:
-    """A grey (H, W) picture, uint8 or float 0..1, in a square from its lower left corner, brightened to be seen."""
+def photo(ax: Axes, pixels: np.ndarray, corner: Point, side: float, *, top: float | None = None) -> None:
+    """A grey (H, W) picture in a square from its lower left corner.
+
+    `top` is drawn white; by default the picture's brightest pixels are, for the solar cells are dark.
+    """
     x, y = corner
-    top = np.quantile(pixels, 0.998) or 1
+    top = top or np.quantile(pixels, 0.998) or 1
     ax.imshow(pixels, cmap="gray", vmin=0, vmax=top, extent=(x, x + side, y, y + side), aspect="auto", zorder=1)
-    ax.add_patch(Rectangle(corner, side, side, facecolor="none", edgecolor=edge, linewidth=width, zorder=2))
+    ax.add_patch(Rectangle(corner, side, side, facecolor="none", edgecolor=BLACK, linewidth=1, zorder=2))
     width_in, height_in = ax.figure.get_size_inches()  # imshow changed the limits
     ax.set_xlim(0, width_in)
     ax.set_ylim(0, height_in)
+
+
+def brightened(pixels: np.ndarray) -> np.ndarray:
+    """A grey (H, W) picture as uint8 whose brightest pixels are white: the solar cells are dark."""
+    top = np.quantile(pixels, 0.998) or 1
+    return (255.0 * (pixels / top)).clip(0, 255).astype(np.uint8)
 
 
 def number_grid(

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from helpers.lessons.embedding_map import SHAPES, EmbeddingMap, draw_points, embed_2d, inside
+from helpers.lessons.embedding_map import SHAPES, EmbeddingMap, draw_points, embed_2d, inside, with_thumbnails
 from helpers.review.browsers import LabelBrowser, MistakeBrowser
+from helpers.review.rows import rows_from_items
 from helpers.runtime.seeds import generator
 from tests.review.made import alts, check_page, make_items, make_predictions
 
@@ -112,6 +113,28 @@ def test_more_classes_than_signs_become_one_group(tmp_path):
     assert [value for _, value in mapped.colour.options] == ["label"]
     with pytest.raises(ValueError, match="got 3 rows of features for 30 pictures"):
         EmbeddingMap(mapped.browser, torch.zeros(3, 8))
+
+
+def test_groups_of_ones_own_colour_the_map(mapped):
+    words = ["mono", "poly", "poly"] * 10
+    own = EmbeddingMap(mapped.browser, two_groups(30)[0], groups={"kind": words}, method="pca")
+    own.colour.value = "kind"
+    assert "by kind: ● mono (10), ■ poly (20)." in repr(own)
+    with pytest.raises(ValueError, match=r"groups\['kind'\] has 2 words for 30 pictures"):
+        EmbeddingMap(mapped.browser, two_groups(30)[0], groups={"kind": ["mono", "poly"]})
+
+
+def test_without_a_kernel_thumbnails_lie_at_their_points(tmp_path):
+    items = make_items(tmp_path / "made", [f"{i}.png" for i in range(4)], ["dark", "light"] * 2)
+    items[0].path.write_bytes(b"no picture")  # is left out
+    rows = rows_from_items(items)
+    points = np.array([(0.1, 0.1), (0.9, 0.1), (0.1, 0.9), (0.9, 0.9)])
+    empty = draw_points(np.zeros((0, 2)), [], np.zeros(0, bool))
+    pictured = np.asarray(Image.open(io.BytesIO(with_thumbnails(empty, points, rows))).convert("L"))
+    height, width = pictured.shape
+    for row, (x, y) in enumerate(points):
+        around = pictured[int(y * height) - 26 : int(y * height) + 26, int(x * width) - 26 : int(x * width) + 26]
+        assert (around == 255).all() == (row == 0)
 
 
 def test_every_sign_is_drawn_where_its_point_is():
