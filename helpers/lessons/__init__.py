@@ -26,6 +26,7 @@ board         one row for each lesson's model, kept on disk
 board_figure  the board drawn
 measure_words  the measures of the board in words and units
 threshold     a slider for the threshold and two prices: misses, looks and cost move
+seeds         the same training over several seeds, and a paired comparison
 interval_birth  a hundred draws, an interval from each, and those that miss the truth
 feature_maps  one photograph on its way through the network; the first filters
 channels      channels named by pictures
@@ -89,6 +90,8 @@ MODULE_OF = {
     "KERNELS": "lessons.filters",
     "Board": "lessons.board",
     "no_model": "lessons.board",
+    "compare_seeds": "lessons.seeds",
+    "many_seeds": "lessons.seeds",
     "ThresholdLab": "lessons.threshold",
     "draw_thresholds": "lessons.threshold",
     "how_an_interval_is_born": "lessons.interval_birth",
