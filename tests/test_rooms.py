@@ -81,6 +81,15 @@ def test_every_name_of_the_map_is_there():
         helpers.ImagData  # noqa: B018
 
 
+def test_no_name_of_the_lessons_is_that_of_a_module():
+    """Catches `from helpers.lessons import name` that gives the module once somebody has imported it."""
+    from helpers import lessons
+
+    modules = {path.stem for path in Path(lessons.__file__).parent.iterdir()}
+    assert modules & set(lessons.__all__) == set()
+    assert [name for name in lessons.__all__ if not hasattr(lessons, name)] == []
+
+
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
 def test_a_room_has_few_files_and_none_is_long(room):
     """The list of files is the table of contents, and no file has two subjects.

@@ -21,6 +21,10 @@ duel          twelve photographs, sorted by the learner and by a network
 envelope      the sealed photographs, opened for the last word
 heads         small heads on cached features, trained in a second
 update_ratio  how long each step is beside the weights it changes
+valley        a valley one can walk: two weights, a rate and a momentum
+pairing       matching questions
+clinic        eight sick training curves to be diagnosed
+before_training  four checks before one trains
 flatness      how far layers move, and how flat the loss is where a training ends
 board         one row for each lesson's model, kept on disk
 board_figure  the board drawn
@@ -64,6 +68,12 @@ MODULE_OF = {
     "logistic_head": "lessons.heads",
     "quick_learner": "lessons.heads",
     "train_head": "lessons.heads",
+    "Valley": "lessons.valley",
+    "ValleyLab": "lessons.valley",
+    "plot_walks": "lessons.valley",
+    "Clinic": "lessons.clinic",
+    "FourChecks": "lessons.before_training",
+    "four_checks": "lessons.before_training",
     "UpdateRatio": "lessons.update_ratio",
     "plot_update_ratio": "lessons.update_ratio",
     "measure_flatness": "lessons.flatness",
