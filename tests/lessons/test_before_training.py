@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from helpers.lessons.flatness import snapshot
 from helpers.lessons.before_training import _few, _first_loss, _shuffled, four_checks
+from helpers.lessons.flatness import snapshot
 from helpers.lessons.heads import FeatureSet
 from helpers.runtime.seeds import generator
 
