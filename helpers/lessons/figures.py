@@ -202,7 +202,7 @@ def plot_coverage(record: Coverage | Predictions, *, marks: Sequence[float] = (0
 def plot_cost(record: DecisionCost) -> Drawing:
     """Cost of 100 photographs against the threshold of a second look; three thresholds are marked.
 
-    The cheapest here, the one that calibrated probabilities would ask for, and one half.
+    The cheapest here, the price of a look over that of a miss (right for calibrated probabilities), and one half.
     """
     thresholds, cost = record.thresholds.numpy().clip(max=1.0), record.cost.numpy()
     thresholds, cost = np.append(thresholds, 0.0), np.append(cost, cost[-1])  # below the lowest all are looked at
@@ -210,7 +210,7 @@ def plot_cost(record: DecisionCost) -> Drawing:
     ax.step(thresholds, cost, where="post", color=BLUE, linewidth=2.5)
     points = (
         ("one half", 0.5, record.half, "o", BLACK),
-        ("calibrated", record.expected, record.at(record.expected), "D", PINK),
+        ("look : miss", record.expected, record.at(record.expected), "D", PINK),
         ("cheapest", thresholds[record.best], record.best, "s", RED),
     )
     for name, x, entry, shape, colour in points:

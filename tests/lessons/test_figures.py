@@ -129,9 +129,9 @@ def test_cost_curve_marks_three_thresholds():
     record = decision_cost(predictions(100, 2), positive="class 1", cost_of_miss=10, cost_of_look=1)
     drawing = plot_cost(record)
     ax = drawing.figure.axes[0]
-    marks = {line.get_label().split(":")[0]: line.get_xydata()[0].tolist() for line in ax.get_lines()[1:]}
+    marks = {line.get_label().rsplit(":", 1)[0]: line.get_xydata()[0].tolist() for line in ax.get_lines()[1:]}
     assert marks["one half"] == [0.5, float(record.cost[record.half])]
-    assert marks["calibrated"] == [0.1, float(record.cost[record.at(0.1)])]
+    assert marks["look : miss"] == [0.1, float(record.cost[record.at(0.1)])]
     assert marks["cheapest"][1] == float(record.cost.min())
     curve = ax.get_lines()[0]
     assert curve.get_xydata()[-1].tolist() == [0.0, 100.0], "every photograph is looked at"
