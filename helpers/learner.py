@@ -1,6 +1,6 @@
 """`Learner`: the verbs of the lectures, each a few lines over the rooms above it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -13,16 +13,16 @@ from helpers.analysis.intervals import accuracy_interval
 from helpers.analysis.predictions import Arithmetic, Predictions, predict, predict_files, predict_views
 from helpers.data.augment import no_augment
 from helpers.data.dataset import ImageData
-from helpers.data.decode import CACHE_VERSION
 from helpers.data.items import Item
 from helpers.models import groups as models
 from helpers.models.classifier import Classifier, build_classifier, from_module
 from helpers.models.features import FeatureData, body_fingerprint, precompute
 from helpers.runtime.arguments import OLDER, did_you_mean, old_attribute
-from helpers.runtime.device import keep_freed_memory, pick_device
+from helpers.runtime.device import make_ready, pick_device
+from helpers.runtime.files import save_tensors
 from helpers.runtime.precision import fast_precision, network_kind
 from helpers.training import schedules
-from helpers.training.checkpoints import load_model, save_model
+from helpers.training.checkpoints import load_model
 from helpers.training.loop import fit
 from helpers.training.losses import PictureLoss
 from helpers.training.lr_finder import LRFinderResult, lr_find
@@ -63,21 +63,18 @@ class Learner:
     batch_transform: BatchTransform | None = None  # after augmentation: torchvision's v2.MixUp, v2.CutMix ...
     hooks: Hooks = ()
     seed: int = 0
-    checkpoint: bool = True  # whether a training of more than ten seconds can be resumed
     name: str = "model"
     path: Path | str | None = None  # where `save` and checkpoints write; default: `models` below the data folder
     history: History = field(init=False)  # all epochs so far, and the pictures that trained and validated
     interrupted: bool = field(default=False, init=False)  # whether the last training ended before its end
     copies: int = field(default=0, init=False)  # augmented versions of each picture behind the cached features
     _precompute: bool = field(default=False, init=False)
-    _bn_freeze: bool = field(default=False, init=False)
     _precision: torch.dtype | None = field(default=None, init=False)
     _cached: tuple[object, FeatureData] | None = field(default=None, init=False)
 
     def __post_init__(self):
         self.device, n_classes = pick_device(), len(self.data.classes)
-        if self.device.type == "cpu":
-            keep_freed_memory()
+        make_ready(self.device)
         self.arch = self.arch or type(self.model).__name__
         own = not isinstance(self.model, Classifier)
         model = from_module(self.model, n_classes, size=self.data.size) if own else self.model
@@ -86,24 +83,27 @@ class Learner:
         self.metrics = metrics_named(self.metrics)
         self.path = Path(self.path or data_setup.home() / "models")
         self.history = History(validated_on=frozenset(self.data.split.valid))
-        self._bn_freeze = self.bn == "frozen everywhere"
-        self.bn = "frozen" if self._bn_freeze else self.bn
         self.groups = models.layer_groups(self.model, self.layer_groups)  # first layers first
         self.freeze_to(0 if own else -1)
 
     @classmethod
     def pretrained(
-        cls, data: ImageData, arch: str = "efficientnet_lite0", *, precompute: bool = True, pretrained: bool = True,
-        dropout: float = 0.5, seed: int = 0, **settings,
-    ) -> "Learner":  # fmt: skip
+        cls,
+        data: ImageData,
+        arch: str = "efficientnet_lite0",
+        *,
+        precompute: bool = True,
+        pretrained: bool = True,
+        dropout: float = 0.5,
+        seed: int = 0,
+        **settings,
+    ) -> "Learner":
         """ImageNet weights in the body and a new head; all but the head frozen. `settings` as for `Learner`.
 
         precompute: train the head on cached features while the body is frozen (needs bn="frozen").
         """
-        model = build_classifier(
-            arch, len(data.classes), size=data.size, pretrained=pretrained, dropout=dropout, seed=seed
-        )
-        learn = cls(data, model, arch=arch, seed=seed, **settings)
+        how = {"size": data.size, "pretrained": pretrained, "dropout": dropout, "seed": seed}
+        learn = cls(data, build_classifier(arch, len(data.classes), **how), arch=arch, seed=seed, **settings)
         learn.precompute = precompute
         return learn
 
@@ -119,23 +119,16 @@ class Learner:
         self.freeze_to(0)
 
     def freeze_to(self, n: int) -> None:
-        """Layer groups from `n` on train; 0 is all of them, -1 the head alone."""
+        """Layer groups from `n` on train; 0 is all of them, -1 the head alone. Nothing before `split_point` changes."""
         first = n + len(self.groups) if n < 0 else n
-        models.freeze_to(self.model, self.groups, first, bn=self._bn_policy())
+        self.split_point = models.freeze_to(self.model, self.groups, first, bn=self.bn)
         self.trained_from = first
 
     def bn_freeze(self, freeze: bool = True) -> None:
         """Keep BatchNorm statistics of the body as they are, also in groups that train (fastai 0.7's verb)."""
-        self._bn_freeze = freeze
-        self.freeze_to(self.trained_from)
-
-    def _bn_policy(self) -> str:
-        return "frozen everywhere" if self._bn_freeze else self.bn
-
-    @property
-    def split_point(self) -> int:
-        """Up to here nothing changes while training (see `Classifier`)."""
-        return models.split_point_before(self.model, self.groups, self.trained_from) if self.bn == "frozen" else 0
+        if freeze or self.bn == "frozen everywhere":
+            self.bn = "frozen everywhere" if freeze else "frozen"
+            self.freeze_to(self.trained_from)
 
     @property
     def precompute(self) -> bool:
@@ -144,9 +137,9 @@ class Learner:
 
     @precompute.setter
     def precompute(self, wanted: bool) -> None:
-        if wanted and self.bn != "frozen":
+        if wanted and not self.bn.startswith("frozen"):
             raise ValueError(
-                f'features can be cached only while BatchNorm stands still: bn="frozen", or precompute=False; got '
+                'features can be cached only while BatchNorm does not change: bn="frozen", or precompute=False; got '
                 f"bn={self.bn!r}"
             )
         self._precompute = wanted
@@ -174,18 +167,17 @@ class Learner:
         """Half precision with a loss scaler, for CUDA cards without bfloat16."""
         if self.device.type == "cpu":
             raise ValueError("float16 is slower than float32 on a CPU and loses digits; use to_bf16() or to_fp32()")
-        return self._compute_in(torch.float16)
+        self._precision = torch.float16
+        return self
 
     def to_bf16(self) -> "Learner":
         """bfloat16: half the memory, the range of float32."""
-        return self._compute_in(torch.bfloat16)
+        self._precision = torch.bfloat16
+        return self
 
     def to_fp32(self) -> "Learner":
         """Full precision everywhere."""
-        return self._compute_in(torch.float32)
-
-    def _compute_in(self, precision: torch.dtype) -> "Learner":
-        self._precision = precision
+        self._precision = torch.float32
         return self
 
     @property
@@ -197,25 +189,29 @@ class Learner:
     def lr_find(self, lr: Rates = 1e-3, *, start: float = 1e-7, end: float = 10.0, steps: int = 100) -> LRFinderResult:
         """The learning-rate finder: loss against the last group's rate. Leaves no trace.
 
-        `lr` only says how the groups' rates relate, e.g. slice(1e-5, 1e-3); for its size `start` and `end` stand.
+        `lr` only says how the groups' rates relate, e.g. slice(1e-5, 1e-3); their size comes from `start` and `end`.
         """
         return lr_find(self._run(lr, 1, schedules.constant), start=start, end=end, steps=steps)
 
     @did_you_mean
     def fit(
-        self, lr: Rates, cycles: int, cycle_len: int | None = None, cycle_mult: int = 1, *, hooks: Hooks = (),
+        self,
+        lr: Rates,
+        cycles: int,
+        cycle_len: int | None = None,
+        cycle_mult: int = 1,
+        *,
+        hooks: Hooks = (),
         resume: bool = False,
-    ) -> History:  # fmt: skip
+    ) -> History:
         """Train `cycles` epochs at a constant rate, or with `cycle_len` that many SGDR cycles.
 
         fit(lr, 3, cycle_len=1, cycle_mult=2) is 1 + 2 + 4 = 7 epochs (fastai 0.7's verb).
         """
-        schedules.need_whole("cycles, which comes after the rate,", cycles)
         if cycle_len is not None:
-            schedule = schedules.sgdr(cycles, cycle_len, cycle_mult)
-            return self._train(
-                lr, sum(schedules.cycle_epochs(cycles, cycle_len, cycle_mult)), schedule, None, hooks, resume
-            )
+            epochs = sum(schedules.cycle_epochs(cycles, cycle_len, cycle_mult))
+            return self._train(lr, epochs, schedules.sgdr(cycles, cycle_len, cycle_mult), None, hooks, resume)
+        schedules.need_whole(cycles=cycles)
         if cycle_mult != 1:
             raise ValueError(
                 "cycle_mult needs cycle_len: without it the rate is constant and there are no cycles; type "
@@ -225,9 +221,16 @@ class Learner:
 
     @did_you_mean
     def fit_one_cycle(
-        self, epochs: int, lr: Rates = slice(3e-3), *, pct_start: float = 0.25, div: float = 25.0,
-        div_final: float = 1e5, hooks: Hooks = (), resume: bool = False,
-    ) -> History:  # fmt: skip
+        self,
+        epochs: int,
+        lr: Rates = slice(3e-3),
+        *,
+        pct_start: float = 0.25,
+        div: float = 25.0,
+        div_final: float = 1e5,
+        hooks: Hooks = (),
+        resume: bool = False,
+    ) -> History:
         """One-cycle: the rate rises to `lr` and falls to nearly nothing, momentum the other way (fastai v1 and v2)."""
         schedule = schedules.one_cycle(pct_start=pct_start, div=div, div_final=div_final)
         momentum = schedules.one_cycle_momentum(pct_start=pct_start)
@@ -242,21 +245,26 @@ class Learner:
 
     @did_you_mean
     def fine_tune(
-        self, epochs: int, lr: float = 2e-3, *, freeze_epochs: int = 1, lr_mult: float = 100.0,
-        pct_start: float = 0.3, div: float = 5.0, hooks: Hooks = (),
-    ) -> History:  # fmt: skip
+        self,
+        epochs: int,
+        lr: float = 2e-3,
+        *,
+        freeze_epochs: int = 1,
+        lr_mult: float = 100.0,
+        pct_start: float = 0.3,
+        div: float = 5.0,
+        hooks: Hooks = (),
+    ) -> History:
         """The head alone for `freeze_epochs`, then everything for `epochs`, one-cycle each (fastai v2, same defaults).
 
         Frozen: slice(lr), pct_start 0.99, on augmented pictures as in v2. Unfrozen: slice(lr / 2 / lr_mult, lr / 2),
-        `pct_start`, `div`. Other than v2, BatchNorm stands still in frozen groups, unless bn="train".
-        It has no `resume`. Killed in the second part, a learner goes on with unfreeze() and
-        fit_one_cycle(epochs, slice(lr / 200, lr / 2), pct_start=0.3, div=5, resume=True).
+        `pct_start`, `div`. Other than v2, BatchNorm does not change in frozen groups, unless bn="train".
+        Killed in the second part, a learner goes on with unfreeze() and fit_one_cycle(epochs, slice(lr / 200, lr / 2),
+        pct_start=0.3, div=5, resume=True).
         """
-        for name, value in (("epochs", epochs), ("freeze_epochs", freeze_epochs)):
-            schedules.need_whole(name, value)
-        wanted, rates = self._precompute, slice(lr / 2 / lr_mult, lr / 2)
+        schedules.need_whole(epochs=epochs, freeze_epochs=freeze_epochs)
         self.freeze()
-        self._precompute = wanted and not self._misses_augmentation()
+        wanted, self._precompute = self._precompute, self._precompute and not self._misses_augmentation()
         try:
             first = self.fit_one_cycle(freeze_epochs, slice(lr), pct_start=0.99, hooks=hooks)
         finally:
@@ -264,58 +272,48 @@ class Learner:
         if self.interrupted:
             return first
         self.unfreeze()
+        rates = slice(lr / 2 / lr_mult, lr / 2)
         return first + self.fit_one_cycle(epochs, rates, pct_start=pct_start, div=div, hooks=hooks)
 
     def _misses_augmentation(self) -> bool:
         """Whether cached features stand between the training and an augmentation that was asked for."""
-        plain = self.precompute and not self.copies and self.data.augment != no_augment()
-        return plain or (self.precompute and self.batch_transform is not None)
-
-    def _run(self, lr: Rates, epochs: int, schedule, momentum=None, hooks: Hooks = ()) -> Run:
-        plan = Plan(
-            epochs, schedule, momentum, self.data.batch_size * self.accumulate, self.accumulate, self.precision,
-            self.max_norm, self.metrics, self.batch_transform, self.seed,
-        )  # fmt: skip
-        if self.precompute and self.batch_transform:
-            raise ValueError(
-                "batch_transform needs pictures, and this learner trains on cached features: type "
-                "learn.precompute = False, or Learner.pretrained(data, precompute=False, batch_transform=...)"
-            )
-        self._refuse_leaks(self.data)
-        rates = models.spread_rates(lr, len(self.groups))
-        parameters = models.optimizer_groups(self.model, self.groups, rates, self.weight_decay)
-        # betas, eps and weight decay of fastai v2; fused: one pass over all parameters
-        optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.99), eps=1e-5, fused=self.device.type != "mps")
-        source, file = self.source(), self.path / f"{self.name}.checkpoint.safetensors"
-        return Run(
-            plan, self.model, optimizer, source, self.loss, self.device,
-            split_point=source.split_point if isinstance(source, FeatureData) else 0,
-            hooks=tuple(h for given in (self.hooks, hooks) for h in ([given] if isinstance(given, Hook) else given)),
-            checkpoint=file if self.checkpoint else None, facts=self._facts(source),
-        )  # fmt: skip
-
-    def _facts(self, source: ImageData | FeatureData) -> dict:
-        digests = {
-            name: sha256(getattr(self.data, name).numpy().tobytes()).hexdigest()[:8] for name in ("targets", "weights")
-        }
-        return {
-            "arch": self.arch, "bn": self._bn_policy(), "trained from": self.trained_from,
-            "data": str(source), "content": self.data.key[:8], "labels": digests["targets"],
-            "weights of pictures": digests["weights"], "augmentation": str(self.data.augment),
-            "transforms": CACHE_VERSION, "split": self.data.split.digest(),
-        }  # fmt: skip
+        asked = self.batch_transform is not None or (not self.copies and self.data.augment != no_augment())
+        return self.precompute and asked
 
     def _train(self, lr: Rates, epochs: int, schedule, momentum, hooks: Hooks, resume: bool) -> History:
         run = self._run(lr, epochs, schedule, momentum, hooks)
         if self._misses_augmentation():
             print("no augmentation: cached features (learn.precompute = False trains on augmented pictures)")
-        run.before = self.history + History(trained_on=frozenset(self.data.split.train))
         try:
             return fit(run, resume=resume)
         finally:
             self.interrupted = not run.finished
             if run.step:  # else nothing was trained: a resume that is refused leaves no trace
                 self.history = run.before + run.history
+
+    def _run(self, lr: Rates, epochs: int, schedule, momentum=None, hooks: Hooks = ()) -> Run:
+        """All that a training needs, each room asked once."""
+        if self.precompute and self.batch_transform:
+            raise ValueError(
+                "batch_transform needs pictures, and this learner trains on cached features: type "
+                "learn.precompute = False, or Learner.pretrained(data, precompute=False, batch_transform=...)"
+            )
+        data, source = self.data, self.source()
+        self._refuse_leaks(data)
+        settings = ("precision", "max_norm", "metrics", "batch_transform", "seed")
+        same = {name: getattr(self, name) for name in settings}
+        plan = Plan(epochs, schedule, momentum, data.batch_size * self.accumulate, self.accumulate, **same)
+        parameters = models.optimizer_groups(self.model, self.groups, lr, self.weight_decay)
+        # betas, eps and weight decay of fastai v2; fused: one pass over all parameters
+        optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.99), eps=1e-5, fused=self.device.type != "mps")
+        facts = {"arch": self.arch, "bn": self.bn, "trained from": self.trained_from, "data": str(source)}
+        facts |= {"pictures": data.key[:8], "augmentation": str(data.augment), "split": data.split.digest()}
+        for name, column in (("labels", data.targets), ("weights of pictures", data.weights)):
+            facts[name] = sha256(column.numpy().tobytes()).hexdigest()[:8]
+        hooks = [hook for given in (self.hooks, hooks) for hook in ([given] if isinstance(given, Hook) else given)]
+        before = self.history + History(trained_on=frozenset(data.split.train))
+        file = self.path / f"{self.name}.checkpoint.safetensors"
+        return Run(plan, self.model, optimizer, source, self.loss, self.device, hooks, file, facts, before)
 
     def _refuse_leaks(self, data: ImageData) -> None:
         history, split = self.history, data.split
@@ -326,15 +324,14 @@ class Learner:
             if seen:
                 raise ValueError(
                     f"{len(seen)} pictures of the {part} part, e.g. {min(seen)}, have {did} this model before: "
-                    "its accuracy would be flattered from now on. Keep the split: data.resized(...)"
+                    "its accuracy would be too high from now on. Keep the split: data.resized(...)"
                 )
 
     def set_data(self, data: ImageData) -> None:
         """Go on with other pictures, or the same at another size. Refuses to mix what trained with what validated."""
         if data.classes != self.data.classes:
-            raise ValueError(
-                f"the model has the classes {', '.join(self.data.classes)}; the new data {', '.join(data.classes)}"
-            )
+            ours, theirs = ", ".join(self.data.classes), ", ".join(data.classes)
+            raise ValueError(f"the model has the classes {ours}; the new data {theirs}")
         self._refuse_leaks(data)
         self.data = data
         self.history += History(validated_on=frozenset(data.split.valid))
@@ -348,33 +345,33 @@ class Learner:
     @did_you_mean
     def get_preds(self, part: str | Iterable[Item] = "valid") -> Predictions:
         """Predictions without augmentation, in item order: "train", "valid", "test", or items of your own."""
-        data = self.data
-        if not isinstance(part, str):
-            items = tuple(part)
-            if wrong := [item for item in items if not isinstance(item, Item)]:
-                raise TypeError(f"get_preds takes a part or items; got {wrong[0]!r}. A file: learn.predict_one(path)")
-            targets = torch.tensor([data.classes.index(i.label) if i.label in data.classes else -1 for i in items])
-            log_probs = predict_files(self.model, data, [item.path for item in items], self._arithmetic())
-            return Predictions(items, log_probs, targets, data.classes)
-        rows = self._rows(part)
-        log_probs = predict(self.model, self.source(training=False), rows, self._arithmetic())
-        return Predictions(data.items_of(part), log_probs, data.targets[rows], data.classes, part)
+        if isinstance(part, str):
+            source = self.source(training=False)
+            return self._predictions(part, lambda rows: predict(self.model, source, rows, self._arithmetic()))
+        items, classes = tuple(part), self.data.classes
+        if wrong := [item for item in items if not isinstance(item, Item)]:
+            raise TypeError(f"get_preds takes a part or items; got {wrong[0]!r}. A file: learn.predict_one(path)")
+        targets = torch.tensor([classes.index(item.label) if item.label in classes else -1 for item in items])
+        log_probs = predict_files(self.model, self.data, [item.path for item in items], self._arithmetic())
+        return Predictions(items, log_probs, targets, classes)
 
     @did_you_mean
     def tta(self, n: int = 4, beta: float = 0.25, use_max: bool = False, *, part: str = "valid") -> Predictions:
         """Test-time augmentation: the mean over `n` augmented views, and `beta` of the plain one (fastai v2)."""
-        rows, data = self._rows(part), self.data
-        log_probs = predict_views(self.model, data, rows, self._arithmetic(), n=n, beta=beta, use_max=use_max)
-        return Predictions(data.items_of(part), log_probs, data.targets[rows], data.classes, part)
+        how = {"n": n, "beta": beta, "use_max": use_max}
+        return self._predictions(
+            part, lambda rows: predict_views(self.model, self.data, rows, self._arithmetic(), **how)
+        )
 
-    def _arithmetic(self) -> Arithmetic:
-        return Arithmetic(self.device, self.precision, 2 * self.data.batch_size)
-
-    def _rows(self, part: str) -> Tensor:
+    def _predictions(self, part: str, log_probs_of: Callable[[Tensor], Tensor]) -> Predictions:
         rows = self.data.indices_of(part)
         if not len(rows):
             raise ValueError(f"there are no {part} pictures to predict: {self.data}")
-        return rows
+        items, targets = self.data.items_of(part), self.data.targets[rows]
+        return Predictions(items, log_probs_of(rows), targets, self.data.classes, part)
+
+    def _arithmetic(self) -> Arithmetic:
+        return Arithmetic(self.device, self.precision, 2 * self.data.batch_size)
 
     def predict_one(self, path: Path | str) -> Prediction:
         """What the model says about one picture file."""
@@ -384,27 +381,25 @@ class Learner:
 
     def features(self, part: str = "train") -> Tensor:
         """Pooled features of a part's pictures: (N, D) float32, rows in item order."""
-        stages = len(self.model.body)
-        whole = precompute(self.model, self.data, split_point=stages, device=self.device, precision=self.precision)
-        return whole.plain[self.data.indices_of(part)].float().cpu()
+        how = {"device": self.device, "precision": self.precision, "split_point": len(self.model.body)}
+        return precompute(self.model, self.data, **how).plain[self.data.indices_of(part)].float().cpu()
 
     def about(self, preds: Predictions | None = None) -> dict:
         """What a saved file says of the model, measured on the weights as they are now (or `preds`, made by them)."""
-        data, preds = self.data, preds or self.get_preds("valid")
+        data, preds, normalize = self.data, preds or self.get_preds("valid"), self.model.normalize
         counts = empty_counts(len(data.classes), torch.device("cpu"))
         count_confusions(counts, preds.predicted, preds.targets)
-        return {
-            "arch": self.arch, "classes": list(data.classes), "size": data.size, "presize_px": data.presize_px,
-            "method": data.method, "mean": self.model.normalize.mean.flatten().tolist(),
-            "std": self.model.normalize.std.flatten().tolist(), "split": data.split.digest(), "data": data.key,
-            "epochs": len(self.history.epochs), "metrics": {name: float(f(counts)) for name, f in self.metrics.items()},
-            "n": len(preds.items), "accuracy": asdict(accuracy_interval(preds)), "torch": torch.__version__,
-        }  # fmt: skip
+        about = {"arch": self.arch, "classes": list(data.classes), "size": data.size, "presize_px": data.presize_px}
+        about |= {"method": data.method, "split": data.split.digest(), "data": data.key, "torch": torch.__version__}
+        about |= {"mean": normalize.mean.flatten().tolist(), "std": normalize.std.flatten().tolist()}
+        about |= {"n": len(preds.items), "accuracy": asdict(accuracy_interval(preds))}
+        metrics = {name: float(metric(counts)) for name, metric in self.metrics.items()}
+        return about | {"epochs": len(self.history.epochs), "metrics": metrics}
 
     def save(self, name: str) -> Path:
         """Write the weights, their description and history to `path`/name.safetensors, atomically."""
         file = self.path / f"{name}.safetensors"
-        save_model(file, self.model, self.about(), self.history)
+        save_tensors(file, self.model.state_dict(), self.about() | {"history": self.history.to_json()})
         return file
 
     def load(self, name: str) -> "Learner":
@@ -412,7 +407,7 @@ class Learner:
         file = self.path / f"{name}.safetensors"
         history = load_model(file, self.model, arch=self.arch, classes=self.data.classes)
         if trained := history.trained_on & set(self.data.split.valid):
-            print(f"note: {len(trained)} of the validation pictures trained this model; their accuracy flatters it")
+            print(f"note: {len(trained)} of the validation pictures trained this model; its accuracy there is too high")
         self.history = history + History(validated_on=frozenset(self.data.split.valid))
         return self
 
@@ -420,7 +415,7 @@ class Learner:
         """Print the layer groups: how many parameters each has, how many train, and what BatchNorm does there."""
         seen = "cached features" if self.precompute else "pictures"
         print(f"{self.arch}, {len(self.data.classes)} classes, {self.data.size} px, {seen}")
-        rows = models.group_rows(self.model, self.groups, self.trained_from, self._bn_policy())
+        rows = models.group_rows(self.model, self.groups, self.trained_from, self.bn)
         print("\n".join(["group  stages   parameters    trainable  normalisation", *rows]))
 
 

@@ -10,6 +10,7 @@ duplicates    the same picture more than once
 figures       what only lessons draw
 labs          things to play with: rates, schedules, augmentation
 embedding_map  a map of the pictures, alike ones together; a lasso opens them in a browser
+overfitting   a training that ends at the first cycle that got worse
 messy_folder  a folder of pictures as people send them
 drawings      schematics for the words of a lecture
 photo_drawings  schematics made of photographs: split, presizing, views
@@ -53,9 +54,9 @@ MODULE_OF = {
     "Quiz": "lessons.quiz",
     "fit_temperature": "lessons.temperature",
     "find_duplicates": "lessons.duplicates",
+    "StopAtOverfitting": "lessons.overfitting",
     "plot_lines": "lessons.figures",
     "plot_schedule": "lessons.figures",
-    "show_augmented": "lessons.figures",
     "show_each_operation": "lessons.figures",
     "show_heat_map": "figures.pictures",
     "plot_cost": "lessons.figures",

@@ -51,9 +51,10 @@ def group_parameters(model: Classifier, groups: list[list[nn.Module]]) -> list[l
     return grouped
 
 
-def freeze_to(model: Classifier, groups: list[list[nn.Module]], n: int, *, bn: str = "frozen") -> None:
-    """Groups from `n` on train, the others do not. Changes `requires_grad` and which modules stay in evaluation mode.
+def freeze_to(model: Classifier, groups: list[list[nn.Module]], n: int, *, bn: str = "frozen") -> int:
+    """Groups from `n` on train, the others do not: sets `requires_grad` and which modules stay in evaluation mode.
 
+    Returns the split point (see `Classifier`) up to which nothing changes while training.
     bn says what normalisation layers do. In frozen groups: "frozen" nothing; "affine" their weights train, their
     statistics stay (fastai never had this one); "train" both go on (fastai v1 and v2).
     "frozen everywhere": as "frozen", and the body's statistics stay in groups that train, too (0.7's `bn_freeze`).
@@ -72,6 +73,7 @@ def freeze_to(model: Classifier, groups: list[list[nn.Module]], n: int, *, bn: s
             norm.requires_grad_(True)
     model.frozen_modules = list({"train": frozen - norms, "frozen everywhere": frozen | norms}.get(bn, frozen))
     model.train(model.training)
+    return split_point_before(model, groups, n) if bn.startswith("frozen") else 0
 
 
 def group_rows(model: Classifier, groups: list[list[nn.Module]], first_trained: int, bn: str) -> list[str]:

@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from helpers.runtime.arguments import closest
 from helpers.runtime.files import load_tensors, save_tensors
 from helpers.training.run import History, Hook, Run
+
+STATE = ("done", "step", "epoch", "stop", "finished", "micro_batches")  # of a run
 
 
 def description(run: Run) -> dict:
@@ -58,23 +59,21 @@ def _settings_of(thing: object, but: Sequence[str] = ()) -> dict:
 
 def save_run(run: Run) -> None:
     """Write weights, optimizer, hooks and history to `run.checkpoint`, atomically."""
-    sections = {"model": run.model.state_dict(), "optimizer": {}}
+    tensors = {f"model/{name}": tensor for name, tensor in run.model.state_dict().items()}
     for index, state in run.optimizer.state_dict()["state"].items():
-        sections["optimizer"] |= {f"{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
-    hooks = []
-    for place, hook in enumerate(_remembering(run)):
-        state = {name: getattr(hook, name) for name in hook.remembers}
-        sections |= {f"hook {place} {name}": value for name, value in state.items() if isinstance(value, dict)}
-        hooks.append({name: value for name, value in state.items() if not isinstance(value, dict)})
+        tensors |= {f"optimizer/{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    hooks = [{name: getattr(hook, name) for name in hook.remembers} for hook in _remembering(run)]
+    for place, state in enumerate(hooks):
+        for name in [name for name, value in state.items() if isinstance(value, dict)]:
+            tensors |= {f"hook {place} {name}/{key}": tensor for key, tensor in state.pop(name).items()}
     about = {
         "run": description(run),
-        "state": {name: getattr(run, name) for name in ("done", "step", "stop", "finished", "micro_batches")},
+        "state": {name: getattr(run, name) for name in STATE},
         "scaler": run.scaler.state_dict(),
         "hooks": hooks,
         "before": run.before.to_json(),
         "history": run.history.to_json(),
     }
-    tensors = {f"{section}/{name}": t for section, state in sections.items() for name, t in state.items()}
     save_tensors(run.checkpoint, tensors, about)
 
 
@@ -100,9 +99,9 @@ def resume_run(run: Run) -> None:
     _load_optimizer(run.optimizer, sections.get("optimizer", {}))
     for place, (hook, state) in enumerate(zip(_remembering(run), about["hooks"], strict=True)):
         for name in hook.remembers:
-            setattr(hook, name, state[name] if name in state else sections.get(f"hook {place} {name}", {}))
-    for name, value in about["state"].items():
-        setattr(run, name, value)
+            setattr(hook, name, state[name] if name in state else sections[f"hook {place} {name}"])
+    for name in STATE:
+        setattr(run, name, about["state"][name])
     run.scaler.load_state_dict(about["scaler"])
     run.before, run.history = History.from_json(about["before"]), History.from_json(about["history"])
     left = ": it is finished, nothing is trained; to train on, leave resume=True out" if run.finished else ""
@@ -110,20 +109,14 @@ def resume_run(run: Run) -> None:
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    state = optimizer.state_dict()
-    for name, tensor in tensors.items():
+    state, parameters = optimizer.state_dict(), [p for group in optimizer.param_groups for p in group["params"]]
+    for name, value in tensors.items():
         index, _, key = name.partition(".")
-        state["state"].setdefault(int(index), {})[key] = tensor
+        parameter = parameters[int(index)]
+        # moments in the memory layout of their parameter: fused optimizers walk both side by side
+        moment = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+        state["state"].setdefault(int(index), {})[key] = moment
     optimizer.load_state_dict(state)
-    for parameter, moments in optimizer.state.items():
-        for key, value in moments.items():
-            if value.shape == parameter.shape:  # and the same memory layout: fused optimizers walk both side by side
-                moments[key] = torch.empty_like(parameter).copy_(value)
-
-
-def save_model(file: Path, model: nn.Module, about: dict, history: History) -> None:
-    """Write the weights, what they are and how they came about to `file`, atomically."""
-    save_tensors(file, model.state_dict(), {**about, "history": history.to_json()})
 
 
 def load_model(file: Path, model: nn.Module, *, arch: str, classes: tuple[str, ...]) -> History:
@@ -131,18 +124,14 @@ def load_model(file: Path, model: nn.Module, *, arch: str, classes: tuple[str, .
 
     Raises FileNotFoundError naming what is there, ValueError naming what does not fit; then nothing has changed.
     """
-    if not file.is_file():
-        saved = sorted(other.stem for other in file.parent.glob("*.safetensors"))
-        raise FileNotFoundError(f"no file {file}; {closest(file.stem, saved) if saved else 'nothing is saved there'}")
     tensors, about = load_tensors(file)
     for what, ours in (("arch", arch), ("classes", list(classes))):
         if about.get(what) != ours:
-            raise ValueError(
-                f"{file} holds {what} {about.get(what)}; this learner has {ours}. Build it as it was saved"
-            )
+            theirs = about.get(what)
+            raise ValueError(f"{file} holds {what} {theirs}; this learner has {ours}. Build it as it was saved")
     theirs, ours = ({name: tuple(t.shape) for name, t in state.items()} for state in (tensors, model.state_dict()))
     if differ := [name for name in ours | theirs if ours.get(name) != theirs.get(name)]:
         name = differ[0]
         raise ValueError(f"{file} holds another network: {name} is {theirs.get(name)} there, {ours.get(name)} here")
     model.load_state_dict(tensors)
-    return History.from_json(about.get("history", {}))
+    return History.from_json(about["history"])

@@ -1,4 +1,4 @@
-"""Hooks for the training loop: keep the best weights, stop early, average weights, stop at over-fitting.
+"""Hooks for the training loop: keep the best weights, stop early, average weights.
 
 Pass them to any `fit`: learn.fit_one_cycle(10, 1e-3, hooks=[KeepBest()]). `Hook` in `helpers.training.run` says when
 each of their methods is called.
@@ -28,7 +28,7 @@ class KeepBest(Hook):
     def on_epoch_end(self, run: Run) -> None:
         loss = run.history.epochs[-1].valid_loss
         if loss < self.best:
-            self.best, self.weights = loss, _copy_of(run)
+            self.best, self.weights = loss, copy_of_weights(run)
 
     def on_fit_end(self, run: Run) -> None:
         if self.weights is not None:
@@ -57,56 +57,31 @@ class EarlyStopping(Hook):
             run.stop = True
 
 
-class StopAtOverfitting(Hook):
-    """Ends the training when one of the epochs `ends` has a higher validation loss than the one before it in `ends`.
-
-    The weights go back to those of the better one. Train "until it over-fits" with SGDR: `ends` are the cycles' last
-    epochs, counted from 1, where the rate is low and the loss tells most.
-    """
-
-    remembers = ("stopped", "loss", "weights")
-
-    def __init__(self, ends: Sequence[int]):
-        self.ends = sorted(ends)
-
-    def on_fit_begin(self, run: Run) -> None:
-        self.stopped, self.loss, self.weights = False, float("inf"), None
-
-    def on_epoch_end(self, run: Run) -> None:
-        if run.done not in self.ends:
-            return
-        loss = run.history.epochs[-1].valid_loss
-        if loss > self.loss:
-            print(f"over-fitting: this cycle ended at a validation loss of {loss:.4f}, the last at {self.loss:.4f}")
-            run.stop = self.stopped = True
-        else:
-            self.loss, self.weights = loss, _copy_of(run)
-
-    def on_fit_end(self, run: Run) -> None:
-        if self.stopped:
-            run.model.load_state_dict(self.weights)
-
-
 class AverageWeights(Hook):
     """At the end the weights become the mean of those after the epochs `ends`, counted from 1.
 
     With the cycles' last epochs: the mean of SGDR's models; with the last few epochs: stochastic weight averaging
-    (Izmailov et al. 2018).
+    (Izmailov et al. 2018). Raises ValueError when the training has no two of these epochs.
     """
 
     remembers = ("n", "mean")
 
     def __init__(self, ends: Sequence[int]):
-        self.ends = sorted(ends)
+        self.ends = sorted(set(map(int, ends)))
 
     def on_fit_begin(self, run: Run) -> None:
+        if len(self.ends) < 2 or not 1 <= self.ends[0] < self.ends[-1] <= run.plan.epochs:
+            raise ValueError(
+                f"AverageWeights(ends) takes at least two of this training's epochs, 1 to {run.plan.epochs}; "
+                f"got {self.ends}"
+            )
         self.n, self.mean = 0, None
 
     def on_epoch_end(self, run: Run) -> None:
         if run.done not in self.ends:
             return
         self.n += 1
-        weights = _copy_of(run)
+        weights = copy_of_weights(run)
         for name, tensor in weights.items():
             if self.n > 1 and tensor.is_floating_point():
                 tensor.lerp_(self.mean[name], 1 - 1 / self.n)
@@ -140,5 +115,5 @@ def measure_statistics(run: Run) -> None:
         run.model.eval()
 
 
-def _copy_of(run: Run) -> dict[str, Tensor]:
+def copy_of_weights(run: Run) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in run.model.state_dict().items()}

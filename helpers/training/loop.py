@@ -27,45 +27,50 @@ def fit(run: Run, *, resume: bool = False) -> History:
     """Train until the plan's epochs are done or a hook says stop; print a row per epoch; return the history."""
     call_hooks(run, "on_fit_begin")  # hooks forget their last training,
     if resume:
-        resume_run(run)  # and are told of this one
-    print_head(run)
+        resume_run(run)  # and are given back what they knew of this one
+    first, last = run.optimizer.param_groups[0]["base_lr"], run.optimizer.param_groups[-1]["base_lr"]
+    if first != last:
+        print(f"highest rate: {last:.3g} in the last layer group, {first:.3g} in the first that trains")
+    print("epoch  train_loss  valid_loss" + "".join(f"  {name:>6}" for name in run.plan.metrics) + "    time")
     if run.finished:
         return run.history
-    saved_at = perf_counter()
     try:
-        while run.done < run.plan.epochs and not run.stop:
-            train_and_validate(run)
-            call_hooks(run, "on_epoch_end")
-            if run.checkpoint and run.done < run.plan.epochs and perf_counter() - saved_at > CHECKPOINT_SECONDS:
-                save_run(run)
-                saved_at = perf_counter()
+        try:
+            train_epochs(run)
+        finally:
+            trained = versions(run.model)
+            call_hooks(run, "on_fit_end")
         run.finished = True
     except KeyboardInterrupt:
-        print(
-            f"interrupted in epoch {run.epoch}; {run.done} epochs are recorded. The weights are those of the last step"
-        )
+        print(f"interrupted in epoch {run.epoch}; {run.done} epochs are recorded. The weights are kept as they are")
     finally:
-        trained = versions(run.model)
-        call_hooks(run, "on_fit_end")
         run.model.eval()
     if versions(run.model) != trained and run.history.epochs:
-        validate_again(run)
+        loss, metrics = evaluate(run)
+        values = "".join(f", {name} {value:.4f}" for name, value in metrics.items())
+        print(f"the weights were changed at the end; they have valid_loss {loss:.4f}{values}")
     if run.finished and run.checkpoint and sum(epoch.seconds for epoch in run.history.epochs) > CHECKPOINT_SECONDS:
         save_run(run)
     return run.history
 
 
-def train_and_validate(run: Run) -> None:
-    """One epoch and its row in the history."""
-    started = perf_counter()
-    with seeded("dropout", run.plan.seed, run.epoch):
-        steps, train_loss = train_epoch(run)
-    valid_loss, metrics = evaluate(run)
-    epoch = Epoch(run.epoch, train_loss, valid_loss, metrics, perf_counter() - started)
-    run.history += replace(steps, epochs=(epoch,), final=epoch)
-    run.done += 1
-    values = "".join(f"  {value:>{max(len(name), 6)}.4f}" for name, value in metrics.items())
-    print(f"{epoch.number:>5}  {train_loss:>10.4f}  {valid_loss:>10.4f}{values}  {epoch.seconds:>5.1f}s")
+def train_epochs(run: Run) -> None:
+    """The epochs that are left, a row in the history and the table for each, and now and then a checkpoint."""
+    saved_at = perf_counter()
+    while run.done < run.plan.epochs and not run.stop:
+        started = perf_counter()
+        with seeded("dropout", run.plan.seed, run.epoch):
+            steps, train_loss = train_epoch(run)
+        valid_loss, metrics = evaluate(run)
+        epoch = Epoch(run.epoch, train_loss, valid_loss, metrics, perf_counter() - started)
+        run.history += replace(steps, epochs=(epoch,))
+        run.done, run.epoch = run.done + 1, run.epoch + 1
+        values = "".join(f"  {value:>{max(len(name), 6)}.4f}" for name, value in metrics.items())
+        print(f"{epoch.number:>5}  {train_loss:>10.4f}  {valid_loss:>10.4f}{values}  {epoch.seconds:>5.1f}s")
+        call_hooks(run, "on_epoch_end")
+        if run.checkpoint and run.done < run.plan.epochs and perf_counter() - saved_at > CHECKPOINT_SECONDS:
+            save_run(run)
+            saved_at = perf_counter()
 
 
 def train_epoch(run: Run) -> tuple[History, float]:
@@ -77,11 +82,11 @@ def train_epoch(run: Run) -> tuple[History, float]:
     losses, sizes, lrs, momentums, looked_at = [], [], [], [], perf_counter()
     for batch in progress(batches, f"epoch {run.epoch}", total=run.steps_per_epoch):
         place = run.step / (plan.epochs * run.steps_per_epoch)
-        set_rates(run.optimizer, plan.schedule(place), plan.momentum(place) if plan.momentum else None)
+        momentums += [plan.momentum(place)] if plan.momentum else []
+        set_rates(run.optimizer, plan.schedule(place), momentums[-1] if momentums else None)
         losses.append(train_step(run, batch))  # stays on the device: nothing waits for it
         sizes.append(len(batch))
         lrs.append(last_group["lr"])
-        momentums += [plan.momentum(place)] if plan.momentum else []
         run.step += 1
         if run.device.type == "cpu" or perf_counter() - looked_at > NAN_CHECK_SECONDS:
             stop_unless_finite(run, losses[-1], good)
@@ -144,43 +149,23 @@ def evaluate(run: Run) -> tuple[float, dict[str, float]]:
     return float(loss / weight), {name: float(metric(counts)) for name, metric in run.plan.metrics.items()}
 
 
-def validate_again(run: Run) -> None:
-    """Measure the weights that a hook has put in at the end, and record and print it."""
-    loss, metrics = evaluate(run)
-    run.history = replace(run.history, final=replace(run.history.epochs[-1], valid_loss=loss, metrics=metrics))
-    values = "".join(f", {name} {value:.4f}" for name, value in metrics.items())
-    print(f"the weights were changed at the end; they have valid_loss {loss:.4f}{values}")
-
-
-def print_head(run: Run) -> None:
-    """The head of the epoch table; before it the rates, where layer groups have different ones."""
-    first, last = run.optimizer.param_groups[0]["base_lr"], run.optimizer.param_groups[-1]["base_lr"]
-    if first != last:
-        print(f"highest rate: {last:.3g} in the last layer group, {first:.3g} in the first that trains")
-    print("epoch  train_loss  valid_loss" + "".join(f"  {name:>6}" for name in run.plan.metrics) + "    time")
-
-
 def set_rates(optimizer: torch.optim.Optimizer, factor: float, momentum: float | None) -> None:
     """Every group's rate becomes `factor` times its own base rate; writes to the optimizer."""
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
-        if momentum is not None and "betas" in group:
+        if momentum is not None:
             group["betas"] = (momentum, group["betas"][1])
-        elif momentum is not None:
-            group["momentum"] = momentum
 
 
 def stop_unless_finite(run: Run, loss: Tensor, good: dict[str, Tensor]) -> None:
     """Raise FloatingPointError when `loss` is not finite, after putting back the weights the epoch began with."""
-    if torch.isfinite(loss):
-        return
-    run.model.load_state_dict(good)
-    rate = run.optimizer.param_groups[-1]["lr"]
-    raise FloatingPointError(
-        f"loss or weights became {float(loss)} in epoch {run.epoch} at a learning rate of {rate:.2g}: the rate is too "
-        "high, or a picture is broken. The weights are again those the epoch began with; run learn.lr_find() and take "
-        "a lower rate"
-    )
+    if not torch.isfinite(loss):
+        run.model.load_state_dict(good)
+        raise FloatingPointError(
+            f"loss or weights became {float(loss)} in epoch {run.epoch} at a learning rate of "
+            f"{run.optimizer.param_groups[-1]['lr']:.2g}: too high, or a picture is broken. The weights are those the "
+            "epoch began with; run learn.lr_find() and take a lower rate"
+        )
 
 
 def halve_micro_batches(run: Run, batch: Batch) -> None:

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from helpers.data.dataset import Batch
 
-OF_PROBABILITIES = (nn.NLLLoss, nn.BCELoss, nn.KLDivLoss)
-
 
 class PictureLoss(nn.Module):
     """A copy of any loss of logits; one that compares class by class gets one-hot targets and is averaged over them.
@@ -22,31 +20,28 @@ class PictureLoss(nn.Module):
         super().__init__()
         if not isinstance(loss, nn.Module):
             raise TypeError(f"loss is a module that was made, e.g. loss=nn.CrossEntropyLoss(); got {loss!r}")
-        if isinstance(loss, OF_PROBABILITIES):
+        if isinstance(loss, nn.NLLLoss | nn.BCELoss | nn.KLDivLoss):
             raise ValueError(
                 f"{type(loss).__name__} expects probabilities, and the network gives logits: use nn.CrossEntropyLoss() "
                 "or nn.BCEWithLogitsLoss()"
             )
         self.loss, self.n_classes = deepcopy(loss).cpu(), n_classes
         self.loss.reduction = "none"
-        self.one_hot = not self._takes_class_numbers()
-
-    def _takes_class_numbers(self) -> bool:
-        n = self.n_classes + 1  # so that nothing can be broadcast by chance
-        targets, answers = torch.arange(n) % self.n_classes, []
-        for inputs in (targets, F.one_hot(targets, self.n_classes).float()):
+        n = n_classes + 1  # pictures to try it on: nothing can be broadcast by chance
+        numbers, answers = torch.arange(n) % n_classes, []
+        for targets in (numbers, F.one_hot(numbers, n_classes).float()):
             try:
                 with warnings.catch_warnings(action="error"):  # torch only warns of shapes that do not match
-                    found = tuple(self.loss(torch.zeros(n, self.n_classes), inputs).shape)
+                    answers.append(tuple(self.loss(torch.zeros(n, n_classes), targets).shape))
             except (RuntimeError, ValueError, TypeError, IndexError, Warning) as error:
-                found = str(error).splitlines()[0]
-            if found in ((n,), (n, self.n_classes)):
-                return inputs is targets
-            answers.append(found)
-        raise ValueError(
-            f"a loss gives one number for each of {n} pictures; {type(self.loss).__name__} gives {answers[0]} with "
-            f"class numbers and {answers[1]} with one-hot targets"
-        )
+                answers.append(str(error).splitlines()[0])
+        fits = [answer in ((n,), (n, n_classes)) for answer in answers]
+        if not any(fits):
+            raise ValueError(
+                f"a loss gives one number for each of {n} pictures; {type(loss).__name__} gives {answers[0]} with "
+                f"class numbers and {answers[1]} with one-hot targets"
+            )
+        self.one_hot = not fits[0]
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """(N, K) logits and (N,) class numbers or (N, K) shares -> (N,)."""

@@ -5,8 +5,9 @@ Range test of Smith 2015; steps, smoothing, stop rule and the four suggestions a
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import count
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from itertools import accumulate, count
 
 import numpy as np
 
@@ -30,11 +31,11 @@ class LRFinderResult:
     lrs: tuple[float, ...]
     losses: tuple[float, ...]  # of each step
     smooth: tuple[float, ...]  # debiased exponential moving average
-    minimum: float | None  # a tenth of the rate with the lowest loss
-    steep: float | None  # where the loss falls fastest per factor of the rate
-    valley: float | None  # half way through the longest series of ever lower points
-    slide: float | None  # well over one power of ten before the loss bends upwards
     advice: str  # one sentence
+    minimum: float | None = None  # a tenth of the rate with the lowest loss
+    steep: float | None = None  # where the loss falls fastest per factor of the rate
+    valley: float | None = None  # half way through the longest series of ever lower points
+    slide: float | None = None  # well over one power of ten before the loss bends upwards
 
     def __repr__(self) -> str:
         return f"LRFinderResult: {len(self.lrs)} steps; {self.advice}"
@@ -43,34 +44,24 @@ class LRFinderResult:
 def lr_find(run: Run, *, start: float = 1e-7, end: float = 10.0, steps: int = 100) -> LRFinderResult:
     """Train `steps` steps at rates from `start` to `end`, evenly spaced in log; stop when the loss is 4 times its best.
 
-    `run` must have an optimizer of its own. Weights, BatchNorm statistics, modes, gradients and random generators are
-    afterwards bit for bit as before, also when the search is interrupted.
+    A copy is trained: nothing of `run` changes, nor any random generator, also when the search is interrupted.
     Raises ValueError for rates that do not grow or fewer than ten steps.
     """
     if not 0 < start < end or steps < FEWEST:
         raise ValueError(f"the finder needs 0 < start < end and at least {FEWEST} steps; got {start}, {end}, {steps}")
-    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
-    gradients = [parameter.grad for parameter in run.model.parameters()]
-    training = run.model.training
-    last = run.optimizer.param_groups[-1]["base_lr"]
-    if not last > 0:
+    if not (last := run.optimizer.param_groups[-1]["base_lr"]) > 0:
         raise ValueError(f"the finder scales the rates of the groups by the last one, so that is above 0; got {last}")
+    model, optimizer = deepcopy((run.model, run.optimizer))  # together: the optimizer's parameters stay the model's
+    trial = replace(run, model=model.train(), optimizer=optimizer)
     rates = [start * (end / start) ** (i / (steps - 1)) for i in range(steps)]
     losses: list[float] = []
-    run.model.train()
-    try:
-        with seeded("lr_find", run.plan.seed):
-            for rate, batch in zip(rates, progress(batches_forever(run), "lr_find", total=steps), strict=False):
-                set_rates(run.optimizer, rate / last, None)
-                losses.append(float(train_step(run, batch)))
-                smooth = smoothed(losses)
-                if not math.isfinite(losses[-1]) or smooth[-1] > STOP_AT * min(smooth):
-                    break
-    finally:
-        run.model.load_state_dict(before)
-        for parameter, gradient in zip(run.model.parameters(), gradients, strict=True):
-            parameter.grad = gradient
-        run.model.train(training)
+    with seeded("lr_find", run.plan.seed):
+        for rate, batch in zip(rates, progress(batches_forever(run), "lr_find", total=steps), strict=False):
+            set_rates(optimizer, rate / last, None)
+            losses.append(float(train_step(trial, batch)))
+            smooth = smoothed(losses)
+            if not math.isfinite(losses[-1]) or smooth[-1] > STOP_AT * min(smooth):
+                break
     return read_curve(rates[: len(losses)], losses, steps=steps)
 
 
@@ -82,11 +73,8 @@ def batches_forever(run: Run) -> Iterator[Batch]:
 
 def smoothed(losses: Sequence[float], beta: float = BETA) -> list[float]:
     """Exponential moving average, corrected for its start: m_i / (1 - beta^i)."""
-    average, result = 0.0, []
-    for i, loss in enumerate(losses, start=1):
-        average = beta * average + (1 - beta) * loss
-        result.append(average / (1 - beta**i))
-    return result
+    averages = accumulate(losses, lambda average, loss: beta * average + (1 - beta) * loss, initial=0.0)
+    return [average / (1 - beta**i) for i, average in enumerate(averages) if i > 0]
 
 
 def read_curve(lrs: Sequence[float], losses: Sequence[float], *, steps: int = 100) -> LRFinderResult:
@@ -95,23 +83,18 @@ def read_curve(lrs: Sequence[float], losses: Sequence[float], *, steps: int = 10
     rates, curve = np.array(lrs[steps // 10 : -5]), np.array(smooth[steps // 10 : -5])
     if not np.isfinite(curve).all():
         rates, curve = rates[: np.isfinite(curve).argmin()], curve[: np.isfinite(curve).argmin()]
-    suggestions = dict.fromkeys(("minimum", "steep", "valley", "slide"))
+    columns = (tuple(lrs), tuple(losses), tuple(smooth))
     if len(curve) < FEWEST:
         advice = f"No advice: the loss left the curve after {len(losses)} steps; start at a lower rate."
-    elif not clearly_falls(losses[: steps // 10 + int(curve.argmin()) + 1]):
+        return LRFinderResult(*columns, advice)
+    fall, error = fall_and_error(losses[: steps // 10 + int(curve.argmin()) + 1])
+    if fall <= CLEAR_FALL * error:
         advice = (
-            "No advice: the loss never clearly falls, single batches scatter more; take larger batches, or look at the "
-            "data and labels."
+            "No advice: the loss never clearly falls, single batches scatter more; take larger batches, or look at "
         )
-    else:
-        suggestions = {rule.__name__: rule(rates, curve) for rule in (minimum, steep, valley, slide)}
-        advice = f"Take the valley, about {number(suggestions['valley'])}, or a rate near it."
-    return LRFinderResult(tuple(lrs), tuple(losses), tuple(smooth), **suggestions, advice=advice)
-
-
-def clearly_falls(losses: Sequence[float]) -> bool:
-    fall, error = fall_and_error(losses)
-    return fall > CLEAR_FALL * error
+        return LRFinderResult(*columns, advice + "the data and labels.")
+    rules = {rule.__name__: rule(rates, curve) for rule in (minimum, steep, valley, slide)}
+    return LRFinderResult(*columns, f"Take the valley, about {number(rules['valley'])}, or a rate near it.", **rules)
 
 
 def fall_and_error(losses: Sequence[float]) -> tuple[float, float]:
@@ -140,13 +123,11 @@ def steep(lrs: np.ndarray, losses: np.ndarray) -> float:
 
 def valley(lrs: np.ndarray, losses: np.ndarray) -> float:
     """A half into the longest strictly falling subsequence (fastai's Valley: one third plus half of a third)."""
-    lengths = [1] * len(losses)
-    for i in range(1, len(losses)):
-        lengths[i] += max((lengths[j] for j in range(i) if losses[i] < losses[j]), default=0)
+    lengths = []  # of the longest that ends at each point
+    for i, loss in enumerate(losses):
+        lengths.append(1 + max((lengths[j] for j in range(i) if loss < losses[j]), default=0))
     longest = max(lengths)
-    end = lengths.index(longest)
-    third = longest / 3
-    return float(lrs[end - longest + int(third) + int(third / 2)])
+    return float(lrs[lengths.index(longest) - longest + int(longest / 3) + int(longest / 6)])
 
 
 def slide(lrs: np.ndarray, losses: np.ndarray, *, apart: int = 15, threshold: float = 0.005) -> float:

@@ -10,6 +10,12 @@ from helpers.runtime.arguments import closest
 Metric = Callable[[Tensor], float]
 
 
+def empty_counts(n_classes: int, device: torch.device) -> Tensor:
+    """(K, K) zeros; float64 holds every count exactly (MPS has no float64: float32 does up to 16 million)."""
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    return torch.zeros(n_classes, n_classes, device=device, dtype=dtype)
+
+
 def count_confusions(counts: Tensor, predicted: Tensor, targets: Tensor) -> None:
     """Add to `counts` (K, K), rows the truth, columns the prediction. Unlabelled pictures (-1) do not count."""
     labelled = targets >= 0
@@ -44,19 +50,7 @@ METRICS: dict[str, Metric] = {function.__name__: function for function in (accur
 
 def metrics_named(wanted: str | Metric | Iterable[str | Metric]) -> dict[str, Metric]:
     """Metrics by name, one or several; a function of your own from (K, K) counts to a number goes by its own name."""
-    chosen = {}
-    for metric in [wanted] if isinstance(wanted, str) or callable(wanted) else wanted:
-        if callable(metric):
-            chosen[metric.__name__] = metric
-        elif metric in METRICS:
-            chosen[metric] = METRICS[metric]
-        else:
-            raise ValueError(f"there is no metric {metric!r}; {closest(metric, METRICS)}")
-    return chosen
-
-
-def empty_counts(n_classes: int, device: torch.device) -> Tensor:
-    """(K, K) zeros; float64 holds every count exactly (MPS has no float64: float32 does up to 16 million)."""
-    return torch.zeros(
-        n_classes, n_classes, device=device, dtype=torch.float32 if device.type == "mps" else torch.float64
-    )
+    wanted = [wanted] if isinstance(wanted, str) or callable(wanted) else list(wanted)
+    if unknown := [metric for metric in wanted if not callable(metric) and metric not in METRICS]:
+        raise ValueError(f"there is no metric {unknown[0]!r}; {closest(unknown[0], METRICS)}")
+    return {getattr(metric, "__name__", str(metric)): METRICS.get(metric, metric) for metric in wanted}

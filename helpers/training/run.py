@@ -47,26 +47,15 @@ class History:
     lrs: tuple[float, ...] = ()  # of the last layer group
     momentums: tuple[float, ...] = ()
     steps_per_epoch: tuple[int, ...] = ()
-    final: Epoch | None = None  # the last epoch, measured again where a hook changed the weights after it
     trained_on: frozenset[str] = frozenset()  # names of pictures
     validated_on: frozenset[str] = frozenset()
-
-    @property
-    def next_epoch(self) -> int:
-        """The number the next epoch gets."""
-        return self.epochs[-1].number + 1 if self.epochs else 0
 
     def __repr__(self) -> str:
         return f"History: epochs {len(self.epochs)}, steps {len(self.losses)}"
 
     def __add__(self, later: "History") -> "History":
-        columns = ("epochs", "losses", "lrs", "momentums", "steps_per_epoch")
-        return History(
-            *(getattr(self, name) + getattr(later, name) for name in columns),
-            final=later.final or self.final,
-            trained_on=self.trained_on | later.trained_on,
-            validated_on=self.validated_on | later.validated_on,
-        )
+        columns = zip(vars(self).values(), vars(later).values(), strict=True)
+        return History(*(a | b if isinstance(a, frozenset) else a + b for a, b in columns))
 
     def to_json(self) -> dict:
         """As JSON can hold it."""
@@ -75,11 +64,8 @@ class History:
     @classmethod
     def from_json(cls, record: dict) -> "History":
         """What `to_json` gave, also after JSON made lists of its tuples."""
-        fields = {name: tuple(values) for name, values in record.items() if name != "final"}
-        fields["epochs"] = tuple(Epoch(**epoch) for epoch in fields.get("epochs", ()))
-        names = {name: frozenset(fields.get(name, ())) for name in ("trained_on", "validated_on")}
-        final = Epoch(**record["final"]) if record.get("final") else None
-        return cls(**fields | names, final=final)
+        columns = {name: (frozenset if name.endswith("_on") else tuple)(values) for name, values in record.items()}
+        return cls(**columns | {"epochs": tuple(Epoch(**epoch) for epoch in record["epochs"])})
 
 
 class Hook:
@@ -106,7 +92,7 @@ class Hook:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training is asked to do. The learning rates stand in the optimizer, one per layer group."""
+    """What a training is asked to do. The learning rates are in the optimizer, one per layer group."""
 
     epochs: int
     schedule: Schedule = constant  # progress -> multiplier of every group's rate
@@ -119,10 +105,6 @@ class Plan:
     batch_transform: BatchTransform | None = None
     seed: int = 0
 
-    def __post_init__(self):
-        need_whole("epochs", self.epochs)
-        need_whole("accumulate", self.micro_batches)
-
 
 @dataclass
 class Run:
@@ -134,7 +116,6 @@ class Run:
     source: Source
     loss: PictureLoss
     device: torch.device
-    split_point: int = 0  # where the source's inputs enter the model
     hooks: Sequence[Hook] = ()
     checkpoint: Path | None = None
     facts: dict = field(default_factory=dict)  # what else must be the same when it is resumed: data, architecture ...
@@ -146,13 +127,11 @@ class Run:
     history: History = field(default_factory=History, init=False)
 
     def __post_init__(self):
+        need_whole(epochs=self.plan.epochs, accumulate=self.plan.micro_batches)
         if wrong := [hook for hook in self.hooks if not isinstance(hook, Hook)]:
             raise TypeError(f"hooks are Hook objects, e.g. hooks=[KeepBest()]; got {wrong[0]!r}")
+        self.split_point = getattr(self.source, "split_point", 0)  # where the source's inputs enter the model
         self.micro_batches = self.plan.micro_batches  # more when the memory is too small
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.plan.precision == torch.float16)
         self.steps_per_epoch = -(-len(self.source.indices_of("train")) // self.plan.batch_size)
-
-    @property
-    def epoch(self) -> int:
-        """The epoch in progress, counted over the learner's life."""
-        return self.before.next_epoch + self.done
+        self.epoch = self.before.epochs[-1].number + 1 if self.before.epochs else 0  # over the learner's life

@@ -1,16 +1,19 @@
 """Schedules are functions: progress of the training, 0 to 1, in; a multiplier for the learning rate out."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
+from itertools import accumulate
 from numbers import Integral
 
 Schedule = Callable[[float], float]
 
 
-def need_whole(name: str, value: object) -> None:
-    """Raise ValueError unless `value` is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+def need_whole(**values: object) -> None:
+    """Raise ValueError unless each value is a whole number of at least 1."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
 
 
 def constant(progress: float) -> float:
@@ -33,25 +36,32 @@ def cycle_epochs(cycles: int, cycle_len: int = 1, cycle_mult: int = 1) -> list[i
 
     Their sum is fastai 0.7's cycle_len (mult^n - 1) / (mult - 1).
     """
-    for name, value in (("cycles", cycles), ("cycle_len", cycle_len), ("cycle_mult", cycle_mult)):
-        need_whole(name, value)
+    need_whole(cycles=cycles, cycle_len=cycle_len, cycle_mult=cycle_mult)
     return [cycle_len * cycle_mult**index for index in range(cycles)]
 
 
 def sgdr(cycles: int, cycle_len: int = 1, cycle_mult: int = 1) -> Schedule:
     """Cosine annealing with warm restarts (Loshchilov and Hutter 2016): each cycle falls from 1 to 0."""
     lengths = cycle_epochs(cycles, cycle_len, cycle_mult)
-    total = sum(lengths)
+    ends = list(accumulate(lengths))
 
     def multiplier(progress: float) -> float:
-        epoch, start = progress * total, 0
-        for length in lengths:
-            if epoch < start + length - 1e-9 or start + length == total:
-                return cosine((epoch - start) / length)
-            start += length
-        raise AssertionError("progress lies in 0..1")
+        epoch = progress * ends[-1]
+        cycle = bisect_right(ends[:-1], epoch + 1e-9)  # an end belongs to the next cycle, but for the last one's
+        return cosine(1 - (ends[cycle] - epoch) / lengths[cycle])
 
     return multiplier
+
+
+def two_phases(start: float, middle: float, end: float, pct_start: float) -> Schedule:
+    """`start` to `middle` over the first `pct_start` of training, then to `end`, each along half a cosine wave."""
+
+    def value(progress: float) -> float:
+        if progress < pct_start:
+            return anneal(start, middle, progress / pct_start)
+        return anneal(middle, end, (progress - pct_start) / (1 - pct_start))
+
+    return value
 
 
 def one_cycle(*, pct_start: float = 0.25, div: float = 25.0, div_final: float = 1e5) -> Schedule:
@@ -61,24 +71,12 @@ def one_cycle(*, pct_start: float = 0.25, div: float = 25.0, div_final: float = 
     """
     if not 0 < pct_start < 1:
         raise ValueError(f"pct_start is the rising share of training, between 0 and 1; got {pct_start}")
-
-    def multiplier(progress: float) -> float:
-        if progress < pct_start:
-            return anneal(1 / div, 1.0, progress / pct_start)
-        return anneal(1.0, 1 / div_final, (progress - pct_start) / (1 - pct_start))
-
-    return multiplier
+    return two_phases(1 / div, 1.0, 1 / div_final, pct_start)
 
 
-def one_cycle_momentum(*, pct_start: float = 0.25, high: float = 0.95, low: float = 0.85) -> Schedule:
-    """Momentum moves against the rate: `high` to `low` and back to `high` (a value, not a multiplier)."""
-
-    def momentum(progress: float) -> float:
-        if progress < pct_start:
-            return anneal(high, low, progress / pct_start)
-        return anneal(low, high, (progress - pct_start) / (1 - pct_start))
-
-    return momentum
+def one_cycle_momentum(*, pct_start: float = 0.25) -> Schedule:
+    """Momentum moves against the rate: 0.95 to 0.85 and back to 0.95 (a value, not a multiplier)."""
+    return two_phases(0.95, 0.85, 0.95, pct_start)
 
 
 def flat_cosine(*, pct_start: float = 0.75) -> Schedule:

@@ -364,7 +364,7 @@ def test_activations_of_a_moving_body_are_refused(data, bn):
         Learner.pretrained(data, "test_resnet", pretrained=False, bn=bn)
     learn = Learner.pretrained(data, "test_resnet", pretrained=False, bn=bn, precompute=False)
     for ask in (lambda: setattr(learn, "precompute", True), lambda: learn.precompute_copies(2)):
-        with pytest.raises(ValueError, match="BatchNorm stands still"):
+        with pytest.raises(ValueError, match="BatchNorm does not change"):
             ask()
     assert learn.source() is data
 

@@ -112,6 +112,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(epochs=st.integers(1, 3), kind=st.sampled_from(sorted(HOOKS)), kill_at=st.integers(0, 6))
     def fit(self, epochs, kind, kill_at):
         whole, killed = self.learners
+        kind = kind if epochs > 1 else "none"  # one epoch has no mean, no best and no end before its end
         whole.fit_one_cycle(epochs, 1e-3, hooks=HOOKS[kind]())
         killed.save("before")  # what a new process starts from when the training died before its first checkpoint
         for file in killed.path.glob("*.checkpoint.safetensors"):
@@ -162,7 +163,7 @@ class AnyOrder(RuleBasedStateMachine):
 
 def without_times(history):
     record = history.to_json()
-    for epoch in [*record["epochs"], record["final"] or {}]:
+    for epoch in record["epochs"]:
         epoch.pop("seconds", None)
     return record
 

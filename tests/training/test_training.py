@@ -74,7 +74,7 @@ class Hungry(nn.Module):
         self.held = weakref.ref(activations)
         self.seen.append(len(images))
         if len(images) > self.limit:
-            raise torch.OutOfMemoryError("simulated")
+            raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
         return images
 
 
