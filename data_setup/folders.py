@@ -5,12 +5,14 @@ as well, so that two runs at once end with one set. `manifest.json` says what be
 """
 
 import errno
+import functools
 import glob
 import hashlib
 import itertools
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +49,28 @@ def tree_digest(files: dict[str, dict]) -> str:
     """One sha256 for names and contents together: of the lines "SHA256  NAME", sorted by name."""
     lines = "".join(f"{files[name]['sha256']}  {name}\n" for name in sorted(files))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def unsealed(folder: Path, paths: list[Path]) -> list[Path]:
+    """`paths` (below `folder`) without those in a sealed folder; prints which folder, how many files and why.
+
+    When `folder` itself is sealed, whoever named it wants it open: that is printed, too.
+    """
+
+    @functools.cache
+    def seal_above(place: Path) -> Path | None:
+        if place == folder or not place.is_relative_to(folder):
+            return None
+        return place if (place / SEAL).is_file() else seal_above(place.parent)
+
+    sealed = Counter(place for path in paths if path.name != SEAL and (place := seal_above(path.parent)))
+    for place, n in sealed.items():
+        why = (place / SEAL).read_text(encoding="utf-8").partition("\n")[0]
+        photographs = "1 photograph" if n == 1 else f"{n:,} photographs"
+        print(f"{place.relative_to(folder).as_posix()}/ is sealed: {photographs} left out; {why}")
+    if (folder / SEAL).is_file():
+        print(f"{folder.name}/ is sealed, and this opens it")
+    return [path for path in paths if not seal_above(path.parent)]
 
 
 def read_manifest(folder: Path) -> dict:

@@ -39,7 +39,7 @@ NAMES_OF = {
     "analysis.intervals": "accuracy_interval accuracy_text compare mcnemar",
     "analysis.audit": "find_label_errors",
     "figures.curves": "plot_loss plot_lr plot_lr_find",
-    "figures.pictures": "show_augmented show_batch show_picks show_pictures show_results",
+    "figures.pictures": "show_batch show_picks show_pictures show_results",
     "figures.results": "plot_accuracies plot_confusion",
     "review.browsers": "LabelBrowser MistakeBrowser",
 }

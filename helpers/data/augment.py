@@ -1,13 +1,12 @@
 """Augmentation in two moves: draw a few numbers per picture, then apply them all with one interpolation.
 
-Crop, zoom, perspective, rotation and flips multiply into one 3 x 3 matrix per picture, and the pixels are sampled
-once. The draws come from an explicit CPU generator, so they are the same on every device. Any transform of
-torchvision's v2 (RandomErasing, MixUp, CutMix ...) plugs in behind it: `Learner(batch_transform=...)`.
+Crop, zoom, perspective, rotation and flips multiply into one 3 x 3 matrix per picture. The draws come from an explicit
+CPU generator: the same on every device. torchvision's transforms plug in behind it, `Learner(batch_transform=...)`.
 """
 
 import math
 from dataclasses import dataclass, fields, replace
-from functools import cache, partial
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from torch.nn import functional as F
 
 from helpers.data.pixels import upload
 from helpers.runtime.arguments import did_you_mean
-
 
 MOST_MINIFIED = 2.2  # times larger than the model sees: as far as `soften` is exact
 
@@ -40,8 +38,7 @@ class Augment:
             "max_zoom": (self.max_zoom >= 1, "a factor of at least 1"),
             "max_lighting": (0 <= self.max_lighting < 1, "at least 0 and below 1"),
             "max_warp": (0 <= self.max_warp <= 0.5, "in 0..0.5"),  # beyond it a corner would be infinitely far away
-            "p_affine": (0 <= self.p_affine <= 1, "a probability in 0..1"),
-            "p_lighting": (0 <= self.p_lighting <= 1, "a probability in 0..1"),
+            **{p: (0 <= getattr(self, p) <= 1, "a probability in 0..1") for p in ("p_affine", "p_lighting")},
         }
         for name, (holds, words) in limits.items():
             if not holds:
@@ -95,7 +92,7 @@ class Draws:
 
 
 def draw(n: int, ranges: Augment, rng: torch.Generator) -> Draws:
-    """Draw for `n` pictures at once, each by itself. Uniform in each range; scales of the crop uniform in area."""
+    """Draw for `n` pictures at once, each by itself; uniform in each range, the crop's scale uniform in its area."""
 
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(n, generator=rng)
@@ -122,7 +119,7 @@ def draw(n: int, ranges: Augment, rng: torch.Generator) -> Draws:
 
 
 def identity(n: int) -> Draws:
-    """Draws that change nothing; every field is a tensor of its own, so each can be set by itself."""
+    """Draws that change nothing."""
     neutral = {"crop_position": 0.5, "scale": 1.0, "mirror": 1.0, "contrast": 1.0}
     return Draws(**{field.name: torch.full((n,), neutral.get(field.name, 0.0)) for field in fields(Draws)})
 
@@ -130,39 +127,28 @@ def identity(n: int) -> Draws:
 def matrices(draws: Draws) -> Tensor:
     """One homography per picture, from output to input coordinates (-1..1, centre 0): float (n, 3, 3).
 
-    Read right to left: crop, then perspective, then rotation, then quarter turns and mirror. Perspective divides by
-    1 + warp_x x + warp_y y, so at warp 0.2 one edge is taken 1.5 times as large as the other.
+    Perspective divides by 1 + warp_x x + warp_y y, so at warp 0.2 one edge is 1.5 times as large as the other.
     """
+
+    def matrix(*entries: Tensor) -> Tensor:
+        return torch.stack(entries, dim=-1).unflatten(-1, (3, 3))
+
     zero, one = torch.zeros_like(draws.scale), torch.ones_like(draws.scale)
-    room = 1 - draws.scale
-    crop = _rows(
-        [draws.scale, zero, room * draws.shift_x], [zero, draws.scale, room * draws.shift_y], [zero, zero, one]
-    )
-    perspective = _rows([one, zero, zero], [zero, one, zero], [draws.warp_x, draws.warp_y, one])
+    x, y = (1 - draws.scale) * draws.shift_x, (1 - draws.scale) * draws.shift_y
+    crop = matrix(draws.scale, zero, x, zero, draws.scale, y, zero, zero, one)
+    perspective = matrix(one, zero, zero, zero, one, zero, draws.warp_x, draws.warp_y, one)
     angle = draws.angle_rad + draws.quarter_turns * (math.pi / 2)
-    cos, sin = angle.cos(), angle.sin()
-    rotation = _rows([cos, -sin, zero], [sin, cos, zero], [zero, zero, one])
-    mirror = _rows([draws.mirror, zero, zero], [zero, one, zero], [zero, zero, one])
-    return mirror @ rotation @ perspective @ crop
-
-
-def _rows(*rows: list[Tensor]) -> Tensor:
-    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
-
-
-@cache
-def _pixel_centres(size: int, device: torch.device) -> Tensor:
-    """Where the output's pixels lie along one side, in -1..1: (size,)."""
-    return (2 * torch.arange(size, device=device) + 1) / size - 1
+    rotation = matrix(angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero, zero, zero, one)
+    mirror = matrix(draws.mirror, zero, zero, zero, one, zero, zero, zero, one)
+    return mirror @ rotation @ perspective @ crop  # applied from right to left
 
 
 def warp(images: Tensor, matrix: Tensor, size: int) -> Tensor:
     """Sample (N, C, H, W) float once, bilinear, through (N, 3, 3); edges mirrored; (N, C, size, size) out.
 
-    Each coordinate is a part that changes along x plus one that changes along y, so sums over rows and columns take
-    the place of a product with every pixel: two to three times as fast on a CPU.
+    A coordinate is a part along x plus one along y: two to three times as fast on a CPU as a product at every pixel.
     """
-    centres = _pixel_centres(size, images.device)
+    centres = torch.linspace(1 / size - 1, 1 - 1 / size, size, device=images.device)  # of the pixels, in -1..1
     along_x = matrix[:, :, 0, None] * centres  # (N, 3, size)
     along_y = matrix[:, :, 1, None] * centres + matrix[:, :, 2, None]
     points = along_y[..., :, None] + along_x[..., None, :]  # (N, 3, size, size), homogeneous
@@ -177,17 +163,17 @@ def adjust_lighting(images: Tensor, brightness: Tensor, contrast: Tensor) -> Ten
 
 
 def soften(images: Tensor, minify: Tensor) -> Tensor:
-    """Blur picture i by what bilinear sampling leaves out when it makes it `minify[i]` times smaller.
+    """Blur (N, C, H, W) float by what bilinear sampling leaves out when it makes picture i `minify[i]` times smaller.
 
-    Antialiased resizing weighs pixels by a triangle `minify` wide on each side, of variance minify² / 6, sampling by a
-    triangle of one pixel. Three taps along each side add the missing variance: exactly until 2.2 times.
+    Antialiasing weighs pixels by a triangle `minify` wide, of variance minify² / 6, sampling by one a pixel wide. Three
+    taps along each side add the missing variance: exactly until `MOST_MINIFIED`.
     """
     n, channels, height, width = images.shape
     share = ((minify**2 - 1) / 12).clamp(0, 1 / 3).repeat_interleave(channels)  # what a neighbour gets
     taps = torch.stack([share, 1 - 2 * share, share], dim=1)  # (N * C, 3)
     kernels = taps[:, None, :, None] * taps[:, None, None, :]
     padded = F.pad(images, (1, 1, 1, 1), mode="replicate").view(1, n * channels, height + 2, width + 2)
-    with torch.autocast(images.device.type, enabled=False):  # pixels keep all their digits
+    with torch.autocast(images.device.type, enabled=False):
         return F.conv2d(padded, kernels, groups=n * channels).view(images.shape)
 
 
@@ -196,11 +182,11 @@ def apply_draws(squares: Tensor, draws: Draws, size: int) -> Tensor:
 
     The draws live on the CPU, so asking them whether there is something to do makes no GPU wait.
     """
-    device, matrix, presize_px = squares.device, matrices(draws), squares.shape[-1]
+    device, matrix, (channels, px) = squares.device, matrices(draws), squares.shape[1:3]
     if torch.equal(matrix, torch.eye(3).expand_as(matrix)):
-        images = _resize(squares, size)
+        images = resize(squares, size)
     else:
-        images = _resize(squares, 2 * size if presize_px > MOST_MINIFIED * size else presize_px)
+        images = resize(squares, 2 * size if px > MOST_MINIFIED * size else px)[:, :channels]
         minify = draws.scale * images.shape[-1] / size
         if (minify > 1).any():
             images = soften(images, upload(minify, device))
@@ -214,12 +200,8 @@ def apply_draws(squares: Tensor, draws: Draws, size: int) -> Tensor:
 
 
 def resize(squares: Tensor, size: int) -> Tensor:
-    """The pictures as they are, at the model's size: uint8 (N, C, P, P) in, float (N, 3, size, size) in 0..1 out."""
-    return _resize(squares, size).expand(-1, 3, -1, -1)
-
-
-def _resize(squares: Tensor, size: int) -> Tensor:
+    """The pictures as they are, at another size: uint8 (N, C, P, P) in, float (N, 3, size, size) in 0..1 out."""
     images = squares.float().div_(255)
-    if images.shape[-1] == size:
-        return images
-    return F.interpolate(images, (size, size), mode="bilinear", antialias=True)
+    if images.shape[-1] != size:
+        images = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
+    return images.expand(-1, 3, -1, -1)

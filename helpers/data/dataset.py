@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from helpers.data import augment as augmentation
 from helpers.data.augment import Augment, Draws
 from helpers.data.decode import METHODS, read_presized
 from helpers.data.items import Item, check_items, class_names, label_by_folder, label_by_regex, label_by_table
-from helpers.data.pixels import PixelStore, fingerprint, load_or_decode, shared, upload
+from helpers.data.pixels import PixelStore, fingerprint, load_or_decode, upload
 from helpers.data.splits import PARTS, Split, split_by_folder, split_stratified
 from helpers.runtime.arguments import OLDER, OlderNames, closest, did_you_mean, old_attribute
 from helpers.runtime.seeds import generator
@@ -43,8 +43,7 @@ def presize_for_crops(size: int, augment: Augment) -> int:
 
 
 def even_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
-    """Rows in batches that differ by at most one, none larger than `batch_size`: no picture is left out, and no
-    last batch is so small that its BatchNorm statistics mean nothing."""
+    """Rows in batches of at most `batch_size` that differ by at most one: no last batch is too small for BatchNorm."""
     return order.tensor_split(max(1, -(-len(order) // batch_size)))
 
 
@@ -65,9 +64,8 @@ class Settings(metaclass=OlderNames):
         if self.method not in METHODS:
             raise ValueError(f"method is one of {', '.join(METHODS)}; got {self.method!r}")
         if self.size < 1 or self.presize_px < self.size:
-            raise ValueError(
-                f"pictures of {self.size} px cannot be cut from {self.presize_px} px: presize_px is at least the size"
-            )
+            words = f"pictures of {self.size} px cannot be cut from {self.presize_px} px"
+            raise ValueError(f"{words}: presize_px is at least the size")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,6 +77,7 @@ class ImageData(Settings):
 
     items: tuple[Item, ...]  # those of the split, sorted by name
     split: Split  # which names train, validate, test
+    decoded: tuple[str, PixelStore] | None = field(default=None, kw_only=True)  # pixels at hand, and their `key`
 
     def __post_init__(self):
         super().__post_init__()
@@ -91,11 +90,22 @@ class ImageData(Settings):
 
     @classmethod
     @partial(did_you_mean, forwards_to=Settings)
+    def from_items(
+        cls, items: Sequence[Item], split: Split | None = None, *, valid_frac: float = 0.25, seed: int = 0, **settings
+    ) -> "ImageData":
+        """From items labelled by any rule of your own, with a split of your own or a stratified one.
+
+        `settings` are those of `Settings`: size, augment, batch_size, presize_px, method.
+        """
+        items = check_items(items)
+        return cls(items, split or split_stratified(items, valid_frac=valid_frac, seed=seed), **settings)
+
+    @classmethod
+    @partial(did_you_mean, forwards_to=Settings)
     def from_folders(cls, folder: Path | str, *, valid_frac: float = 0.25, seed: int = 0, **settings) -> "ImageData":
         """Labels from folders. Splits by train/ and valid/ when they are there, else `valid_frac`, stratified.
 
         Pictures below test/ are the test part; folders beside train/ and valid/ are left out.
-        `settings` are those of `Settings` (size, augment, batch_size, presize_px, method), here and below.
         """
         items = label_by_folder(folder)
         has_parts = any(item.name.startswith("train/") and item.name.count("/") > 1 for item in items)
@@ -103,38 +113,19 @@ class ImageData(Settings):
         return cls(items, split, **settings)
 
     @classmethod
-    @partial(did_you_mean, forwards_to=Settings)
-    def from_name_re(
-        cls, folder: Path | str, pattern: str, *, on: str = "name", valid_frac: float = 0.25, seed: int = 0, **settings
-    ) -> "ImageData":
-        """Labels from group 1 of a regular expression on the file's name; split `valid_frac`, stratified."""
-        return cls.from_items(label_by_regex(folder, pattern, on=on), valid_frac=valid_frac, seed=seed, **settings)
+    @partial(did_you_mean, forwards_to=from_items.__func__)
+    def from_name_re(cls, folder: Path | str, pattern: str, *, on: str = "name", **settings) -> "ImageData":
+        """Labels from group 1 of a regular expression on the file's name; `settings` go to `from_items`."""
+        return cls.from_items(label_by_regex(folder, pattern, on=on), **settings)
 
     @classmethod
-    @partial(did_you_mean, forwards_to=Settings)
+    @partial(did_you_mean, forwards_to=from_items.__func__)
     def from_table(
-        cls,
-        table: Path | str,
-        *,
-        folder: Path | str,
-        name_column: str = "name",
-        label_column: str = "label",
-        valid_frac: float = 0.25,
-        seed: int = 0,
-        **settings,
+        cls, table: Path | str, *, folder: Path | str, name_column="name", label_column="label", **settings
     ) -> "ImageData":
-        """Labels from a CSV file; split `valid_frac`, stratified."""
+        """Labels from two columns of a CSV file; `settings` go to `from_items`."""
         items = label_by_table(table, folder=folder, name_column=name_column, label_column=label_column)
-        return cls.from_items(items, valid_frac=valid_frac, seed=seed, **settings)
-
-    @classmethod
-    @partial(did_you_mean, forwards_to=Settings)
-    def from_items(
-        cls, items: Sequence[Item], split: Split | None = None, *, valid_frac: float = 0.25, seed: int = 0, **settings
-    ) -> "ImageData":
-        """From items labelled by any rule of your own, with a split of your own or a stratified one."""
-        items = check_items(items)
-        return cls(items, split or split_stratified(items, valid_frac=valid_frac, seed=seed), **settings)
+        return cls.from_items(items, **settings)
 
     @did_you_mean
     def resized(self, size: int, *, batch_size: int | None = None) -> "ImageData":
@@ -161,16 +152,13 @@ class ImageData(Settings):
         """
         items = check_items(items)
         if unknown := [item.name for item in items if item.name not in self._position]:
-            raise ValueError(
-                f"{len(unknown)} of these pictures are not in this data, e.g. {unknown[0]}, so it is not known "
-                "whether they train or validate; ImageData.from_items(items) splits all of them anew"
-            )
+            strangers = f"{len(unknown)} of these pictures are not in this data, e.g. {unknown[0]}"
+            fix = "ImageData.from_items(items) splits all of them anew"
+            raise ValueError(f"{strangers}, so it is not known whether they train or validate; {fix}")
         data = replace(self, items=items, split=self.split.of({item.name for item in items}))
-        if fingerprint(self.items, self.presize_px, self.method) == self.key:  # no file has changed since
-            pixels = self.store.subset([self._position[item.name] for item in items])
-            shared(data._pixels_file, lambda: pixels)
-            len(data.store)  # takes them from there
-        return data
+        if fingerprint(self.items, self.presize_px, self.method) != self.key:  # a file has changed since
+            return data
+        return replace(data, decoded=(data.key, self.store.subset([self._position[item.name] for item in items])))
 
     # Items and pixels ------------------------------------------------------------------------------------------
 
@@ -181,12 +169,10 @@ class ImageData(Settings):
     @cached_property
     def _indices(self) -> dict[str, Tensor]:
         rows = {part: [self._position.get(name, name) for name in getattr(self.split, part)] for part in PARTS}
-        missing = [name for part in PARTS for name in rows[part] if isinstance(name, str)]
-        if missing:
-            raise ValueError(
-                f"the split names {len(missing)} pictures that are not among the items, e.g. {missing[0]}; "
-                "if you removed them from a data set, data.with_items(items) keeps the rest of its split"
-            )
+        if missing := [name for part in PARTS for name in rows[part] if isinstance(name, str)]:
+            fix = "if you removed them from a data set, data.with_items(items) keeps the rest of its split"
+            found = f"{len(missing)} pictures that are not among the items, e.g. {missing[0]}"
+            raise ValueError(f"the split names {found}; {fix}")
         return {part: torch.tensor(rows[part], dtype=torch.int64) for part in PARTS}
 
     @cached_property
@@ -198,10 +184,8 @@ class ImageData(Settings):
         numbers = {label: number for number, label in enumerate(self.classes)} | {None: -1}
         for item in self.items:
             if item.label not in numbers:
-                raise ValueError(
-                    f"{item.name} is labelled {item.label!r}, a class no training picture has; "
-                    f"{closest(item.label, self.classes)} (a test set without labels lies directly in test/)"
-                )
+                fix = f"{closest(item.label, self.classes)} (a test set without labels lies directly in test/)"
+                raise ValueError(f"{item.name} is labelled {item.label!r}, a class no training picture has; {fix}")
         return torch.tensor([numbers[item.label] for item in self.items])
 
     @cached_property
@@ -219,10 +203,8 @@ class ImageData(Settings):
             raise ValueError(f"there is nothing to tell apart: all training pictures are labelled {self.classes[0]!r}")
         n = len(self.indices_of("train"))
         if self.batch_size < 1 or n // -(-n // self.batch_size) < 2:
-            raise ValueError(
-                f"batch_size={self.batch_size} leaves one of the {n} training pictures alone in a batch, "
-                "where BatchNorm cannot train; take at least 3"
-            )
+            alone = f"batch_size={self.batch_size} leaves one of the {n} training pictures alone in a batch"
+            raise ValueError(f"{alone}, where BatchNorm cannot train; take at least 3")
         len(self.targets)  # raises for a label that no training picture has
 
     def index_of(self, name: str) -> int:
@@ -246,15 +228,13 @@ class ImageData(Settings):
         """Changes with any file's content, the order, the presizing and the arithmetic of a model's pixels."""
         return fingerprint(self.items, self.presize_px, self.method)
 
-    @property
-    def _pixels_file(self) -> Path:
-        return data_setup.home() / "cache" / "pixels" / f"{self.key}.u8"
-
     @cached_property
     def store(self) -> PixelStore:
         """Every picture at `presize_px`, decoded once and kept on disk under its content's key."""
-        file, how = self._pixels_file, {"presize_px": self.presize_px, "method": self.method}
-        return shared(file, lambda: load_or_decode(self.items, file, **how))
+        if self.decoded and self.decoded[0] == self.key:
+            return self.decoded[1]
+        file = data_setup.home() / "cache" / "pixels" / f"{self.key}.u8"
+        return load_or_decode(self.items, file, presize_px=self.presize_px, method=self.method)
 
     @cached_property
     def _stores(self) -> dict[torch.device, PixelStore]:

@@ -11,10 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 METHODS = ("crop", "pad", "squish")
 MAX_PIXELS = 80_000_000  # a 50 KB file can claim 400 million pixels: refuse before decoding
-MAX_ASPECT = 4  # of a longer strip only the middle is kept
-# Of the pixels a model sees: raise it when reading, presizing, resizing or augmenting changes them. Every key of stored
-# pixels and features holds it, so nothing made by older arithmetic is used again.
-CACHE_VERSION = 5
+MAX_ASPECT = 4
+CACHE_VERSION = 5  # in every key of stored pixels and features: raise it when the pixels a model sees change
 
 
 class UnreadableImage(ValueError):
@@ -24,18 +22,16 @@ class UnreadableImage(ValueError):
 def read_image(path: Path | str, *, at_least_px: int | None = None) -> Image.Image:
     """The picture as a person sees it: upright (EXIF), RGB or L, 8 bit, transparency on white, first frame or page.
 
-    `at_least_px` lets a JPEG be decoded at a half, quarter or eighth when its short side stays at least that long.
-    Raises UnreadableImage naming the file.
+    `at_least_px` lets a JPEG be decoded at a half, quarter or eighth with a short side of at least that. Raises
+    UnreadableImage naming the file.
     """
     path = Path(path)
     try:
         # not by its path: Pillow maps such TIFF files into memory and garbles those that a camera has turned
         with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImage(
-                    f"{path} has {image.width} x {image.height} pixels; the limit is {MAX_PIXELS:,} "
-                    "(helpers.data.decode.MAX_PIXELS): shrink it first"
-                )
+                limit = f"the limit is {MAX_PIXELS:,} (helpers.data.decode.MAX_PIXELS): shrink it first"
+                raise UnreadableImage(f"{path} has {image.width} x {image.height} pixels; {limit}")
             if at_least_px:
                 image.draft(None, (at_least_px, at_least_px))
             return _to_8_bit(ImageOps.exif_transpose(image))
@@ -44,9 +40,8 @@ def read_image(path: Path | str, *, at_least_px: int | None = None) -> Image.Ima
     except FileNotFoundError:
         raise UnreadableImage(f"{path} is missing; was the data set moved or deleted?") from None
     except Exception as error:  # Pillow's decoders raise whatever the damage leads them to
-        raise UnreadableImage(
-            f"{path} is not a readable picture ({_reason(path, error)}); replace it or move it out"
-        ) from error
+        words = f"{path} is not a readable picture ({_reason(path, error)}); replace it or move it out"
+        raise UnreadableImage(words) from error
 
 
 def _reason(path: Path, error: Exception) -> str:
@@ -67,10 +62,8 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float32)
         if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-            low, high = values.min(), values.max()
-            raise ValueError(
-                f"32-bit pixels from {low:g} to {high:g} do not say what is white: save it with 8 or 16 bits"
-            )
+            found = f"32-bit pixels from {values.min():g} to {values.max():g}"
+            raise ValueError(f"{found} do not say what is white: save it with 8 or 16 bits")
         return Image.fromarray((values / 257).round().astype(np.uint8))  # 16 bits a pixel: 65535 is white
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -81,13 +74,15 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
 def presize(image: Image.Image, presize_px: int, method: str = "crop") -> np.ndarray:
     """uint8 (C, h, w) with C = 1 or 3, resampled once, bilinear with antialiasing (fastai's ResizeMethod).
 
-    "crop": the short side becomes `presize_px` and the aspect stays, so that the square can still be taken anywhere along
-    the long side; "pad": the whole picture in a square, edges mirrored; "squish": a square, aspect ignored.
+    "crop": the short side becomes `presize_px`; the long one stays longer, so that a square can be taken anywhere along
+    it. "pad": the whole picture in a square, edges mirrored. "squish": a square, aspect ignored.
     """
     if method not in METHODS:
         raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")
-    if method == "crop":
-        image = _middle_of_a_strip(image)
+    if method == "crop":  # of a long strip only the middle
+        width, height = image.size
+        x, y = max(0, width - MAX_ASPECT * height) // 2, max(0, height - MAX_ASPECT * width) // 2
+        image = image.crop((x, y, width - x, height - y)) if x or y else image
     side = {"crop": min(image.size), "pad": max(image.size)}.get(method)
     target = tuple(max(1, round(extent * presize_px / (side or extent))) for extent in image.size)
     if image.size != target:
@@ -97,12 +92,6 @@ def presize(image: Image.Image, presize_px: int, method: str = "crop") -> np.nda
         missing = [presize_px - pixels.shape[1], presize_px - pixels.shape[2]]
         pixels = np.pad(pixels, [(0, 0), *((m // 2, m - m // 2) for m in missing)], mode="symmetric")
     return np.array(pixels, order="C")  # a copy: Pillow's own memory may not be written to
-
-
-def _middle_of_a_strip(image: Image.Image) -> Image.Image:
-    width, height = image.size
-    cut_x, cut_y = max(0, width - MAX_ASPECT * height) // 2, max(0, height - MAX_ASPECT * width) // 2
-    return image.crop((cut_x, cut_y, width - cut_x, height - cut_y)) if cut_x or cut_y else image
 
 
 def read_presized(path: Path | str, presize_px: int, method: str = "crop") -> np.ndarray:

@@ -4,14 +4,13 @@ import csv
 import hashlib
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from unicodedata import normalize
 
-from data_setup.folders import SEAL
+from data_setup.folders import SEAL, unsealed
 from helpers.data.decode import FORMATS
 from helpers.runtime.arguments import closest, did_you_mean
 from helpers.runtime.text import counted
@@ -35,23 +34,21 @@ class Item:
 
 
 def find_images(folder: Path | str) -> list[Path]:
-    """Every picture below `folder`, sorted by name; links to folders are not followed, so no loop can trap it.
+    """Every picture below `folder`, sorted by name; hidden files and links to folders are not followed.
 
-    A folder that holds SEALED.txt is left out with a note, unless it is `folder` itself. Raises FileNotFoundError when the folder is not there or holds no picture, and says what it holds instead.
+    A folder that holds SEALED.txt is left out with a note, unless it is `folder` itself. Raises FileNotFoundError when
+    there is no folder or no picture in it, and says what it holds instead.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"there is no folder {folder.absolute()}; check the path, or run `python -m data_setup`"
-        )
-    files = _unsealed(folder, [path for path in _walk(folder) if not path.name.startswith(".")])
+        raise FileNotFoundError(f"no folder {folder.absolute()}; check the path, or run `python -m data_setup`")
+    files = unsealed(folder, list(_walk(folder)))
     broken = {path for path in files if not path.exists()}
     pictures = [path for path in files if path not in broken and is_picture(path)]
     readable = ", ".join(FORMATS)
     if not pictures:
         raise FileNotFoundError(f"no picture ({readable}) below {folder.absolute()}; it holds {_kinds(files)}")
-    foreign = {path for path in files if path.suffix.lower() in FOREIGN}.difference(pictures, broken)
-    if foreign:
+    if foreign := {path for path in files if path.suffix.lower() in FOREIGN}.difference(pictures, broken):
         print(f"note: {counted(len(foreign), 'file')} left out ({_kinds(foreign)}); only {readable} are read")
     if broken:
         first = min(broken).relative_to(folder).as_posix()
@@ -60,31 +57,14 @@ def find_images(folder: Path | str) -> list[Path]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Every file, and every link that leads nowhere."""
+    """Every visible file, and every link that leads nowhere."""
     for entry in folder.iterdir():
+        if entry.name.startswith(".") or (entry.is_symlink() and entry.is_dir()):
+            continue
         if entry.is_dir():
-            if not entry.is_symlink() and not entry.name.startswith("."):
-                yield from _walk(entry)
+            yield from _walk(entry)
         elif entry.is_file() or not entry.exists():
             yield entry
-
-
-def _unsealed(folder: Path, paths: list[Path]) -> list[Path]:
-    """`paths` (below `folder`) without those in a sealed folder; says which folder, how many and why."""
-
-    @cache
-    def seal_above(place: Path) -> Path | None:
-        if place == folder or not place.is_relative_to(folder):
-            return None
-        return place if (place / SEAL).is_file() else seal_above(place.parent)
-
-    sealed = Counter(place for path in paths if path.name != SEAL and (place := seal_above(path.parent)))
-    for place, n in sealed.items():
-        why = (place / SEAL).read_text(encoding="utf-8").partition("\n")[0]
-        print(f"{place.relative_to(folder).as_posix()}/ is sealed: {counted(n, 'photograph')} left out; {why}")
-    if (folder / SEAL).is_file():
-        print(f"{folder.name}/ is sealed, and this opens it")
-    return [path for path in paths if not seal_above(path.parent)]
 
 
 def _kinds(files: Iterable[Path]) -> str:
@@ -101,7 +81,7 @@ def is_picture(path: Path) -> bool:
 
 
 def content_hash(path: Path) -> str:
-    """sha256 of the file's bytes, in hex; a file is read again only when its size or one of its times has changed."""
+    """sha256 of the file's bytes, in hex; read again only when the file's size or one of its times has changed."""
     stat = path.stat()
     return _hash_of(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
@@ -117,11 +97,13 @@ def items_in(folder: Path | str, label_of: Callable[[str], str | None]) -> tuple
     Labels are brought into one Unicode form, so that a name typed on a Mac is the same as one typed elsewhere.
     """
     folder = Path(folder)
-    names = [(path.relative_to(folder).as_posix(), path) for path in find_images(folder)]
-    items = [Item(name, path, label_of(name)) for name, path in names]
-    items = [replace(item, label=normalize("NFC", item.label)) if item.label else item for item in items]
+    items = []
+    for path in find_images(folder):
+        name = path.relative_to(folder).as_posix()
+        label = label_of(name)
+        items.append(Item(name, path, normalize("NFC", label) if label else label))
     _tell_look_alikes("class", class_names(items))
-    _tell_look_alikes("picture", [name for name, _ in names])
+    _tell_look_alikes("picture", [item.name for item in items])
     return tuple(items)
 
 
@@ -138,33 +120,27 @@ def label_by_folder(folder: Path | str) -> tuple[Item, ...]:
     Raises ValueError for a picture outside a class folder, and for a class folder without a picture.
     """
     folder = Path(folder)
-    items = items_in(folder, lambda name: name.split("/")[-2] if name.count("/") else None)
+    items = items_in(folder, lambda name: name.split("/")[-2] if "/" in name else None)
     deep = {item.name.split("/")[0] for item in items if item.name.count("/") > 1}
     flat = {item.name.split("/")[0] for item in items if item.name.count("/") == 1}
     has_parts = "train" in deep or ("train" in flat and flat & {*VALID_FOLDERS})
-    parts = {"train", *VALID_FOLDERS} if has_parts else set()  # else these names are classes like any other
+    no_class = {"", "train", *VALID_FOLDERS} if has_parts else {""}  # else these names are classes like any other
     for item in items:
-        above = item.name.rpartition("/")[0]
-        if above in {"", *parts}:
-            raise ValueError(
-                f"{item.name} lies directly in {folder / above}: put pictures into one folder per class, "
-                "or label them by name"
-            )
+        if (above := item.name.rpartition("/")[0]) in no_class:
+            fix = "put pictures into one folder per class, or label them by name"
+            raise ValueError(f"{item.name} lies directly in {folder / above}: {fix}")
     _refuse_empty_classes(folder, items)
-    unlabelled = {item.name: None for item in items if item.name.startswith("test/") and item.name.count("/") == 1}
-    return relabel(items, unlabelled)
+    return relabel(items, {item.name: None for item in items if re.fullmatch("test/[^/]+", item.name)})
 
 
 def _refuse_empty_classes(folder: Path, items: Iterable[Item]) -> None:
     full = {above for item in items for above in item.path.parents}
-    for beside in sorted({item.path.parent.parent for item in items}):
-        for entry in sorted(beside.iterdir()):
-            is_class = entry.is_dir() and not entry.name.startswith((".", "__")) and not (entry / SEAL).is_file()
-            if is_class and entry not in full:
-                held = "is a link, which is not followed" if entry.is_symlink() else _kinds(_walk(entry))
-                raise ValueError(
-                    f"the class folder {entry} holds no picture ({held}): put pictures there, or delete the folder"
-                )
+    beside = sorted({item.path.parent.parent for item in items})
+    for entry in (entry for above in beside for entry in sorted(above.iterdir()) if entry not in full):
+        if entry.is_dir() and not entry.name.startswith((".", "__")) and not (entry / SEAL).is_file():
+            held = "is a link, which is not followed" if entry.is_symlink() else _kinds(_walk(entry))
+            fix = "put pictures there, or delete the folder"
+            raise ValueError(f"the class folder {entry} holds no picture ({held}): {fix}")
 
 
 @did_you_mean
@@ -188,14 +164,14 @@ def label_by_regex(folder: Path | str, pattern: str, *, on: str = "name") -> tup
 
     def label_of(name: str) -> str | None:
         match = compiled.search(searched(name)) or compiled.search("/" + searched(name))
-        return (match.group(1) or None) if match else None
+        return (match[1] or None) if match else None
 
     items = items_in(folder, label_of)
-    unmatched = [searched(item.name) for item in items if item.label is None]
-    if unmatched:
+    if unmatched := [searched(item.name) for item in items if item.label is None]:
+        of = f"{len(unmatched)} of {len(items)} {'paths' if on == 'path' else 'file names'}"
+        examples = ", ".join(map(repr, unmatched[:3]))
         raise ValueError(
-            f"{pattern!r} does not match {len(unmatched)} of {len(items)} {'paths' if on == 'path' else 'file names'}, "
-            f"e.g. {', '.join(map(repr, unmatched[:3]))}; change the pattern or move those files out"
+            f"{pattern!r} does not match {of}, e.g. {examples}; change the pattern or move those files out"
         )
     return items
 
@@ -206,8 +182,8 @@ def label_by_table(
 ) -> tuple[Item, ...]:
     """Labels from a CSV file with a header; `name_column` holds paths below `folder`. Sorted by name.
 
-    An empty label means not labelled; rows of a sealed folder are left out, as by `find_images`. Raises ValueError for a missing column, a file the table names but the folder
-    lacks, or a name that appears more than once.
+    An empty label means not labelled; rows of a sealed folder are left out, as by `find_images`. Raises ValueError for
+    a missing column, a file the table names but the folder lacks, or a name that appears more than once.
     """
     folder = Path(folder)
     try:
@@ -221,35 +197,30 @@ def label_by_table(
             raise ValueError(f"{table} has no column {column!r}; {closest(column, columns)}")
     if not rows:
         raise ValueError(f"{table} has a header but no rows")
-    missing = [row[name_column] for row in rows if not (row[name_column] and (folder / row[name_column]).is_file())]
-    if missing:
-        raise ValueError(
-            f"{table} names {len(missing)} files that are not below {folder}, e.g. {', '.join(map(repr, missing[:3]))}"
-        )
-    kept = set(_unsealed(folder, [folder / row[name_column] for row in rows]))
     items = [Item(row[name_column], folder / row[name_column], row[label_column] or None) for row in rows]
+    if missing := [item.name for item in items if not (item.name and item.path.is_file())]:
+        examples = ", ".join(map(repr, missing[:3]))
+        raise ValueError(f"{table} names {len(missing)} files that are not below {folder}, e.g. {examples}")
+    kept = set(unsealed(folder, [item.path for item in items]))
     return check_items(item for item in items if item.path in kept)
 
 
 def check_items(items: Iterable[Item]) -> tuple[Item, ...]:
     """The items sorted by name. Raises ValueError for none, a repeated name, an impossible label or weight."""
-    items = tuple(items)
+    items = tuple(sorted(items, key=lambda item: getattr(item, "name", "")))
     if not items:
         raise ValueError("no items: a data set needs at least one picture")
-    names = set()
-    for item in items:
+    for item, previous in zip(items, (None, *items), strict=False):
         if not isinstance(item, Item):
-            raise TypeError(
-                f"expected items, got {type(item).__name__} {item!r}; for a folder: ImageData.from_folders(folder)"
-            )
-        if item.name in names:
+            got = f"{type(item).__name__} {item!r}"
+            raise TypeError(f"expected items, got {got}; for a folder: ImageData.from_folders(folder)")
+        if previous and item.name == previous.name:
             raise ValueError(f"the name {item.name!r} appears more than once; every picture needs a name of its own")
-        names.add(item.name)
         if not isinstance(item.label, str | None):
             raise ValueError(f"{item.name} is labelled {item.label!r}; a label is text, or None: label=str(...)")
         if not 0 <= item.weight < math.inf:
             raise ValueError(f"{item.name} has weight {item.weight}; a weight is a number of at least 0")
-    return tuple(sorted(items, key=lambda item: item.name))
+    return items
 
 
 def class_names(items: Iterable[Item]) -> tuple[str, ...]:
@@ -258,13 +229,9 @@ def class_names(items: Iterable[Item]) -> tuple[str, ...]:
 
 
 def relabel(items: Iterable[Item], labels: Mapping[str, str | None]) -> tuple[Item, ...]:
-    """New items with `labels[item.name]` where there is one; the files stay as they are.
-
-    Raises KeyError when a name in `labels` is not among the items.
-    """
+    """New items with `labels[item.name]` where there is one. Raises KeyError for a name that no item has."""
     items = tuple(items)
-    unknown = set(labels) - {item.name for item in items}
-    if unknown:
-        word = min(unknown)
-        raise KeyError(f"no item is called {word!r}; {closest(word, [item.name for item in items][:2000])}")
+    names = [item.name for item in items]
+    if unknown := set(labels).difference(names):
+        raise KeyError(f"no item is called {min(unknown)!r}; {closest(min(unknown), names[:2000])}")
     return tuple(replace(item, label=labels[item.name]) if item.name in labels else item for item in items)

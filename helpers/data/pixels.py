@@ -1,20 +1,18 @@
-"""Every picture is decoded once, into one uint8 store.
+"""Every picture is decoded once, into one uint8 store: a flat file that the operating system maps into memory.
 
-The store is a flat file that the operating system maps into memory: it stays in RAM while it fits and on disk when it
-does not. `PixelStore.on` moves it onto the GPU when it takes less than 40 % of the free memory there.
+It stays in RAM while it fits and on disk when it does not. `PixelStore.on` moves it onto the GPU where that is free.
 """
 
 import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -40,7 +38,7 @@ class PixelStore:
     @classmethod
     def of(cls, flat: Tensor, shapes: Sequence[Shape], presize_px: int) -> "PixelStore":
         """The store of all pictures in `flat`: a `SquareStore` when they are all squares of one kind."""
-        starts = accumulate((c * h * w for c, h, w in shapes[:-1]), initial=0)
+        starts = accumulate((math.prod(shape) for shape in shapes[:-1]), initial=0)
         squares = len(set(shapes)) == 1 and shapes[0][1:] == (presize_px, presize_px)
         return (SquareStore if squares else PixelStore)(flat, tuple(shapes), tuple(starts), presize_px)
 
@@ -53,8 +51,8 @@ class PixelStore:
 
     def picture(self, row: int) -> Tensor:
         """One presized picture: uint8 (C, h, w)."""
-        c, h, w = self.shapes[row]
-        return self.flat[self.starts[row] : self.starts[row] + c * h * w].view(c, h, w)
+        start, shape = self.starts[row], self.shapes[row]
+        return self.flat[start : start + math.prod(shape)].view(shape)
 
     def squares(self, rows: Tensor, crop_position: Tensor | None = None) -> Tensor:
         """uint8 (n, C, P, P). `crop_position` in 0..1: where on the long side (default: the middle)."""
@@ -81,7 +79,7 @@ class PixelStore:
 
 
 class SquareStore(PixelStore):
-    """Squares of one kind: a batch is one gather, whatever the position on a long side that they do not have."""
+    """Squares of one kind, which have no long side to move along: a batch is one gather."""
 
     @cached_property
     def _places(self) -> Tensor:
@@ -100,15 +98,6 @@ def upload(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True)
 
 
-_held: WeakValueDictionary[Path, PixelStore] = WeakValueDictionary()
-
-
-def shared(file: Path, make: Callable[[], PixelStore]) -> PixelStore:
-    """The store of this file if any data set still holds it, else a new one: copies of a data set share their pixels."""
-    store = _held.get(file) or make()
-    return _held.setdefault(file, store)
-
-
 def fingerprint(items: Sequence[Item], *settings: object) -> str:
     """A key that changes whenever a file's content, the order or a setting does: 24 hex digits of sha256."""
     digest = hashlib.sha256(repr((CACHE_VERSION, *settings)).encode())
@@ -123,18 +112,19 @@ def fingerprint(items: Sequence[Item], *settings: object) -> str:
 
 
 def load_or_decode(items: Sequence[Item], file: Path, *, presize_px: int, method: str = "crop") -> PixelStore:
-    """The store of `items` from `file`.u8, decoded and written there first if it is not there yet.
+    """The store of `items` from `file`, decoded and written there first if it is not there yet.
 
     Raises UnreadableImage listing every file that could not be read: nothing is written then.
     """
     shapes_file = file.with_suffix(".json")
     try:
         shapes = [(c, h, w) for c, h, w in json.loads(shapes_file.read_text())]
-        complete = file.stat().st_size == sum(c * h * w for c, h, w in shapes)
+        complete = file.stat().st_size == sum(map(math.prod, shapes))
     except (OSError, ValueError, TypeError):
         complete = False
     if not complete:
-        shapes = _decode_all(items, presize_px, method, file)
+        with write_atomically(file) as temporary:
+            shapes = _decode_all(items, presize_px, method, temporary)
         with write_atomically(shapes_file) as temporary:  # written last, so it vouches for the pixels
             temporary.write_text(json.dumps(shapes))
     flat = torch.from_file(str(file), shared=False, size=file.stat().st_size, dtype=torch.uint8)
@@ -149,11 +139,7 @@ def _decode_all(items: Sequence[Item], presize_px: int, method: str, target: Pat
             return error
 
     shapes, errors = [], []
-    with (
-        write_atomically(target) as temporary,
-        temporary.open("wb") as file,
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-    ):
+    with target.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in progress(range(0, len(items), 256), "decoding"):  # in pieces, so that memory does not grow
             for pixels in pool.map(decode, items[start : start + 256]):
                 if isinstance(pixels, UnreadableImage):
@@ -161,8 +147,7 @@ def _decode_all(items: Sequence[Item], presize_px: int, method: str, target: Pat
                 else:
                     shapes.append(pixels.shape)
                     file.write(pixels.tobytes())
-        if errors:
-            more = [f"and {len(errors) - 20} more"] if len(errors) > 20 else []
-            first = f"{len(errors)} of {len(items)} pictures cannot be read:"
-            raise UnreadableImage("\n".join([first, *errors[:20], *more]))
+    if errors:
+        lines = [f"{len(errors)} of {len(items)} pictures cannot be read:", *errors[:20]]
+        raise UnreadableImage("\n".join(lines + [f"and {len(errors) - 20} more"] * (len(errors) > 20)))
     return shapes

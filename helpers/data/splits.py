@@ -3,7 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Hashable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 
 from data_setup.splitting import stratified
@@ -26,12 +26,10 @@ class Split:
     def __post_init__(self):
         for part in PARTS:
             object.__setattr__(self, part, tuple(sorted(getattr(self, part))))
-        repeated = [name for name, times in Counter(self.train + self.valid + self.test).items() if times > 1]
-        if repeated:
-            raise ValueError(
-                f"{counted(len(repeated), 'picture')} in the split more than once, e.g. {min(repeated)}; "
-                "each picture trains, validates or tests"
-            )
+        times = Counter(self.train + self.valid + self.test)
+        if repeated := [name for name in times if times[name] > 1]:
+            more_than_once = f"{counted(len(repeated), 'picture')} in the split more than once, e.g. {min(repeated)}"
+            raise ValueError(f"{more_than_once}; each picture trains, validates or tests")
 
     def of(self, names: Container[str]) -> "Split":
         """The split of these pictures alone; nobody changes sides."""
@@ -53,41 +51,37 @@ def split_by_folder(items: Iterable[Item], *, valid_frac: float = 0.25, seed: in
         top = item.name.split("/")[0]
         parts["valid" if top in VALID_FOLDERS else top].append(item)
     if "train" not in parts:
-        raise ValueError(
-            f"a split by folder needs the folders train and valid; found {', '.join(sorted(parts)[:8]) or 'nothing'}. "
-            "Use split_stratified for one folder per class"
-        )
+        found = ", ".join(sorted(parts)[:8]) or "nothing"
+        fix = "Use split_stratified for one folder per class"
+        raise ValueError(f"a split by folder needs the folders train and valid; found {found}. {fix}")
     train, valid, test = ([item.name for item in parts[part]] for part in PARTS)
     if valid:
-        return Split(tuple(train), tuple(valid), tuple(test))
+        return Split(train, valid, test)
     drawn = split_stratified(parts["train"], valid_frac=valid_frac, seed=seed)
-    return Split(drawn.train, drawn.valid, (*drawn.test, *test))
+    return replace(drawn, test=(*drawn.test, *test))
 
 
 @did_you_mean
 def split_stratified(items: Iterable[Item], *, valid_frac: float = 0.25, seed: int = 0) -> Split:
-    """A random split with the same share of every class on both sides.
+    """A random split with the same share of every class on both sides, and at least one picture of two or more.
 
-    Who goes where depends on the names and the seed alone, not on the order of the files, and pictures added to one
-    class move at most one in any other. Every class of two or more keeps at least one picture on each side.
-    Pictures without a label, and all below a top folder `test`, are the test part (here and in the splits below).
-    Raises ValueError when one side would be empty.
+    It depends on the names and the seed alone, not on the order of the files. Pictures without a label, and all below
+    a top folder `test`, are the test part (in `split_by_group`, too). Raises ValueError when one side would be empty.
     """
-    _check_share(valid_frac)
-    labelled, test = _without_test(items)
-    return _split(labelled, stratified({item.name: item.label for item in labelled}, frac=valid_frac, seed=seed), test)
+    labelled, test = _without_test(items, valid_frac)
+    valid = stratified({item.name: item.label for item in labelled}, frac=valid_frac, seed=seed)
+    return _split(labelled, valid, test)
 
 
 @did_you_mean
 def split_by_group(
     items: Iterable[Item], group_of: Callable[[Item], Hashable], *, valid_frac: float = 0.25, seed: int = 0
 ) -> Split:
-    """Whole groups (one animal, one patient, one solar module) go to one side, nearly `valid_frac` to validation.
+    """Whole groups (one animal, one solar module) go to one side, nearly `valid_frac` of the pictures to validation.
 
     Raises ValueError for a single group.
     """
-    _check_share(valid_frac)
-    labelled, test = _without_test(items)
+    labelled, test = _without_test(items, valid_frac)
     groups = defaultdict(list)
     for item in labelled:
         groups[group_of(item)].append(item.name)
@@ -102,23 +96,18 @@ def split_by_group(
     return _split(labelled, valid, test)
 
 
-def _check_share(valid_frac: float) -> None:
+def _without_test(items: Iterable[Item], valid_frac: float) -> tuple[list[Item], list[str]]:
+    """(items to divide, names of the test part)."""
     if not 0 < valid_frac < 1:
         raise ValueError(f"valid_frac is a share, between 0 and 1; got {valid_frac}")
-
-
-def _without_test(items: Iterable[Item]) -> tuple[list[Item], list[str]]:
-    """(items to divide, names of the test part)."""
     items = list(items)
     test = {item.name for item in items if item.label is None or item.name.startswith("test/")}
     return [item for item in items if item.name not in test], sorted(test)
 
 
 def _split(labelled: list[Item], valid: Iterable[str], test: list[str]) -> Split:
-    valid = set(valid)
-    train = tuple(item.name for item in labelled if item.name not in valid)
-    if not train or not valid:
-        raise ValueError(
-            f"the split leaves {len(train)} pictures to train on and {len(valid)} to validate on; both need some"
-        )
-    return Split(train, tuple(valid), tuple(test))
+    train = {item.name for item in labelled}.difference(valid)
+    if not train or len(train) == len(labelled):
+        sides = f"{len(train)} pictures to train on and {len(labelled) - len(train)} to validate on"
+        raise ValueError(f"the split leaves {sides}; both need some")
+    return Split(tuple(train), tuple(valid), tuple(test))

@@ -1,46 +1,36 @@
-"""Grids of pictures: batches, augmentation, answers, heat maps. Each says in words what it shows."""
+"""Grids of pictures: batches, answers, heat maps. Each says in words what it shows."""
 
 import math
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from helpers.analysis.interpret import Interpretation, Picks
+from helpers.analysis.interpret import PICKS, Interpretation, Picks
 from helpers.analysis.predictions import Predictions
-from helpers.data.augment import Augment, apply_draws, draw
-from helpers.figures.style import (
-    BLACK,
-    MIDDLE_PT,
-    RED,
-    SMALL_PT,
-    WIDTH_IN,
-    Drawing,
-    empty_drawing,
-    new_figure,
-)
+from helpers.figures.style import BLACK, MIDDLE_PT, RED, SMALL_PT, WIDTH_IN, Drawing, empty_drawing, new_figure
 from helpers.runtime.arguments import did_you_mean
 from helpers.runtime.seeds import generator
 from helpers.runtime.text import counted, listed, shorten
 
-# Any pictures ----------------------------------------------------------------------------------------------
+ANSWERS = "each with the model's answer, its probability, and the label where the answer is wrong"
 
 
 def show_pictures(
     images,
-    titles: Sequence[str] | None = None,
+    titles: Sequence[str] = (),
     *,
-    columns: int | None = None,
-    wrong: Sequence[bool] | None = None,
+    columns: int = 0,
+    wrong: Sequence[bool] = (),
     header: str = "",
     text: str = "",
-    detail: str = "",
 ) -> Drawing:
-    """Pictures in a grid, a title of one or more lines over each.
+    """Pictures in a grid of `columns` (0: as many as look well), a title of one or more lines over each.
 
     images   (N, 3, H, W) uint8 or float 0..1, or a list of any pictures: tensors, arrays, PIL
     wrong    these get a thick dashed frame; say "wrong" in their titles, too
@@ -49,32 +39,31 @@ def show_pictures(
     shown = [as_pixels(image) for image in images]
     n = len(shown)
     for name, row in (("titles", titles), ("wrong", wrong)):
-        if row is not None and len(row) != n:
+        if len(row) not in (0, n):
             raise ValueError(f"{name} has {len(row)} entries for {counted(n, 'picture')}; give one for each")
     if not n:
         return empty_drawing(text or "No pictures to show.")
     columns = columns or (n if n <= 4 else 4 if n > 9 else 3)
     cell_in = WIDTH_IN / max(columns, 2)
     fits = int(cell_in / (0.62 * SMALL_PT / 72))  # letters
-    lines = [[shorten(line, fits) for line in str(title).split("\n")] for title in titles or [""] * n]
-    figure = _grid(shown, columns, cell_in, max(map(len, lines)) if titles else 0, textwrap.fill(header, 56))
-    for ax, pixels, title, is_wrong in zip(figure.axes, shown, lines, wrong or [False] * n, strict=False):
+    lines = [[shorten(line, fits) for line in str(title).split("\n")] for title in titles]
+    figure = _grid(shown, columns, cell_in, max(map(len, lines), default=0), textwrap.fill(header, 56))
+    for ax, pixels, title, is_wrong in zip(figure.axes, shown, lines or [[]] * n, wrong or [False] * n, strict=False):
         _place_picture(ax, pixels, "\n".join(title), is_wrong)
-    return Drawing(figure, text or f"{counted(n, 'picture')}.", detail)
+    return Drawing(figure, text or f"{counted(n, 'picture')}.")
 
 
 def as_pixels(image) -> np.ndarray:
     """One picture as (H, W, 3) or (H, W), uint8 or float32 in 0..1; from a tensor, an array or PIL."""
     if hasattr(image, "convert"):  # PIL
         return np.asarray(image.convert("RGB"))
-    pixels = image.detach().cpu().numpy() if hasattr(image, "detach") else np.asarray(image)
-    shape = tuple(pixels.shape)
-    if pixels.ndim == 3 and shape[0] in (1, 3):
+    given = pixels = np.asarray(image.detach().cpu() if hasattr(image, "detach") else image)
+    if pixels.ndim == 3 and pixels.shape[0] in (1, 3):
         pixels = pixels.transpose(1, 2, 0)
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3):
-        raise ValueError(f"a picture is (3, H, W), (1, H, W), (H, W, 3) or (H, W), or a PIL picture; got shape {shape}")
+    if pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (1,), (3,)):
+        shapes = "(3, H, W), (1, H, W), (H, W, 3) or (H, W), or a PIL picture"
+        raise ValueError(f"a picture is {shapes}; got shape {given.shape}")
+    pixels = pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels
     if pixels.dtype == np.uint8:
         return pixels
     low, high = float(pixels.min()), float(pixels.max())
@@ -89,8 +78,7 @@ def as_pixels(image) -> np.ndarray:
 def _grid(shown: Sequence[np.ndarray], columns: int, cell_in: float, title_lines: int, header: str) -> Figure:
     rows = math.ceil(len(shown) / columns)
     tallest = min(2.0, max(pixels.shape[0] / pixels.shape[1] for pixels in shown))
-    line_in = 1.3 * SMALL_PT / 72
-    row_in = tallest * (cell_in - 0.15) + title_lines * line_in + 0.2
+    row_in = tallest * (cell_in - 0.15) + title_lines * 1.3 * SMALL_PT / 72 + 0.2
     header_in = (1 + header.count("\n")) * 1.3 * MIDDLE_PT / 72 + 0.15 if header else 0
     figure = new_figure(rows * row_in + header_in, cell_in * columns)
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
@@ -103,16 +91,15 @@ def _grid(shown: Sequence[np.ndarray], columns: int, cell_in: float, title_lines
 
 def _place_picture(ax: Axes, pixels: np.ndarray, title: str, is_wrong: bool) -> None:
     ax.imshow(pixels, cmap="gray", vmin=0, vmax=255 if pixels.dtype == np.uint8 else 1)
-    ax.set_xticks([])
-    ax.set_yticks([])
+    ax.set(xticks=[], yticks=[])
     ax.set_title(title, fontsize=SMALL_PT, parse_math=False, linespacing=1.15)
-    line = (4, (0, (3, 1.5)), RED) if is_wrong else (0.8, "-", BLACK)
+    width, dash, colour = (4, (0, (3, 1.5)), RED) if is_wrong else (0.8, "-", BLACK)
     for spine in ax.spines.values():
-        spine.set(linewidth=line[0], linestyle=line[1], color=line[2])
+        spine.set(linewidth=width, linestyle=dash, color=colour)
 
 
 @did_you_mean
-def show_batch(data, part: str = "train", n: int = 9, *, columns: int | None = None) -> Drawing:
+def show_batch(data, part: str = "train", n: int = 9, *, columns: int = 0) -> Drawing:
     """The first `n` pictures of a batch as the model sees them (for "train" augmented) and their classes."""
     images, targets = data.one_batch(part)
     names = [data.classes[target] if target >= 0 else "no label" for target in targets[:n].tolist()]
@@ -122,118 +109,54 @@ def show_batch(data, part: str = "train", n: int = 9, *, columns: int | None = N
     return show_pictures(images[:n], names, columns=columns, text=text)
 
 
-# Augmentation ----------------------------------------------------------------------------------------------
-
-
-@did_you_mean
-def show_augmented(
-    data,
-    item,
-    n: int = 8,
-    *,
-    augment: Augment | None = None,
-    seed: int = 0,
-    columns: int | None = None,
-) -> Drawing:
-    """One picture as it is, and `n` draws of its augmentation. `item`: an Item, its name or row in `data`."""
-    row = row_of(data, item)
-    draws = draw(n, data.augment if augment is None else augment, generator("show_augmented", seed))
-    squares = data.store.squares(torch.full((n,), row), draws.crop_position)
-    images = torch.cat([data.eval_images([row]), apply_draws(squares, draws, data.size).cpu()])
-    titles = ["as it is", *(f"draw {i}" for i in range(1, n + 1))]
-    text = f"{data.items[row].name} as it is, and {counted(n, 'random draw')} of its augmentation."
-    return show_pictures(images, titles, columns=columns, text=text)
-
-
-def row_of(data, item) -> int:
-    if isinstance(item, int):
-        return range(len(data.items))[item]
-    return data.index_of(getattr(item, "name", item))
-
-
-# Answers ---------------------------------------------------------------------------------------------------
-
-
-ANSWERS = "each with the model's answer, its probability, and the label where the answer is wrong"
-PICKED = {  # as PICKS of analysis.interpret, in words that are the same on every machine
-    "random_correct": "{pictures}{of} predicted correctly, drawn at random",
-    "random_incorrect": "{pictures}{of} predicted wrong, drawn at random",
-    "most_correct": "{pictures}{of} predicted correctly, the most confident first",
-    "most_incorrect": "{pictures}{of} predicted wrong, the worst first",
-    "most_uncertain": "{pictures}{of} of which the model is least certain, in that order",
-}
-
-
-def show_picks(picks: Picks, data, *, columns: int | None = None) -> Drawing:
+def show_picks(picks: Picks, data, *, columns: int = 0) -> Drawing:
     """What `Interpretation.pick` gave: pictures, the answers, how sure they are, and the label if wrong."""
-    of = "" if picks.of_class is None else f" of class {picks.of_class}"
-    picked = PICKED[picks.which].format(pictures=counted(len(picks.indices), "picture"), of=of)
-    text = f"{picked}, {ANSWERS}."
+    of = "" if picks.of_class is None else f", class {picks.of_class}"
+    which = PICKS[picks.which].partition(":")[0].format(of=of)  # without counts: the same on every machine
+    text = f"{which}: {counted(len(picks.indices), 'picture')}, {ANSWERS}."
     return _show_answers(picks.preds, data, header=picks.caption, text=text, columns=columns)
 
 
 @did_you_mean
-def show_results(
-    preds: Predictions,
-    data,
-    n: int = 9,
-    *,
-    seed: int = 0,
-    columns: int | None = None,
-) -> Drawing:
+def show_results(preds: Predictions, data, n: int = 9, *, seed: int = 0, columns: int = 0) -> Drawing:
     """`n` pictures drawn at random from the predictions, correct and wrong as they come."""
     rows = torch.randperm(len(preds.items), generator=generator("show_results", seed))[:n].tolist()
-    text = (
-        f"{counted(len(rows), 'picture')} drawn at random from {len(preds.items):,} "
-        f"of the {preds.part} part, {ANSWERS}."
-    )
+    among = f"{len(preds.items):,} of the {preds.part} part"
+    text = f"{counted(len(rows), 'picture')} drawn at random from {among}, {ANSWERS}."
     return _show_answers(preds.subset(rows), data, text=text, columns=columns)
 
 
-def _show_answers(preds: Predictions, data, *, text: str, columns: int | None, header: str = "") -> Drawing:
+def _show_answers(preds: Predictions, data, *, text: str, columns: int, header: str = "") -> Drawing:
     if not preds.items:
         return empty_drawing(f"No pictures to show. {header}".strip())
-    titles, wrong, said = [], [], []
-    rows = zip(preds.predicted.tolist(), preds.targets.tolist(), preds.probs.amax(1).tolist(), strict=True)
-    for answer, target, p in rows:
-        is_wrong = target >= 0 and answer != target
+    titles, wrong = [], ((preds.targets >= 0) & ~preds.correct).tolist()
+    rows = zip(preds.predicted.tolist(), preds.targets.tolist(), preds.probs.amax(1).tolist(), wrong, strict=True)
+    for answer, target, p, is_wrong in rows:
         verdict = f", wrong\nis {preds.classes[target]}" if is_wrong else ", correct" if target >= 0 else "\nno label"
         titles.append(f"{preds.classes[answer]}\np = {p:.2f}{verdict}")
-        wrong.append(is_wrong)
-        said.append(titles[-1].replace("\n", ", "))
+    answers = [title.replace("\n", ", ") for title in titles]
+    said = "; ".join(f"{item.name}: {answer}" for item, answer in zip(preds.items, answers, strict=True))
     images = data.eval_images([data.index_of(item.name) for item in preds.items])
-    detail = f"{header} {'; '.join(f'{item.name}: {what}' for item, what in zip(preds.items, said, strict=True))}."
-    look = {"columns": columns, "wrong": wrong, "header": header}
-    return show_pictures(images, titles, text=text, detail=detail.strip(), **look)
+    drawing = show_pictures(images, titles, columns=columns, wrong=wrong, header=header, text=text)
+    return replace(drawing, detail=f"{header} {said}.")
 
 
 @did_you_mean
 def plot_top_losses(interp: Interpretation, data, k: int = 9, *, columns: int = 3) -> Drawing:
     """The `k` pictures with the largest loss, worst first: prediction / actual / loss / p of actual."""
-    top = interp.top_losses(k)
-    wrong = [row.predicted != row.truth for row in top]
-    titles = [
-        f"{row.predicted} /\n{row.truth}\n{row.loss:.2f} / {_share(row.p_truth)}{', wrong' * is_wrong}"
-        for row, is_wrong in zip(top, wrong, strict=True)
-    ]
-    said = [
-        f"{row.name}: predicted {row.predicted}, actual {row.truth}, loss {row.loss:.2f}, "
-        f"probability of actual {_share(row.p_truth)}"
-        for row in top
-    ]
-    return show_pictures(
+    top, titles, said = interp.top_losses(k), [], []
+    for row in top:
+        p, wrong = f"{row.p_truth:.3f}" if row.p_truth >= 0.0005 else "<0.001", ", wrong" * (row.predicted != row.truth)
+        titles.append(f"{row.predicted} /\n{row.truth}\n{row.loss:.2f} / {p}{wrong}")
+        said.append(f"{row.name}: predicted {row.predicted}, actual {row.truth}, loss {row.loss:.2f}, p of actual {p}")
+    images, wrong = (
         data.eval_images([data.index_of(row.name) for row in top]),
-        titles,
-        columns=min(columns, len(top)),
-        wrong=wrong,
-        header="prediction / actual / loss / probability of actual",
-        text=f"The {counted(len(top), 'picture')} with the largest loss, worst first, of {len(interp.preds.items):,}.",
-        detail=f"{'; '.join(said)}.",
+        [row.predicted != row.truth for row in top],
     )
-
-
-def _share(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.0005 else "<0.001"
+    header = "prediction / actual / loss / probability of actual"
+    text = f"The {counted(len(top), 'picture')} with the largest loss, worst first, of {len(interp.preds.items):,}."
+    drawing = show_pictures(images, titles, columns=min(columns, len(top)), wrong=wrong, header=header, text=text)
+    return replace(drawing, detail=f"{'; '.join(said)}.")
 
 
 def show_heat_map(image, heat, *, title: str = "") -> Drawing:
@@ -253,14 +176,6 @@ def show_heat_map(image, heat, *, title: str = "") -> Drawing:
     bar = figure.colorbar(layer, ax=right, ticks=[0, 1], fraction=0.05)
     bar.ax.set_yticklabels(["nothing", "most"], fontsize=SMALL_PT)
     text = f"A picture and where the model looked in it{f' ({title})' if title else ''}."
-    detail = f"The strongest place is {_place(heat)}." if heat.max() > 0 else "The map is empty."
-    return Drawing(figure, text, detail)
-
-
-def _place(heat: np.ndarray) -> str:
-    """'at the top left', 'in the middle' ...: which ninth of the picture holds the peak."""
-    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
-    vertical = ("top", "", "bottom")[3 * int(row) // heat.shape[0]]
-    horizontal = ("left", "", "right")[3 * int(column) // heat.shape[1]]
-    words = " ".join(filter(None, (vertical, horizontal)))
-    return f"at the {words}" if words else "in the middle"
+    down, across = np.unravel_index(int(heat.argmax()), heat.shape)
+    place = f"{100 * across / heat.shape[1]:.0f} % from the left and {100 * down / heat.shape[0]:.0f} % from the top"
+    return Drawing(figure, text, f"The strongest place is {place}." if heat.max() > 0 else "The map is empty.")

@@ -12,7 +12,6 @@ import textwrap
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
@@ -20,7 +19,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from helpers.runtime.files import write_atomically
 from helpers.runtime.text import number, shorten
 
 BLACK, GREY, BLUE, RED, GREEN = "#000000", "#8A8A8A", "#025A96", "#BD4B00", "#008C62"
@@ -38,8 +36,8 @@ DPI = 90
 class Drawing:
     """A figure and one sentence that says what it shows. In a notebook it shows itself.
 
-    `text` is the same on every machine (the rule is in `helpers.figures.curves`), `detail` adds the exact numbers
-    of this run. The alternative text is both.
+    `text` is the same on every machine (the rule: `helpers.figures.curves`), `detail` adds this run's exact numbers.
+    The alternative text is both. `.figure.savefig("loss.pdf")` writes a file.
     """
 
     figure: Figure
@@ -54,40 +52,25 @@ class Drawing:
     def alt(self) -> str:
         return f"{self.text} {self.detail}".strip()
 
-    def png(self, dpi: int = DPI) -> bytes:
+    def png(self) -> bytes:
         """The figure as a PNG file, with the alternative text as its description."""
-        return self._file("png", dpi=dpi, metadata={"Software": None, "Description": self.alt})
-
-    def save(self, path: Path | str) -> Path:
-        """Write the figure; the ending says how: .png (200 dots per inch), .svg or .pdf. Returns the path."""
-        path = Path(path)
-        ending = path.suffix.lower()
-        if ending not in (".png", ".svg", ".pdf"):
-            raise ValueError(f"a figure is saved as .png, .svg or .pdf; got {path.name!r}")
-        content = self.png(dpi=200) if ending == ".png" else self._file(ending[1:], metadata={"Title": self.alt})
-        with write_atomically(path) as temporary:
-            temporary.write_bytes(content)
-        return path
+        buffer, about = io.BytesIO(), {"Software": None, "Description": self.alt}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")  # drawn as a box; the text has the name
+            self.figure.savefig(
+                buffer, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.08, facecolor="white", metadata=about
+            )
+        return buffer.getvalue()
 
     def with_caption(self, text: str) -> "Drawing":
         """The same figure with another sentence."""
         return replace(self, text=text)
-
-    def _file(self, kind: str, **options) -> bytes:
-        buffer = io.BytesIO()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing")  # drawn as a box; the text has the name
-            self.figure.savefig(buffer, format=kind, bbox_inches="tight", pad_inches=0.08, facecolor="white", **options)
-        return buffer.getvalue()
 
     def __repr__(self) -> str:
         return self.text
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         return {"image/png": self.png(), "text/plain": self.text}, {"image/png": {"alt": self.alt}}
-
-
-# Axes -------------------------------------------------------------------------------------------------------
 
 
 def new_figure(height_in: float = 4.0, width_in: float = WIDTH_IN) -> Figure:
@@ -141,9 +124,9 @@ def empty_drawing(text: str) -> Drawing:
 
 
 def name_ends(ax: Axes, lines: Mapping[str, Line2D]) -> None:
-    """Write each line's name at the right of the axes, at the height of its end, pushed apart where names would touch.
+    """Write each line's name, after a piece of the line, at the right of the axes, at the height of its end.
 
-    Before each name there is a piece of its line, for those who see no colours. Call it when the limits are final.
+    Names that would touch are pushed apart. Call it when the limits are final.
     """
     low, high = ax.get_ylim()
     height_in = ax.figure.get_size_inches()[1] * ax.get_position().height

@@ -57,6 +57,7 @@ MODULE_OF = {
     "StopAtOverfitting": "lessons.overfitting",
     "plot_lines": "lessons.figures",
     "plot_schedule": "lessons.figures",
+    "show_augmented": "lessons.figures",
     "show_each_operation": "lessons.figures",
     "show_heat_map": "figures.pictures",
     "plot_cost": "lessons.figures",

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 
 from helpers.data.augment import resize
 from helpers.data.decode import read_image
-from helpers.figures.pictures import row_of
 from helpers.figures.style import Drawing
+from helpers.lessons.figures import row_of
 from helpers.lessons.schematic import brightened, photo, sheet, words
 from helpers.models.classifier import evaluating
 from helpers.review.html import Html, fill, jpeg_uri

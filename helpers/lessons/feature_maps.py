@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
-from helpers.figures.pictures import row_of, show_pictures
+from helpers.figures.pictures import show_pictures
 from helpers.figures.style import SMALL_PT, Drawing
+from helpers.lessons.figures import row_of
 from helpers.lessons.schematic import photo, sheet, words
 from helpers.models.classifier import evaluating
 from helpers.runtime.text import counted, shorten

@@ -9,8 +9,8 @@ import torch
 
 from helpers.analysis.intervals import wilson
 from helpers.analysis.predictions import Predictions
-from helpers.data.augment import Augment, apply_draws, identity
-from helpers.figures.pictures import row_of, show_pictures
+from helpers.data.augment import Augment, apply_draws, draw, identity
+from helpers.figures.pictures import show_pictures
 from helpers.figures.style import (
     BLACK,
     BLUE,
@@ -29,6 +29,8 @@ from helpers.figures.style import (
     style_axes,
 )
 from helpers.lessons.decisions import Coverage, DecisionCost, coverage_curve
+from helpers.runtime.arguments import did_you_mean
+from helpers.runtime.seeds import generator
 from helpers.runtime.text import counted, listed, number, shorten
 
 
@@ -94,6 +96,27 @@ def _multipliers(progress: np.ndarray, values: np.ndarray) -> str:
         return f"constant {number(float(values[0]))}"
     first, last, peak = number(float(values[0])), number(float(values[-1])), int(np.argmax(values))
     return f"from {first} to {last}, highest {number(float(values[peak]))} at {progress[peak]:.0f} %"
+
+
+@did_you_mean
+def show_augmented(
+    data, item, n: int = 8, *, augment: Augment | None = None, seed: int = 0, columns: int = 0
+) -> Drawing:
+    """One picture as it is, and `n` draws of its augmentation. `item`: an Item, its name or row in `data`."""
+    row = row_of(data, item)
+    draws = draw(n, data.augment if augment is None else augment, generator("show_augmented", seed))
+    squares = data.store.squares(torch.full((n,), row), draws.crop_position)
+    images = torch.cat([data.eval_images([row]), apply_draws(squares, draws, data.size).cpu()])
+    titles = ["as it is", *(f"draw {i}" for i in range(1, n + 1))]
+    text = f"{data.items[row].name} as it is, and {counted(n, 'random draw')} of its augmentation."
+    return show_pictures(images, titles, columns=columns, text=text)
+
+
+def row_of(data, item) -> int:
+    """The row of an Item, its name or its number in `data`."""
+    if isinstance(item, int):
+        return range(len(data.items))[item]
+    return data.index_of(getattr(item, "name", item))
 
 
 def show_each_operation(data, item, *, augment: Augment | None = None, columns: int = 4) -> Drawing:
@@ -179,7 +202,7 @@ def plot_coverage(record: Coverage | Predictions, *, marks: Sequence[float] = (0
 def plot_cost(record: DecisionCost) -> Drawing:
     """Cost of 100 photographs against the threshold of a second look; three thresholds are marked.
 
-    The cheapest here, the one that calibrated probabilities would ask for, and one half.
+    The cheapest here, the price of a look over that of a miss (right for calibrated probabilities), and one half.
     """
     thresholds, cost = record.thresholds.numpy().clip(max=1.0), record.cost.numpy()
     thresholds, cost = np.append(thresholds, 0.0), np.append(cost, cost[-1])  # below the lowest all are looked at
@@ -187,7 +210,7 @@ def plot_cost(record: DecisionCost) -> Drawing:
     ax.step(thresholds, cost, where="post", color=BLUE, linewidth=2.5)
     points = (
         ("one half", 0.5, record.half, "o", BLACK),
-        ("calibrated", record.expected, record.at(record.expected), "D", PINK),
+        ("look : miss", record.expected, record.at(record.expected), "D", PINK),
         ("cheapest", thresholds[record.best], record.best, "s", RED),
     )
     for name, x, entry, shape, colour in points:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from helpers.data.augment import Draws, apply_draws, draw, matrices
 from helpers.data.decode import read_image
-from helpers.figures.pictures import row_of
 from helpers.figures.style import BLUE, GREEN, GREY, MIDDLE_PT, ORANGE, RED, SMALL_PT, Drawing, ink
+from helpers.lessons.figures import row_of
 from helpers.lessons.schematic import arrow, box, frame, padlock, photo, sheet, words
 from helpers.models.classifier import evaluating
 from helpers.runtime.seeds import generator

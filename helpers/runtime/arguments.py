@@ -20,9 +20,13 @@ def closest(word: str, choices: Iterable[str], *, most: int = 20) -> str:
 
 def did_you_mean(function: Callable, forwards_to: Callable | None = None) -> Callable:
     """An unknown keyword must fail, and say which one was meant; `forwards_to` takes what `**settings` collects."""
-    takers = [function, forwards_to] if forwards_to else [function]
-    parameters = [parameter for taker in takers for parameter in inspect.signature(taker).parameters.values()]
-    known = [p.name for p in parameters if p.kind != p.VAR_KEYWORD and p.name not in ("self", "cls")]
+
+    def keywords_of(taker: Callable) -> list[str]:
+        parameters = inspect.signature(taker).parameters.values()
+        known = [p.name for p in parameters if p.kind != p.VAR_KEYWORD and p.name not in ("self", "cls")]
+        return getattr(taker, "keywords", known)
+
+    known = keywords_of(function) + (keywords_of(forwards_to) if forwards_to else [])
     name = function.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(function)
@@ -32,6 +36,7 @@ def did_you_mean(function: Callable, forwards_to: Callable | None = None) -> Cal
                 raise TypeError(f"{name}() has no keyword {word!r}; {_meant(word, known)}")
         return function(*args, **keywords)
 
+    checked.keywords = known
     return checked
 
 

@@ -257,7 +257,7 @@ def test_other_items_keep_their_sides_their_pixels_and_the_settings(data, read_n
     before = [data.index_of(item.name) for item in other.items]
     assert torch.equal(other.eval_images(range(22)), data.eval_images(before))
     read_names.clear()
-    assert data.with_items(data.items).store is data.store and read_names == []
+    assert len(data.with_items(data.items).store) == 24 and read_names == []
     assert len(data.items) == 24 and other.key != data.key
 
 

@@ -18,7 +18,7 @@ from helpers.analysis.calibration import reliability
 from helpers.analysis.interpret import PICKS, Interpretation
 from helpers.analysis.intervals import wilson
 from helpers.analysis.predictions import Predictions
-from helpers.data.augment import apply_draws, draw, top_down
+from helpers.data.augment import top_down
 from helpers.data.dataset import ImageData
 from helpers.data.items import Item
 from helpers.data.splits import Split
@@ -26,20 +26,14 @@ from helpers.figures.curves import RATE_MARKS, plot_loss, plot_lr, plot_lr_find,
 from helpers.figures.pictures import (
     as_pixels,
     plot_top_losses,
-    show_augmented,
     show_batch,
     show_heat_map,
     show_picks,
     show_pictures,
     show_results,
 )
-from helpers.figures.results import (
-    plot_accuracies,
-    plot_confusion,
-    plot_reliability,
-)
+from helpers.figures.results import plot_accuracies, plot_confusion, plot_reliability
 from helpers.figures.style import COLOURS, DASHES, MIDDLE_PT, ink, name_ends, new_figure
-from helpers.runtime.seeds import generator
 from helpers.runtime.text import counted, listed, number, shorten, two_lines
 from helpers.training.lr_finder import LRFinderResult
 from helpers.training.run import Epoch, History
@@ -135,7 +129,7 @@ def every_drawing(data):
     yield from (plot_confusion(interp), plot_confusion(Interpretation(predictions(300, 30))))
     yield plot_confusion(Interpretation(predictions(300, 70, strength=0.5)))
     yield from (plot_accuracies({ODD[0]: preds, ODD[2]: preds}), plot_reliability(preds))
-    yield from (show_batch(data), show_augmented(data, 0, 3), show_results(own, data))
+    yield from (show_batch(data), show_results(own, data))
     yield from (
         show_picks(Interpretation(own).pick("most_uncertain"), data),
         plot_top_losses(Interpretation(own), data),
@@ -155,15 +149,6 @@ def test_every_figure_is_a_picture_for_a_projector_with_one_line_of_text(data):
 def test_no_plot_module_uses_pyplot(module):
     source = (Path(__file__).resolve().parents[2] / "helpers" / "figures" / f"{module}.py").read_text(encoding="utf-8")
     assert not re.search(r"(from|import) .*pyplot", source)
-
-
-def test_save_by_ending(tmp_path):
-    drawing = plot_loss(history())
-    starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
-    for ending, start in starts.items():
-        assert drawing.save(tmp_path / f"loss.{ending}").read_bytes().startswith(start)
-    with pytest.raises(ValueError, match=r"\.png, \.svg or \.pdf; got 'loss.bmp'"):
-        drawing.save(tmp_path / "loss.bmp")
 
 
 def test_another_sentence():
@@ -314,6 +299,12 @@ def test_constant_rate_without_momentum_is_one_flat_panel():
     )
 
 
+def test_a_learner_in_place_of_its_record_gets_the_line_that_works(learn):
+    for plot, line in ((plot_loss, "learn.history"), (plot_lr, "learn.history"), (plot_lr_find, "learn.lr_find()")):
+        with pytest.raises(TypeError, match=re.escape(f"got Learner; type {plot.__name__}({line})")):
+            plot(learn)
+
+
 # The rate finder -----------------------------------------------------------------------------------------------
 
 
@@ -322,13 +313,13 @@ def test_four_suggestions_lie_on_the_curve_with_shapes_of_their_own():
     drawing = plot_lr_find(record)
     ax = drawing.figure.axes[0]
     for name, (shape, _) in RATE_MARKS.items():
-        mark = line(ax, name)
+        mark = line(ax, f"{name} {number(getattr(record, name))}")  # the words of the legend
         rate, loss = mark.get_xydata()[0]
         assert rate == getattr(record, name) and mark.get_marker() == shape
         assert loss == pytest.approx(np.interp(math.log(rate), np.log(record.lrs), record.smooth))
-        assert any(text.strip() == f"{name} {number(rate)}" for text in words(ax))
+    assert [text.get_text().split()[0] for text in ax.get_legend().get_texts()] == list(RATE_MARKS)
     assert len({shape for shape, _ in RATE_MARKS.values()}) == 4
-    assert line(ax, "smoothed loss").get_xdata().tolist() == list(record.lrs[10:-5])
+    assert ax.get_lines()[1].get_xdata().tolist() == list(record.lrs[10:-5])
     assert "(log axis)" in ax.get_xlabel() and ax.get_xscale() == "log"
     assert drawing.text == (
         "Loss against learning rate (log axis), lowest at a rate between 0.001 and 1; "
@@ -341,18 +332,11 @@ def test_four_suggestions_lie_on_the_curve_with_shapes_of_their_own():
     )
 
 
-@pytest.mark.parametrize(
-    "rates",
-    [
-        {"minimum": 0.002, "steep": 0.002, "valley": 0.002, "slide": 0.002},
-        {"minimum": 2e-6, "steep": 1e-6, "valley": 1.1e-6, "slide": 3e-6},
-        {"minimum": 0.2, "steep": 1e-6, "valley": 5e-5, "slide": 0.25},
-    ],
-)
-def test_names_of_close_suggestions_do_not_touch(rates):
-    ax = plot_lr_find(curve(**rates)).figure.axes[0]
-    assert len(ax.texts) == 4 and not overlap(ax)
-    assert all(box.x0 > 0 and box.x1 < ax.figure.bbox.x1 and box.y1 < ax.figure.bbox.y1 for box in boxes(ax))
+def test_the_names_of_the_suggestions_stand_above_the_curve_and_inside_the_figure():
+    ax = plot_lr_find(curve(minimum=0.002, steep=0.002, valley=0.002, slide=0.002)).figure.axes[0]
+    ax.figure.draw_without_rendering()
+    words = ax.get_legend().get_window_extent()
+    assert words.y0 >= ax.get_window_extent().y1 and words.x1 <= ax.figure.bbox.x1 and words.y1 <= ax.figure.bbox.y1
 
 
 def test_the_fall_stays_visible_when_the_loss_runs_away():
@@ -368,7 +352,7 @@ def test_no_advice_is_said_in_the_figure():
     drawing = plot_lr_find(record)
     ax = drawing.figure.axes[0]
     assert " ".join(words(ax)[0].split()) == record.advice and "without advice" in drawing.text
-    assert not any(artist.get_label() in RATE_MARKS for artist in ax.get_lines())
+    assert ax.get_legend() is None and len(ax.get_lines()) == 2
 
 
 def test_some_suggestions_may_be_missing_and_the_curve_short_or_broken():
@@ -423,7 +407,7 @@ def test_confusion_of_1000_classes_is_a_table_of_the_worst():
 def test_confusion_without_any_mistake():
     perfect = Interpretation(predictions(140, 70, strength=99.0))
     drawing = plot_confusion(perfect)
-    assert drawing.text.endswith("No two classes are confused.") and "Nothing is confused" in drawing.detail
+    assert drawing.text.endswith("Bars: the 0 pairs confused most often.") and "Nothing is confused" in drawing.detail
 
 
 def test_a_class_without_pictures_is_an_empty_row():
@@ -448,10 +432,10 @@ def test_accuracies_are_points_with_wilsons_interval():
     assert "n = 60" in ax.get_xlabel() and "50.0 %" in ax.get_title("left")
 
 
-def test_accuracies_on_different_pictures_say_n_each():
+def test_accuracies_on_different_pictures_say_how_many_each():
     drawing = plot_accuracies({"a": predictions(60), "b": predictions(31, seed=1)})
-    assert tick_words(drawing.figure.axes[0].yaxis) == ["a (n 60)", "b (n 31)"]
-    assert "31 to 60 pictures" in drawing.text
+    assert "31 to 60 pictures" in drawing.text and drawing.figure.axes[0].get_xlabel().endswith("n = 31 to 60")
+    assert "a: 93.3 % of 60" in drawing.detail and " of 31, 95 % confidence interval" in drawing.detail
     assert "no predictions" in plot_accuracies({}).text
 
 
@@ -509,22 +493,6 @@ def test_batch_shows_what_the_model_sees(data):
     assert show_batch(data, "valid").text == "4 pictures of the valid part, without augmentation, 16 px: 2 a and 2 b."
 
 
-ITEMS = (("03.png", 0), (3, 0), (3, 1))  # the same picture by name and by row; another seed
-
-
-def test_augmented_strip_starts_with_the_picture_itself(data):
-    drawing = show_augmented(data, data.items[3], 5)
-    axes = drawing.figure.axes
-    assert np.allclose(axes[0].images[0].get_array(), data.eval_images([3])[0].permute(1, 2, 0))
-    draws = draw(5, data.augment, generator("show_augmented", 0))
-    expected = apply_draws(data.store.squares(torch.full((5,), 3)), draws, 16)
-    assert np.allclose(axes[5].images[0].get_array(), expected[4].permute(1, 2, 0))
-    assert [ax.get_title() for ax in axes][:2] == ["as it is", "draw 1"]
-    assert drawing.text == "03.png as it is, and 5 random draws of its augmentation."
-    drawn = [show_augmented(data, item, 2, seed=seed).figure.axes[2].images[0].get_array() for item, seed in ITEMS]
-    assert (drawn[0] == drawn[1]).all() and not np.allclose(drawn[1], drawn[2])
-
-
 def own_predictions(data, probs):
     names = [item.name for item in data.items_of("valid")]
     preds = predictions(4, 2, names=names, classes=data.classes)
@@ -553,14 +521,14 @@ def test_every_kind_of_pick_has_a_sentence_of_its_own(data, of_class):
     picks = {which: Interpretation(preds).pick(which, 1, of_class=of_class) for which in PICKS}
     said = {which: show_picks(picked, data).text for which, picked in picks.items()}
     assert len(set(said.values())) == len(PICKS)
-    of = "" if of_class is None else " of class a"
+    of = "" if of_class is None else ", class a"
     assert said["most_incorrect"] == (
-        f"1 picture{of} predicted wrong, the worst first, each with the model's answer, its probability, "
+        f"Wrong, worst first{of}: 1 picture, each with the model's answer, its probability, "
         "and the label where the answer is wrong."
     )
     for which, text in said.items():
         assert ("drawn at random" in text) == which.startswith("random_")
-        assert ("predicted correctly" in text) == which.endswith("_correct")
+        assert text.startswith("Correct") == which.endswith("_correct")
         assert (of in text) and not re.search(r"0\.\d", text)
 
 
@@ -585,15 +553,13 @@ def test_top_losses_worst_first_with_the_probability_of_the_actual_class(data):
     )
 
 
-@pytest.mark.parametrize(
-    ("row", "column", "place"), [(0, 15, "at the top right"), (8, 8, "in the middle"), (15, 8, "at the bottom")]
-)
-def test_heat_map_says_where(row, column, place):
+def test_heat_map_says_where():
     heat = torch.zeros(16, 16)
-    heat[row, column] = 1
+    heat[4, 12] = 1
     drawing = show_heat_map(torch.rand(3, 16, 16), heat, title="$7$")
     assert np.allclose(drawing.figure.axes[1].images[1].get_array(), heat)
-    assert drawing.detail == f"The strongest place is {place}." and "($7$)" in drawing.text
+    assert drawing.detail == "The strongest place is 75 % from the left and 25 % from the top."
+    assert "($7$)" in drawing.text
     assert show_heat_map(torch.rand(3, 16, 16), 0 * heat).detail == "The map is empty."
     with pytest.raises(ValueError, match=r"the heat map is \(16, 16\), the picture \(8, 8\)"):
         show_heat_map(torch.rand(3, 8, 8), heat)

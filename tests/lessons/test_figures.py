@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from helpers.analysis.predictions import Predictions
-from helpers.data.augment import draw, side_on, top_down
+from helpers.data.augment import apply_draws, draw, side_on, top_down
 from helpers.data.dataset import ImageData
 from helpers.data.items import Item
 from helpers.data.splits import Split
@@ -20,8 +20,10 @@ from helpers.lessons.figures import (
     plot_coverage,
     plot_lines,
     plot_schedule,
+    show_augmented,
     show_each_operation,
 )
+from helpers.runtime.seeds import generator
 from helpers.training.schedules import sgdr
 
 
@@ -55,6 +57,22 @@ def data(tmp_path, course_data) -> ImageData:
         Image.fromarray(pixels).save(item.path)
     split = Split(tuple(names[:8]), tuple(names[8:]))
     return ImageData(items, split, size=16, presize_px=20, augment=top_down(min_scale=0.5), batch_size=8)
+
+
+ITEMS = (("03.png", 0), (3, 0), (3, 1))  # the same picture by name and by row; another seed
+
+
+def test_augmented_strip_starts_with_the_picture_itself(data):
+    drawing = show_augmented(data, data.items[3], 5)
+    axes = drawing.figure.axes
+    assert np.allclose(axes[0].images[0].get_array(), data.eval_images([3])[0].permute(1, 2, 0))
+    draws = draw(5, data.augment, generator("show_augmented", 0))
+    expected = apply_draws(data.store.squares(torch.full((5,), 3)), draws, 16)
+    assert np.allclose(axes[5].images[0].get_array(), expected[4].permute(1, 2, 0))
+    assert [ax.get_title() for ax in axes][:2] == ["as it is", "draw 1"]
+    assert drawing.text == "03.png as it is, and 5 random draws of its augmentation."
+    drawn = [show_augmented(data, item, 2, seed=seed).figure.axes[2].images[0].get_array() for item, seed in ITEMS]
+    assert (drawn[0] == drawn[1]).all() and not np.allclose(drawn[1], drawn[2])
 
 
 def test_plot_lines_takes_rows_and_pairs():
@@ -111,9 +129,9 @@ def test_cost_curve_marks_three_thresholds():
     record = decision_cost(predictions(100, 2), positive="class 1", cost_of_miss=10, cost_of_look=1)
     drawing = plot_cost(record)
     ax = drawing.figure.axes[0]
-    marks = {line.get_label().split(":")[0]: line.get_xydata()[0].tolist() for line in ax.get_lines()[1:]}
+    marks = {line.get_label().rsplit(":", 1)[0]: line.get_xydata()[0].tolist() for line in ax.get_lines()[1:]}
     assert marks["one half"] == [0.5, float(record.cost[record.half])]
-    assert marks["calibrated"] == [0.1, float(record.cost[record.at(0.1)])]
+    assert marks["look : miss"] == [0.1, float(record.cost[record.at(0.1)])]
     assert marks["cheapest"][1] == float(record.cost.min())
     curve = ax.get_lines()[0]
     assert curve.get_xydata()[-1].tolist() == [0.0, 100.0], "every photograph is looked at"
