@@ -125,10 +125,7 @@ def identity(n: int) -> Draws:
 
 
 def matrices(draws: Draws) -> Tensor:
-    """One homography per picture, from output to input coordinates (-1..1, centre 0): float (n, 3, 3).
-
-    Perspective divides by 1 + warp_x x + warp_y y, so at warp 0.2 one edge is 1.5 times as large as the other.
-    """
+    """One homography per picture, from output to input coordinates (-1..1, centre 0): float (n, 3, 3)."""
 
     def matrix(*entries: Tensor) -> Tensor:
         return torch.stack(entries, dim=-1).unflatten(-1, (3, 3))
@@ -136,6 +133,7 @@ def matrices(draws: Draws) -> Tensor:
     zero, one = torch.zeros_like(draws.scale), torch.ones_like(draws.scale)
     x, y = (1 - draws.scale) * draws.shift_x, (1 - draws.scale) * draws.shift_y
     crop = matrix(draws.scale, zero, x, zero, draws.scale, y, zero, zero, one)
+    # divides by 1 + warp_x x + warp_y y: at warp 0.2 one edge is 1.5 times as large as the other
     perspective = matrix(one, zero, zero, zero, one, zero, draws.warp_x, draws.warp_y, one)
     angle = draws.angle_rad + draws.quarter_turns * (math.pi / 2)
     rotation = matrix(angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero, zero, zero, one)
@@ -144,11 +142,9 @@ def matrices(draws: Draws) -> Tensor:
 
 
 def warp(images: Tensor, matrix: Tensor, size: int) -> Tensor:
-    """Sample (N, C, H, W) float once, bilinear, through (N, 3, 3); edges mirrored; (N, C, size, size) out.
-
-    A coordinate is a part along x plus one along y: two to three times as fast on a CPU as a product at every pixel.
-    """
+    """Sample (N, C, H, W) float once, bilinear, through (N, 3, 3); edges mirrored; (N, C, size, size) out."""
     centres = torch.linspace(1 / size - 1, 1 - 1 / size, size, device=images.device)  # of the pixels, in -1..1
+    # sums of a part along x and one along y: on a CPU two to three times as fast as a product at every pixel
     along_x = matrix[:, :, 0, None] * centres  # (N, 3, size)
     along_y = matrix[:, :, 1, None] * centres + matrix[:, :, 2, None]
     points = along_y[..., :, None] + along_x[..., None, :]  # (N, 3, size, size), homogeneous
@@ -178,10 +174,7 @@ def soften(images: Tensor, minify: Tensor) -> Tensor:
 
 
 def apply_draws(squares: Tensor, draws: Draws, size: int) -> Tensor:
-    """uint8 (N, C, P, P) in, float (N, 3, size, size) in 0..1 out, on the same device.
-
-    The draws live on the CPU, so asking them whether there is something to do makes no GPU wait.
-    """
+    """uint8 (N, C, P, P) in, float (N, 3, size, size) in 0..1 out, on its device; draws stay on the CPU: no sync."""
     device, matrix, (channels, px) = squares.device, matrices(draws), squares.shape[1:3]
     if torch.equal(matrix, torch.eye(3).expand_as(matrix)):
         images = resize(squares, size)

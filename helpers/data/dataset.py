@@ -84,7 +84,23 @@ class ImageData(Settings):
         named = {name for part in PARTS for name in getattr(self.split, part)}
         items = tuple(item for item in check_items(self.items) if item.name in named)
         object.__setattr__(self, "items", items)
-        self._check_parts()
+        if missing := sorted(named.difference(item.name for item in items)):
+            fix = "if you removed them from a data set, data.with_items(items) keeps the rest of its split"
+            found = f"{len(missing)} pictures that are not among the items, e.g. {missing[0]}"
+            raise ValueError(f"the split names {found}; {fix}")
+        for part in ("train", "valid"):
+            items = self.items_of(part)
+            unlabelled = [item.name for item in items if item.label is None]
+            if unlabelled or not items:
+                found = f"{len(unlabelled)} without a label, e.g. {unlabelled[0]}" if items else "none"
+                raise ValueError(f"the {part} part takes labelled pictures; found {found}")
+        if len(self.classes) < 2:
+            raise ValueError(f"there is nothing to tell apart: all training pictures are labelled {self.classes[0]!r}")
+        n = len(self.split.train)
+        if self.batch_size < 1 or n // -(-n // self.batch_size) < 2:
+            alone = f"batch_size={self.batch_size} leaves one of the {n} training pictures alone in a batch"
+            raise ValueError(f"{alone}, where BatchNorm cannot train; take at least 3")
+        len(self.targets)  # raises for a label that no training picture has
 
     # Ways to make one ------------------------------------------------------------------------------------------
 
@@ -93,20 +109,14 @@ class ImageData(Settings):
     def from_items(
         cls, items: Sequence[Item], split: Split | None = None, *, valid_frac: float = 0.25, seed: int = 0, **settings
     ) -> "ImageData":
-        """From items labelled by any rule of your own, with a split of your own or a stratified one.
-
-        `settings` are those of `Settings`: size, augment, batch_size, presize_px, method.
-        """
+        """From items labelled by any rule, split by any rule or stratified; `settings`: see `Settings`."""
         items = check_items(items)
         return cls(items, split or split_stratified(items, valid_frac=valid_frac, seed=seed), **settings)
 
     @classmethod
     @partial(did_you_mean, forwards_to=Settings)
     def from_folders(cls, folder: Path | str, *, valid_frac: float = 0.25, seed: int = 0, **settings) -> "ImageData":
-        """Labels from folders. Splits by train/ and valid/ when they are there, else `valid_frac`, stratified.
-
-        Pictures below test/ are the test part; folders beside train/ and valid/ are left out.
-        """
+        """Labels and, where there are train/ and valid/, the split from folders (none beside these and test/)."""
         items = label_by_folder(folder)
         has_parts = any(item.name.startswith("train/") and item.name.count("/") > 1 for item in items)
         split = (split_by_folder if has_parts else split_stratified)(items, valid_frac=valid_frac, seed=seed)
@@ -114,9 +124,9 @@ class ImageData(Settings):
 
     @classmethod
     @partial(did_you_mean, forwards_to=from_items.__func__)
-    def from_name_re(cls, folder: Path | str, pattern: str, *, on: str = "name", **settings) -> "ImageData":
+    def from_name_re(cls, folder: Path | str, pattern: str, **settings) -> "ImageData":
         """Labels from group 1 of a regular expression on the file's name; `settings` go to `from_items`."""
-        return cls.from_items(label_by_regex(folder, pattern, on=on), **settings)
+        return cls.from_items(label_by_regex(folder, pattern), **settings)
 
     @classmethod
     @partial(did_you_mean, forwards_to=from_items.__func__)
@@ -130,12 +140,9 @@ class ImageData(Settings):
     @did_you_mean
     def resized(self, size: int, *, batch_size: int | None = None) -> "ImageData":
         """The same pictures and split at another size. They are decoded again only when `presize_px` is too small."""
-        return replace(
-            self,
-            size=size,
-            batch_size=self.batch_size if batch_size is None else batch_size,
-            presize_px=self.presize_px if size <= self.presize_px else None,
-        )
+        presize_px = self.presize_px if size <= self.presize_px else None
+        batch_size = self.batch_size if batch_size is None else batch_size
+        return replace(self, size=size, batch_size=batch_size, presize_px=presize_px)
 
     def with_augment(self, augment: Augment) -> "ImageData":
         """The same pixels with other augmentation. A note is printed when its crops have fewer pixels than `size`."""
@@ -145,10 +152,9 @@ class ImageData(Settings):
         return replace(self, augment=augment)
 
     def with_items(self, items: Iterable[Item]) -> "ImageData":
-        """The same split and settings with other labels or fewer pictures: `data.with_items(review.apply(data.items))`.
+        """Other labels or fewer pictures, as `review.apply(data.items)` gives them; nobody changes sides.
 
-        What is left out leaves the split; nobody changes sides, nothing is decoded again. Raises ValueError for a
-        picture that is not in this data.
+        Nothing is decoded again. Raises ValueError for a picture that is not in this data.
         """
         items = check_items(items)
         if unknown := [item.name for item in items if item.name not in self._position]:
@@ -167,15 +173,6 @@ class ImageData(Settings):
         return {item.name: position for position, item in enumerate(self.items)}
 
     @cached_property
-    def _indices(self) -> dict[str, Tensor]:
-        rows = {part: [self._position.get(name, name) for name in getattr(self.split, part)] for part in PARTS}
-        if missing := [name for part in PARTS for name in rows[part] if isinstance(name, str)]:
-            fix = "if you removed them from a data set, data.with_items(items) keeps the rest of its split"
-            found = f"{len(missing)} pictures that are not among the items, e.g. {missing[0]}"
-            raise ValueError(f"the split names {found}; {fix}")
-        return {part: torch.tensor(rows[part], dtype=torch.int64) for part in PARTS}
-
-    @cached_property
     def classes(self) -> tuple[str, ...]:
         return class_names(self.items_of("train"))
 
@@ -192,21 +189,6 @@ class ImageData(Settings):
     def weights(self) -> Tensor:
         return torch.tensor([item.weight for item in self.items], dtype=torch.float32)
 
-    def _check_parts(self) -> None:
-        for part in ("train", "valid"):
-            items = self.items_of(part)
-            unlabelled = [item.name for item in items if item.label is None]
-            if unlabelled or not items:
-                found = f"{len(unlabelled)} without a label, e.g. {unlabelled[0]}" if items else "none"
-                raise ValueError(f"the {part} part takes labelled pictures; found {found}")
-        if len(self.classes) < 2:
-            raise ValueError(f"there is nothing to tell apart: all training pictures are labelled {self.classes[0]!r}")
-        n = len(self.indices_of("train"))
-        if self.batch_size < 1 or n // -(-n // self.batch_size) < 2:
-            alone = f"batch_size={self.batch_size} leaves one of the {n} training pictures alone in a batch"
-            raise ValueError(f"{alone}, where BatchNorm cannot train; take at least 3")
-        len(self.targets)  # raises for a label that no training picture has
-
     def index_of(self, name: str) -> int:
         """The row of an item by its name. Raises KeyError."""
         if name not in self._position:
@@ -221,7 +203,7 @@ class ImageData(Settings):
         """Their rows in `items`: int64 (n,)."""
         if part not in PARTS:
             raise ValueError(f"part is one of {', '.join(PARTS)}; got {part!r}")
-        return self._indices[part]
+        return torch.tensor([self._position[name] for name in getattr(self.split, part)], dtype=torch.int64)
 
     @cached_property
     def key(self) -> str:
@@ -282,11 +264,9 @@ class ImageData(Settings):
 
     def one_batch(self, part: str = "train") -> tuple[Tensor, Tensor]:
         """(images (N, 3, size, size) float in 0..1, targets (N,) int64), augmented for "train", on the CPU."""
-        cpu = torch.device("cpu")
-        if part == "train":
-            batch = next(self.train_batches(cpu, self.batch_size, "one_batch"))
-        else:
-            batch = next(self.eval_batches(self.indices_of(part), cpu, self.batch_size))
+        cpu, size = torch.device("cpu"), self.batch_size
+        plain = self.eval_batches(self.indices_of(part), cpu, size)
+        batch = next(self.train_batches(cpu, size, "one_batch") if part == "train" else plain)
         return batch.inputs, batch.targets
 
     def eval_images(self, rows: Sequence[int]) -> Tensor:

@@ -47,15 +47,13 @@ def read_image(path: Path | str, *, at_least_px: int | None = None) -> Image.Ima
 def _reason(path: Path, error: Exception) -> str:
     if not path.is_file() or isinstance(error, PermissionError):
         return getattr(error, "strerror", None) or str(error)
-    with path.open("rb") as file:
-        head = file.read(64).lstrip().lower()
+    head = path.read_bytes()[:64].lstrip().lower()
     if not head:
         return "the file is empty"
     if head.startswith((b"<!doctype", b"<html")):
         return "it looks like a web page: download it again"
-    if isinstance(error, UnidentifiedImageError):
-        return f"it is none of {', '.join(FORMATS)}"
-    return str(error) or type(error).__name__
+    unknown = f"it is none of {', '.join(FORMATS)}"
+    return unknown if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:

@@ -34,10 +34,9 @@ class Item:
 
 
 def find_images(folder: Path | str) -> list[Path]:
-    """Every picture below `folder`, sorted by name; hidden files and links to folders are not followed.
+    """Every picture below `folder`, sorted by name; hidden files, links to folders and sealed folders are left out.
 
-    A folder that holds SEALED.txt is left out with a note, unless it is `folder` itself. Raises FileNotFoundError when
-    there is no folder or no picture in it, and says what it holds instead.
+    Raises FileNotFoundError when there is no folder or no picture in it, and says what it holds instead.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -92,30 +91,27 @@ def _hash_of(path: Path, *_stamp: int) -> str:
 
 
 def items_in(folder: Path | str, label_of: Callable[[str], str | None]) -> tuple[Item, ...]:
-    """One item per picture below `folder`; `label_of` gets the picture's name ("train/cat/1.jpg").
-
-    Labels are brought into one Unicode form, so that a name typed on a Mac is the same as one typed elsewhere.
-    """
+    """One item per picture below `folder`; `label_of` gets the picture's name ("train/cat/1.jpg")."""
     folder = Path(folder)
     items = []
     for path in find_images(folder):
         name = path.relative_to(folder).as_posix()
         label = label_of(name)
-        items.append(Item(name, path, normalize("NFC", label) if label else label))
+        items.append(Item(name, path, normalize("NFC", label) if label else label))  # a Mac types other Unicode
     _tell_look_alikes("class", class_names(items))
     _tell_look_alikes("picture", [item.name for item in items])
     return tuple(items)
 
 
 def _tell_look_alikes(what: str, words: Iterable[str]) -> None:
-    first: dict[str, str] = {}
+    first = {}
     pairs = [f"{a!r} and {b!r}" for b in words if (a := first.setdefault(normalize("NFC", b).casefold(), b)) != b]
     if pairs:
         print(f"note: {counted(len(pairs), what)} named almost like another, e.g. {pairs[0]}: are both meant?")
 
 
 def label_by_folder(folder: Path | str) -> tuple[Item, ...]:
-    """Label = the name of the picture's own folder; pictures that lie directly in a top folder `test` stay unlabelled.
+    """Label = the name of the picture's own folder, but none directly in a top folder `test`.
 
     Raises ValueError for a picture outside a class folder, and for a class folder without a picture.
     """
@@ -144,14 +140,11 @@ def _refuse_empty_classes(folder: Path, items: Iterable[Item]) -> None:
 
 
 @did_you_mean
-def label_by_regex(folder: Path | str, pattern: str, *, on: str = "name") -> tuple[Item, ...]:
-    """Label = group 1 of `pattern`, searched in the file's own name or, `on="path"`, in its path below `folder`.
+def label_by_regex(folder: Path | str, pattern: str) -> tuple[Item, ...]:
+    """Label = group 1 of `pattern`, searched in each file's name; the slash before it may be part of the pattern.
 
-    The slash before a name may be part of the pattern, as in fastai v1: r"/([^/]+)_\\d+.jpg$".
-    Raises ValueError when any picture does not match, with the count, examples and the pattern.
+    Raises ValueError for a pattern that is no regular expression with a group, or that does not match every picture.
     """
-    if on not in ("name", "path"):
-        raise ValueError(f'on is "name" or "path"; got {on!r}')
     try:
         compiled = re.compile(pattern)
     except re.error as error:
@@ -159,20 +152,15 @@ def label_by_regex(folder: Path | str, pattern: str, *, on: str = "name") -> tup
     if compiled.groups < 1:
         raise ValueError(f"the pattern {pattern!r} has no group: put ( ) around the part that is the label")
 
-    def searched(name: str) -> str:
-        return name if on == "path" else name.rsplit("/", 1)[-1]
-
     def label_of(name: str) -> str | None:
-        match = compiled.search(searched(name)) or compiled.search("/" + searched(name))
+        name = name.rpartition("/")[2]
+        match = compiled.search(name) or compiled.search("/" + name)  # as fastai v1's r"/([^/]+)_\d+.jpg$" wants it
         return (match[1] or None) if match else None
 
     items = items_in(folder, label_of)
-    if unmatched := [searched(item.name) for item in items if item.label is None]:
-        of = f"{len(unmatched)} of {len(items)} {'paths' if on == 'path' else 'file names'}"
-        examples = ", ".join(map(repr, unmatched[:3]))
-        raise ValueError(
-            f"{pattern!r} does not match {of}, e.g. {examples}; change the pattern or move those files out"
-        )
+    if unmatched := [item.path.name for item in items if item.label is None]:
+        found = f"{len(unmatched)} of {len(items)} file names, e.g. {', '.join(map(repr, unmatched[:3]))}"
+        raise ValueError(f"{pattern!r} does not match {found}; change the pattern or move those files out")
     return items
 
 
@@ -180,10 +168,9 @@ def label_by_regex(folder: Path | str, pattern: str, *, on: str = "name") -> tup
 def label_by_table(
     table: Path | str, *, folder: Path | str, name_column: str = "name", label_column: str = "label"
 ) -> tuple[Item, ...]:
-    """Labels from a CSV file with a header; `name_column` holds paths below `folder`. Sorted by name.
+    """Labels from a CSV file with a header; `name_column` holds paths below `folder`; an empty label means none.
 
-    An empty label means not labelled; rows of a sealed folder are left out, as by `find_images`. Raises ValueError for
-    a missing column, a file the table names but the folder lacks, or a name that appears more than once.
+    Raises ValueError for a missing column, a file that is not there, or a name that appears more than once.
     """
     folder = Path(folder)
     try:

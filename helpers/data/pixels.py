@@ -51,8 +51,7 @@ class PixelStore:
 
     def picture(self, row: int) -> Tensor:
         """One presized picture: uint8 (C, h, w)."""
-        start, shape = self.starts[row], self.shapes[row]
-        return self.flat[start : start + math.prod(shape)].view(shape)
+        return self.flat[self.starts[row] :][: math.prod(self.shapes[row])].view(self.shapes[row])
 
     def squares(self, rows: Tensor, crop_position: Tensor | None = None) -> Tensor:
         """uint8 (n, C, P, P). `crop_position` in 0..1: where on the long side (default: the middle)."""
@@ -81,14 +80,13 @@ class PixelStore:
 class SquareStore(PixelStore):
     """Squares of one kind, which have no long side to move along: a batch is one gather."""
 
-    @cached_property
-    def _places(self) -> Tensor:
-        """Each picture's row in `flat` taken as a table: int64 (N,)."""
-        return torch.tensor(self.starts) // math.prod(self.shapes[0])
-
     def squares(self, rows: Tensor, crop_position: Tensor | None = None) -> Tensor:
         table = self.flat.view(-1, *self.shapes[0])  # (N, C, P, P)
         return table.index_select(0, upload(self._places[rows], table.device))
+
+    @cached_property
+    def _places(self) -> Tensor:  # (N,) int64: each picture's row in the table
+        return torch.tensor(self.starts) // math.prod(self.shapes[0])
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:

@@ -42,9 +42,9 @@ class Split:
 
 @did_you_mean
 def split_by_folder(items: Iterable[Item], *, valid_frac: float = 0.25, seed: int = 0) -> Split:
-    """By the first folder of each name: train, valid (or val), test; other folders are in no part.
+    """By the first folder of each name: train, valid (or val; else `valid_frac` of train, stratified), test, no part.
 
-    Without a folder valid, `valid_frac` of train is held out, stratified. Raises ValueError without a folder train.
+    Raises ValueError without a folder train.
     """
     parts = defaultdict(list)
     for item in items:

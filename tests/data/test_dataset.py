@@ -437,7 +437,6 @@ def test_names_tables_and_functions_label_too(pictures, tmp_path):
     doors = [
         ImageData.from_folders(pictures, valid_frac=0.5, seed=2, **shared),
         ImageData.from_name_re(pictures, r"^(dark|light)_\d+", valid_frac=0.5, seed=2, **shared),
-        ImageData.from_name_re(pictures, r"^(dark|light)/", on="path", valid_frac=0.5, seed=2, **shared),
         ImageData.from_table(
             table,
             folder=pictures,

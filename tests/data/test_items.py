@@ -291,21 +291,18 @@ def test_names_that_differ_only_in_case_are_reported_and_kept(tmp_path, capsys):
 # Labels from names ---------------------------------------------------------------------------------------------
 
 
-def test_a_regex_labels_by_name_or_by_path(tmp_path):
+def test_a_regex_labels_by_the_files_own_name(tmp_path):
     """Catches a pattern applied to the whole path (so that a folder's name decides), or only to its beginning."""
     tree(tmp_path, "cat/mono_dog_1.png", "dog/poly_cat_2.png")
-    by_name = label_by_regex(tmp_path, r"_(cat|dog)_\d+\.png$")
-    assert labels_of(by_name) == {"cat/mono_dog_1.png": "dog", "dog/poly_cat_2.png": "cat"}
-    by_path = label_by_regex(tmp_path, r"(cat|dog)", on="path")
-    assert labels_of(by_path) == {"cat/mono_dog_1.png": "cat", "dog/poly_cat_2.png": "dog"}
+    items = label_by_regex(tmp_path, r"_(cat|dog)_\d+\.png$")
+    assert labels_of(items) == {"cat/mono_dog_1.png": "dog", "dog/poly_cat_2.png": "cat"}
 
 
-@pytest.mark.parametrize("on", ["name", "path"])
-def test_the_pattern_of_fastai_v1_with_its_slash_works(tmp_path, on):
+def test_the_pattern_of_fastai_v1_with_its_slash_works(tmp_path):
     """Catches a line of the lectures that matches nothing because the slash before the name is missing here."""
-    tree(tmp_path, "great_dane_1.jpg", "Maine_Coon_22.jpg")
-    items = label_by_regex(tmp_path, r"/([^/]+)_\d+.jpg$", on=on)
-    assert [item.label for item in items] == ["Maine_Coon", "great_dane"]
+    tree(tmp_path, "great_dane_1.jpg", "x/Maine_Coon_22.jpg")
+    items = label_by_regex(tmp_path, r"/([^/]+)_\d+.jpg$")
+    assert [item.label for item in items] == ["great_dane", "Maine_Coon"]
 
 
 @pytest.mark.parametrize(("pattern", "count"), [(r"^(wolf)", 3), (r"^(cat)", 1), (r"^(cat)?", 1), (r"^(cat|)", 1)])
@@ -318,32 +315,17 @@ def test_names_that_do_not_match_are_counted_and_shown(tmp_path, pattern, count)
 
 
 @pytest.mark.parametrize(
-    ("on", "said"),
+    ("pattern", "message"),
     [
-        ("name", "file names, e.g. 'dog.png'; change"),
-        ("path", "1 of 1 paths, e.g. 'x/y/dog.png'; change"),
+        ("cat", "'cat' has no group: put . . around the part that is the label"),
+        ("(cat", r"'\(cat' is not a valid regular expression: missing \)"),
     ],
 )
-def test_what_does_not_match_is_shown_as_it_was_searched(tmp_path, on, said):
-    """Catches a pattern with a slash that "does not match" a text in which everybody sees the slash."""
-    tree(tmp_path, "x/y/dog.png")
-    with pytest.raises(ValueError, match=said):
-        label_by_regex(tmp_path, r"/(cat)", on=on)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "settings", "message"),
-    [
-        ("cat", {}, "'cat' has no group: put . . around the part that is the label"),
-        ("(cat", {}, r"'\(cat' is not a valid regular expression: missing \)"),
-        ("(cat)", {"on": "folder"}, 'on is "name" or "path"; got \'folder\''),
-    ],
-)
-def test_a_pattern_that_cannot_work_says_why(tmp_path, pattern, settings, message):
+def test_a_pattern_that_cannot_work_says_why(tmp_path, pattern, message):
     """Catches "no such group" and re.error, which do not name the pattern."""
     tree(tmp_path, "cat.png")
     with pytest.raises(ValueError, match=message):
-        label_by_regex(tmp_path, pattern, **settings)
+        label_by_regex(tmp_path, pattern)
 
 
 def test_any_function_can_label(tmp_path):
