@@ -36,9 +36,8 @@ def export(learn: Learner, folder: Path | str, *, note: str = "") -> Path:
     """Write the classifier to `folder`, complete or not at all; returns the folder.
 
     The accuracy it states is measured here: in float32, on the validation pictures, with the weights it writes.
-    `note` is a sentence or two for the model card, such as what the labels mean. Raises ModuleNotFoundError (packages
-    to install), FileExistsError (the folder holds something else; nothing is touched) and RuntimeError (no ONNX file
-    that gives the model's probabilities to within 1e-4 could be made).
+    `note` is for the model card, such as what the labels mean. Raises ModuleNotFoundError (packages to install),
+    FileExistsError (the folder holds something else) and RuntimeError (no ONNX file agrees with the model to 1e-4).
     """
     folder = Path(folder).resolve()
     need_packages()
@@ -46,11 +45,12 @@ def export(learn: Learner, folder: Path | str, *, note: str = "") -> Path:
     data, rows = learn.data, learn.data.indices_of("valid")
     model = copy.deepcopy(learn.model).float()
     log_probs = predict(model, data, rows, Arithmetic(learn.device, torch.float32))
-    model = model.cpu().eval()
     preds = Predictions(data.items_of("valid"), log_probs, data.targets[rows], data.classes, "valid")
     with staged(folder) as staging:
         images = data.eval_images(rows[:: -(-len(rows) // N_CHECKED)]).contiguous()
-        about = description(learn, preds, write_onnx(model, staging / ONNX, images))
+        difference = write_onnx(model.cpu().eval(), staging / ONNX, images)
+        about = {"kind": KIND, **learn.about(preds), "largest_difference_of_onnx": difference, "versions": versions()}
+        about["valid_in_training"] = len(learn.history.trained_on & set(data.split.valid))
         save_tensors(staging / WEIGHTS, model.state_dict(), about)
         about["sha256"] = {name: sha256(staging / name) for name in (WEIGHTS, ONNX)}
         (staging / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -74,27 +74,10 @@ def load_exported(folder: Path | str, module: nn.Module | None = None) -> tuple[
     if sha256(folder / WEIGHTS) != about["sha256"][WEIGHTS]:
         raise ValueError(f"{folder / WEIGHTS} is not the file that {ABOUT} describes; export the model again")
     tensors, _ = load_tensors(folder / WEIGHTS)
-    n, size = len(about["classes"]), about["size"]
-    own = module and from_module(module, n, size=size)
-    model = own or build_classifier(about["arch"], n, size=size, pretrained=False)
+    n, how = len(about["classes"]), {"size": about["size"]}
+    model = from_module(module, n, **how) if module else build_classifier(about["arch"], n, pretrained=False, **how)
     model.load_state_dict(tensors)
     return model.eval(), about
-
-
-def description(learn: Learner, preds: Predictions, largest_difference: float) -> dict:
-    """What model.json says, but for the checksums."""
-    return {
-        "kind": KIND,
-        **learn.about(preds),
-        "valid_in_training": len(learn.history.trained_on & set(learn.data.split.valid)),
-        "presize_px": learn.data.presize_px,
-        "onnx": {
-            "input": "images: float32 (N, 3, size, size), RGB, 0..1",
-            "output": "probabilities: float32 (N, K)",
-            "largest_difference": largest_difference,
-        },
-        "versions": versions(),
-    }
 
 
 def versions() -> dict[str, str]:
@@ -106,10 +89,8 @@ def versions() -> dict[str, str]:
 
 def _refuse_foreign(folder: Path) -> None:
     """Only nothing, an empty folder or an earlier export without anything added to it may be replaced."""
-    held = {entry.name for entry in folder.iterdir()} if folder.is_dir() else {"a file"} if folder.exists() else set()
-    foreign = sorted(held - {*FILES, "__pycache__"})
-    if foreign or (held and read_json(folder / ABOUT).get("kind") != KIND):
-        what = f"it holds {', '.join(foreign[:3])}" if foreign else f"its {ABOUT} is missing or of another kind"
-        raise FileExistsError(
-            f"{folder} is not an export that may be replaced: {what}. Choose another folder, or move that one away"
-        )
+    held = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    foreign = set(held) - {*FILES, "__pycache__"}
+    if folder.is_file() or foreign or (held and read_json(folder / ABOUT).get("kind") != KIND):
+        what = f"a folder with {', '.join(held[:5])}" if held else "a file"
+        raise FileExistsError(f"{folder} is not an export that may be replaced, but {what}: choose another folder")

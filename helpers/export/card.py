@@ -5,9 +5,9 @@ import json
 import re
 from pathlib import Path
 
-from helpers.data.dataset import ImageData
+import jinja2
 
-DESCRIPTION = ("title", "source", "licence", "citation")
+from helpers.data.dataset import ImageData
 
 
 def read_json(file: Path) -> dict:
@@ -20,26 +20,17 @@ def read_json(file: Path) -> dict:
 
 
 def source_of(data: ImageData) -> dict[str, str]:
-    """What the data set's own manifest.json says (title, licence, citation, warning), {} when there is none."""
+    """What the data set's own manifest.json says, {} when there is none."""
     item = data.items[0]
     manifest = read_json(item.path.absolute().parents[item.name.count("/")] / "manifest.json")
-    return {key: str(manifest[key]) for key in (*DESCRIPTION, "warning") if key in manifest}
+    return {key: str(manifest[key]) for key in ("title", "source", "licence", "citation", "warning") if key in manifest}
 
 
 def model_card(about: dict, accuracy: str, source: dict[str, str], *, note: str = "") -> str:
-    """The card as Markdown; names of classes and data sets are shown as text, never interpreted."""
-    described = [f"- {key}: {_escaped(source[key])}" for key in DESCRIPTION if key in source]
-    fields = about | {
-        "classes": ", ".join(map(_escaped, about["classes"])),
-        "n_classes": len(about["classes"]),
-        "arch": _escaped(about["arch"]),
-        "note": _escaped(note),
-        "accuracy": accuracy,
-        "data": "\n".join(described) or "No description came with the data set: say here what it is and its licence.",
-        "warning": f"- {_escaped(source['warning'])}\n" if "warning" in source else "",
-        "versions": ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
-    }
-    return Path(__file__).with_name("model_card.md").read_text(encoding="utf-8").format(**fields)
+    """The card as Markdown; what is filled in, such as names of classes, is shown as text, never interpreted."""
+    environment = jinja2.Environment(finalize=_escaped, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    card = environment.from_string(Path(__file__).with_name("model_card.md").read_text(encoding="utf-8"))
+    return card.render(about, accuracy=accuracy, source=source, note=note)
 
 
 def _escaped(text: object) -> str:

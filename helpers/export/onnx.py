@@ -12,16 +12,15 @@ TOLERANCE = 1e-4  # largest difference between a probability of the ONNX file an
 
 def need_packages() -> None:
     """Raise ModuleNotFoundError, with what to type, unless everything an export needs is installed."""
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
+    if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
         raise ModuleNotFoundError(f"export needs {', '.join(missing)}; type: pip install {' '.join(missing)}")
 
 
 def write_onnx(model: nn.Module, file: Path, images: Tensor) -> float:
-    """Write `model` (on the CPU, in evaluation mode) with a softmax to `file`; compare both on `images` (n, 3, H, W).
+    """Write `model` (on the CPU, in evaluation mode) with a softmax to `file`, which takes any number of images.
 
-    The file takes any number of images at once. Returns the largest difference of a probability; raises RuntimeError
-    when it is above TOLERANCE or the architecture cannot be expressed.
+    Returns the largest difference of a probability between both on `images` (n, 3, H, W); raises RuntimeError when
+    that is above TOLERANCE or the architecture cannot be expressed.
     """
     import onnxruntime
 
@@ -40,7 +39,7 @@ def write_onnx(model: nn.Module, file: Path, images: Tensor) -> float:
     difference = float(torch.cat([together - expected, alone - expected[:1]]).abs().max())
     if not difference <= TOLERANCE:  # nan, too
         raise RuntimeError(
-            f"the ONNX file and the model disagree: probabilities differ by up to {difference:.2g} on {len(images)} "
-            f"pictures, {TOLERANCE:g} is allowed. Nothing was exported; learn.save() keeps the weights"
+            f"the ONNX file and the model disagree: probabilities differ by up to {difference:.2g}, {TOLERANCE:g} is "
+            "allowed. Nothing was exported; learn.save() keeps the weights"
         )
     return difference

@@ -52,13 +52,15 @@ class Settings:
 
     @property
     def cycles(self) -> list[int]:
-        """Length of each SGDR cycle of the full network, in epochs."""
-        return cycle_epochs((self.epochs + 1).bit_length() - 1, 1, 2)
+        """Length of each SGDR cycle of the full network, in epochs; of one-cycle, of each epoch."""
+        one_cycle = self.schedule == "one-cycle"
+        return [1] * self.epochs if one_cycle else cycle_epochs((self.epochs + 1).bit_length() - 1, 1, 2)
 
     def rates(self, n_groups: int) -> list[float]:
         """One rate per layer group, first layers first."""
-        first = HEAD_LR / 100 if self.similar else HEAD_LR / 2
-        return spread_rates(slice(first, HEAD_LR), n_groups) if self.similar else [first] * (n_groups - 1) + [HEAD_LR]
+        if self.similar:
+            return spread_rates(slice(HEAD_LR / 100, HEAD_LR), n_groups)
+        return [HEAD_LR / 2] * (n_groups - 1) + [HEAD_LR]
 
     @property
     def augment(self) -> Augment:

@@ -1,9 +1,7 @@
 """Everything that belongs to the solar cells: what the ratings mean, two protocols, the split of a seed, a score.
 
-One expert said of each cell whether it is functional or defective, and whether that is sure. labels.csv holds the
-answer as a number: 0 surely functional, 1/3 unsure but functional, 2/3 unsure but defective, 1 surely defective.
-
-No list of the modules is published: cells of one module may stand on both sides of any split.
+labels.csv holds one expert's answer for each cell: 0 surely functional, 1/3 unsure but functional, 2/3 unsure but
+defective, 1 surely defective. Which cells make a module is not published: one may be on both sides of any split.
 """
 
 import csv

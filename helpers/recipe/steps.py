@@ -1,7 +1,6 @@
 """The lectures' eight steps to a world-class classifier, end to end, then test-time augmentation and analysis.
 
     python -m helpers.recipe --data solar --arch efficientnet_lite0 --size 224
-    python -m helpers.recipe table FOLDER ...     results of several runs, side by side
 
 It leaves report.html (one file, no network), result.json and model/ (see `helpers.export`) in the folder it names.
 """
@@ -12,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from time import perf_counter
@@ -22,7 +22,7 @@ from helpers.export.bundle import export
 from helpers.export.onnx import need_packages
 from helpers.learner import Learner
 from helpers.recipe import solar_cells
-from helpers.recipe.report import draw_figures, facts_of, plan, report_page, tabulate
+from helpers.recipe.report import draw_figures, facts_of, plan, report_page
 from helpers.recipe.settings import HEAD_EPOCHS, Settings, parse
 from helpers.runtime.files import write_atomically
 from helpers.runtime.text import counted, number
@@ -74,18 +74,17 @@ def run(settings: Settings, folder: Path, *, command: str = "") -> None:
         except (OSError, RuntimeError) as error:
             step.done = f"Not exported: {error}. The weights are in model.safetensors, beside the report."
     facts |= {"steps": [asdict(step) for step in steps], "seconds": sum(step.seconds for step in steps)}
-    with write_atomically(folder / "result.json") as temporary:
-        temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    with write_atomically(folder / "report.html") as temporary:
-        temporary.write_text(report_page(facts, draw_figures(learn, curves, preds, tta)), encoding="utf-8")
+    page = report_page(facts, draw_figures(learn, curves, preds, tta))
+    for name, text in (("result.json", json.dumps(facts, indent=1)), ("report.html", page)):
+        with write_atomically(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def train(settings: Settings, folder: Path, steps: list[Step]) -> tuple[Learner, list[LRFinderResult]]:
     """Steps 1 to 8; the learner then computes in float32, as the exported model does."""
     with timed(steps, "Enable data augmentation, and precompute=True") as step:
-        data = load_data(settings)
-        groups = "stages" if settings.copies else 3
-        learn = Learner.pretrained(data, settings.arch, layer_groups=groups, seed=settings.seed, path=folder)
+        data, shared = load_data(settings), {"seed": settings.seed, "path": folder}
+        learn = Learner.pretrained(data, settings.arch, layer_groups="stages" if settings.copies else 3, **shared)
         if settings.copies and settings.stages > (most := len(learn.groups) - 2):
             raise ValueError(f"--stages is at most {most} for {settings.arch}; got {settings.stages}")
         learn.source()  # the cached features
@@ -101,8 +100,8 @@ def train(settings: Settings, folder: Path, steps: list[Step]) -> tuple[Learner,
         learn.precompute = False
         learn.fit(rates[-1], settings.augmented_epochs, cycle_len=1)
         step.done, step.result = counted(settings.augmented_epochs, "epoch"), accuracy_after(learn)
-    last_stages = f"the last {settings.stages} stages; cache what the first make of {settings.copies} copies"
-    with timed(steps, f"Unfreeze {last_stages if settings.copies else 'all layers'}") as step:
+    stages = f"the last {settings.stages} stages; cache what the first make of {settings.copies} copies"
+    with timed(steps, f"Unfreeze {stages if settings.copies else 'all layers'}") as step:
         if settings.copies:
             learn.freeze_to(-1 - settings.stages)
             learn.precompute_copies(settings.copies)
@@ -128,18 +127,16 @@ def train(settings: Settings, folder: Path, steps: list[Step]) -> tuple[Learner,
 
 def load_data(settings: Settings) -> ImageData:
     """The pictures with their labels, weights and split."""
-    shared = {"size": settings.size, "augment": settings.augment, "seed": settings.seed}
-    if solar_cells.has_ratings(settings.folder):
-        return solar_cells.load_cells(settings.folder, protocol=settings.protocol, **shared)
-    return ImageData.from_folders(settings.folder, **shared)
+    cells = partial(solar_cells.load_cells, protocol=settings.protocol)
+    load = cells if solar_cells.has_ratings(settings.folder) else ImageData.from_folders
+    return load(settings.folder, size=settings.size, augment=settings.augment, seed=settings.seed)
 
 
 def train_unfrozen(learn: Learner, settings: Settings, rates: Sequence[float]) -> History:
     """Step 8: one cycle, or SGDR cycles of 1, 2, 4 ... epochs; the last weights, or the mean of the last few."""
-    one_cycle = settings.schedule == "one-cycle"
-    ends = list(accumulate([1] * settings.epochs if one_cycle else settings.cycles))
+    ends = list(accumulate(settings.cycles))
     hooks = [AverageWeights(ends[-settings.average :])] if settings.average > 1 else []
-    if one_cycle:
+    if settings.schedule == "one-cycle":
         return learn.fit_one_cycle(settings.epochs, rates, hooks=hooks)
     return learn.fit(rates, len(settings.cycles), cycle_len=1, cycle_mult=2, hooks=hooks)
 
@@ -155,9 +152,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
-        if argv[:1] == ["table"]:
-            print(tabulate([Path(folder) for folder in argv[1:]]))
-            return 0
         settings, folder = parse(argv, __doc__)
         run(settings, folder, command=f"python -m helpers.recipe {shlex.join(argv)}")
         print(f"\nreport: {folder / 'report.html'}")
