@@ -3,6 +3,7 @@
 course        the course's data, and models handed from lesson to lesson
 checks        `check_NN_k`: whether exercise k of lesson NN is right, and if not, why not yet
 quiz          `Quiz("NN")`
+quiz_questions  the kinds of question, read from a quiz file
 doctor        is this machine ready?
 decisions     when to answer at all, and from which threshold to raise an alarm
 temperature   what makes a model as sure as it may be

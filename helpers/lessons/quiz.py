@@ -1,111 +1,200 @@
-"""Quizzes from notebooks/quizzes/NN.toml: plain radio buttons, and for each option an answer of its own.
+"""Quizzes: the questions of notebooks/quizzes/NN.toml to be answered by clicking and typing.
 
 Questions and options stand in the order of the file. Where no kernel runs, the page shows the questions with the
 answers folded away.
 """
 
-import tomllib
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import ipywidgets as widgets
 
+from helpers.lessons.guess import read_number
+from helpers.lessons.pairing import Pairing, not_all
+from helpers.lessons.quiz_questions import (
+    QUIZZES,
+    Choice,
+    Matching,
+    Number,
+    Open,
+    Option,
+    Question,
+    code_block,
+    read_quiz,
+)
 from helpers.review.html import Html, fill, join
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button
+from helpers.runtime.files import write_atomically
 
-QUIZZES = Path(__file__).resolve().parents[2] / "notebooks" / "quizzes"
-LETTERS = "abcdef"
+ANSWERS = QUIZZES.parents[1] / "work" / "answers"
+FEWEST_SENTENCES, FEWEST_WORDS = 2, 8
 # ipywidgets gives each option one line of fixed height; ours may need two.
 STYLE = fill(
     "<style>.course-quiz .widget-radio-box label {{height: auto; line-height: 1.6; white-space: normal}}</style>"
 )
 
 
-@dataclass(frozen=True)
-class Option:
-    """One of the answers to choose from, and what is said to whoever chooses it."""
-
-    text: str
-    feedback: str
-    right: bool = False
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked, and the options; exactly one of them is right."""
-
-    ask: str
-    options: tuple[Option, ...]
-
-    def __post_init__(self):
-        right = sum(option.right for option in self.options)
-        if right != 1 or not 2 <= len(self.options) <= len(LETTERS):
-            raise ValueError(
-                f"a question has 2 to {len(LETTERS)} options, one of them right; "
-                f"{self.ask!r} has {len(self.options)}, {right} of them right"
-            )
-
-    @property
-    def answer(self) -> int:
-        """Which option is right, from 0."""
-        return next(place for place, option in enumerate(self.options) if option.right)
-
-
-def read_quiz(path: Path) -> tuple[Question, ...]:
-    """The questions of a quiz file. Raises FileNotFoundError with the names that exist."""
-    if not path.is_file():
-        there = ", ".join(sorted(file.stem for file in path.parent.glob("*.toml")))
-        raise FileNotFoundError(f"there is no quiz {path.stem!r}; there are {there}")
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
-    return tuple(
-        Question(question["ask"], tuple(Option(**option) for option in question["option"]))
-        for question in table["question"]
-    )
-
-
 class Asked(widgets.VBox):
-    """One question: choose with the mouse, or with Tab and Space, then check."""
+    """One question with its controls. `.right` is None until it is checked."""
 
-    def __init__(self, number: int, question: Question, on_check):
+    def __init__(self, number: int, question: Question, on_check: Callable[[], None]):
         self.number, self.question, self._on_check = number, question, on_check
-        self.right: bool | None = None  # None: not checked yet
-        asked = SafeText(
-            fill('<div style="line-height:1.5"><b>{number}.</b> {ask}</div>', number=number, ask=question.ask)
-        )
-        options = [(lettered(place, option), place) for place, option in enumerate(question.options)]
-        self.choice = widgets.RadioButtons(
-            options=options, value=None, description=f"Answer {number}", style=FULL_NAME, layout={"width": "100%"}
-        )
-        self.choice.observe(lambda _: self._say(None), "value")
-        self.check = button(f"Check answer {number}", self._check)
+        self.right: bool | None = None
         self.said = SafeText()
         self.said.add_class("course-status")
+        asked = fill(
+            '<div style="line-height:1.5"><b>{number}.</b> {ask}</div>{shown}',
+            number=number,
+            ask=question.ask,
+            shown=question.shown(),
+        )
         super().__init__(
-            [asked, self.choice, self.check, self.said], layout={"margin": "0 0 12px 0", "align_items": "flex-start"}
+            [SafeText(asked), *self.controls(), self.said], layout={"margin": "0 0 12px 0", "align_items": "flex-start"}
         )
 
-    def _check(self) -> None:
-        chosen = self.choice.value
-        self._say(None if chosen is None else self.question.options[chosen])
-        if chosen is None:
-            self.said.value = fill("Choose an answer first.")
+    def controls(self) -> list[widgets.Widget]:
+        """What the learner answers with; made before the widget is."""
+        raise AssertionError("every kind of question has controls of its own")
 
-    def _say(self, option: Option | None) -> None:
-        """Show the feedback of the checked option; None takes it away, for another choice is made."""
-        self.right = option and option.right
-        self.said.value = feedback(option) if option else fill("")
+    def say(self, right: bool | None, said: Html) -> None:
+        """The verdict of a check; (None, nothing) takes it away, for the answer has changed."""
+        self.right = right
+        self.said.value = said
         self._on_check()
+
+    def clear(self, _change: object = None) -> None:
+        """The answer has changed."""
+        self.say(None, fill(""))
+
+
+class AskedChoice(Asked):
+    """Choose with the mouse, or with Tab and Space, then check."""
+
+    def controls(self) -> list[widgets.Widget]:
+        options = [(self.question.lettered(place), place) for place in range(len(self.question.options))]
+        self.choice = widgets.RadioButtons(
+            options=options, value=None, description=f"Answer {self.number}", style=FULL_NAME, layout={"width": "100%"}
+        )
+        self.choice.observe(self.clear, "value")
+        self.check = button(f"Check answer {self.number}", self._check)
+        return [self.choice, self.check]
+
+    def _check(self) -> None:
+        if self.choice.value is None:
+            self.say(None, fill("Choose an answer first."))
+            return
+        option = self.question.options[self.choice.value]
+        self.say(option.right, fill("{said}{output}", said=feedback(option), output=code_block(self.question.output)))
+
+
+class AskedNumber(Asked):
+    """Type a number, then check."""
+
+    def controls(self) -> list[widgets.Widget]:
+        self.field = widgets.Text(description=f"Answer {self.number}", style=FULL_NAME, layout={"width": "240px"})
+        self.field.observe(self.clear, "value")
+        self.check = button(f"Check answer {self.number}", self._check)
+        unit = SafeText(fill("<span>{unit}</span>", unit=self.question.unit))
+        return [widgets.HBox([self.field, unit]), self.check]
+
+    def _check(self) -> None:
+        value = read_number(self.field.value)
+        if value is None:
+            self.say(None, fill("Type a number first, such as 12 or 0.5."))
+            return
+        right = self.question.fits(value)
+        self.say(right, verdict(right, self.question.said_of(value)))
+
+
+class AskedPairs(Asked):
+    """Choose an entry for every row, then check."""
+
+    def controls(self) -> list[widgets.Widget]:
+        question = self.question
+        self.pairing = Pairing(
+            f"answer {self.number}", question.pairs, self._check, on_change=self.clear,
+            options=question.entries(), as_code=question.as_code,
+        )  # fmt: skip
+        self.check = self.pairing.check
+        return [self.pairing]
+
+    def _check(self, wrong: list[str]) -> None:
+        if wrong:
+            self.say(False, not_all(wrong, len(self.question.pairs)))
+        else:
+            self.say(True, verdict(True, self.question.feedback))
+
+
+class AskedOpen(Asked):
+    """Write two sentences; then a model answer unfolds. What was written is kept in `file`."""
+
+    file: Path | None = None
+
+    def controls(self) -> list[widgets.Widget]:
+        self.field = widgets.Textarea(
+            description=f"Answer {self.number}",
+            placeholder="two sentences",
+            style=FULL_NAME,
+            layout={"width": "640px", "height": "90px"},
+        )
+        self.field.observe(self.clear, "value")
+        self.check = button(f"Keep answer {self.number} and compare", self._check)
+        return [self.field, self.check]
+
+    def keep_in(self, file: Path) -> None:
+        """Save there, and begin with what was saved there before."""
+        self.file = file
+        self.field.value = read_answers(file).get(self.question.ask, "")
+
+    def _check(self) -> None:
+        written = self.field.value.strip()
+        if not is_enough(written):
+            self.say(None, fill("Write two sentences first, as you would say it to a colleague."))
+            return
+        kept = read_answers(self.file) | {self.question.ask: written}
+        with write_atomically(self.file) as temporary:
+            temporary.write_text(json.dumps(kept, indent=1, ensure_ascii=False), encoding="utf-8")
+        where = f"{self.file.parent.parent.name}/{self.file.parent.name}/{self.file.name}"
+        self.say(
+            None, fill("Kept in {where}. One way to say it:{answer}", where=where, answer=self.question.solution())
+        )
+
+
+def is_enough(text: str) -> bool:
+    """At least two sentences, and not only two words."""
+    sentences = [piece for piece in re.split(r"[.!?]+(?:\s+|$)", text) if piece.strip()]
+    return len(sentences) >= FEWEST_SENTENCES and len(text.split()) >= FEWEST_WORDS
+
+
+def read_answers(file: Path) -> dict[str, str]:
+    """Question -> what the learner wrote; empty where nothing readable was kept."""
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        return {question: str(answer) for question, answer in kept.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+ASKED = {Choice: AskedChoice, Number: AskedNumber, Matching: AskedPairs, Open: AskedOpen}
 
 
 class Quiz(StaticWidget):
-    """The quiz of a lesson, `Quiz("02")`."""
+    """The quiz of a lesson, `Quiz("02")`. Written answers are kept in `answers`/02.json."""
 
-    def __init__(self, lesson: str, *, folder: Path = QUIZZES):
+    def __init__(self, lesson: str, *, folder: Path = QUIZZES, answers: Path = ANSWERS):
         self.lesson = lesson
         self.questions = read_quiz(folder / f"{lesson}.toml")
         self.total = SafeText()
         self.total.add_class("course-status")
-        self.asked = [Asked(number, question, self._count) for number, question in enumerate(self.questions, start=1)]
+        self.asked = []
+        for number, question in enumerate(self.questions, start=1):
+            widget = next(widget for kind, widget in ASKED.items() if isinstance(question, kind))
+            self.asked.append(widget(number, question, self._count))
+        for asked in self.asked:
+            if isinstance(asked, AskedOpen):
+                asked.keep_in(answers / f"{lesson}.json")
         super().__init__([SafeText(STYLE), *self.asked, self.total])
         self.add_class("course-quiz")
         self._count()
@@ -116,47 +205,38 @@ class Quiz(StaticWidget):
         return sum(bool(asked.right) for asked in self.asked)
 
     def _count(self) -> None:
-        self.total.value = fill("{score} of {n} correct.", score=self.score, n=len(self.questions))
+        n = sum(not isinstance(question, Open) for question in self.questions)
+        self.total.value = fill("{score} of {n} correct.", score=self.score, n=n)
 
     def face(self) -> tuple[str, Html]:
         """The questions as text, and as a page with the answers folded."""
         head = f"Quiz of lesson {self.lesson}, {len(self.questions)} questions."
         lines, parts = [head], []
         for number, question in enumerate(self.questions, start=1):
-            options = [lettered(place, option) for place, option in enumerate(question.options)]
-            lines += ["", f"{number}. {question.ask}", *(f"   {option}" for option in options)]
+            lines += ["", f"{number}. {question.ask}", *(f"   {line}" for line in question.lines())]
             parts.append(folded(number, question))
         lines += ["", "Run the cell to answer by clicking."]
         return "\n".join(lines), fill("<div><p>{head}</p>{parts}</div>", head=head, parts=join(parts))
 
 
-def lettered(place: int, option: Option) -> str:
-    return f"{LETTERS[place]}) {option.text}"
+def verdict(right: bool, said: str) -> Html:
+    """ "Right." or "Not yet.", and why."""
+    template = '<div style="line-height:1.5"><b>{word}.</b> {said}</div>'
+    return fill(template, word="Right" if right else "Not yet", said=said)
 
 
 def feedback(option: Option) -> Html:
-    return fill(
-        '<div style="line-height:1.5"><b>{word}.</b> {feedback}</div>',
-        word="Right" if option.right else "Not yet",
-        feedback=option.feedback,
-    )
+    """What is said to whoever checked this option."""
+    return verdict(option.right, option.feedback)
 
 
 def folded(number: int, question: Question) -> Html:
     """A question for readers without a kernel: the answer opens on a click or with Enter."""
-    options = join(
-        fill("<br>{option}", option=lettered(place, option)) for place, option in enumerate(question.options)
-    )
-    answers = join(
-        fill("<p>{letter}) {feedback}</p>", letter=LETTERS[place], feedback=option.feedback)
-        for place, option in enumerate(question.options)
-    )
     return fill(
-        "<p><b>{number}.</b> {ask}{options}</p>"
-        "<details><summary>Answer to question {number}</summary><p><b>{right}</b></p>{answers}</details>",
+        "<p><b>{number}.</b> {ask}</p>{page}"
+        "<details><summary>Answer to question {number}</summary>{solution}</details>",
         number=number,
         ask=question.ask,
-        options=options,
-        right=lettered(question.answer, question.options[question.answer]),
-        answers=answers,
+        page=question.page(),
+        solution=question.solution(),
     )

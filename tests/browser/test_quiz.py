@@ -1,9 +1,11 @@
 """A quiz in a real JupyterLab, answered with the keyboard alone."""
 
+from pathlib import Path
+
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from helpers.lessons.quiz import QUIZZES, read_quiz
+from helpers.lessons.quiz_questions import read_quiz
 from tests.browser.driving import (
     SLOW_MS,
     expect,
@@ -16,14 +18,17 @@ from tests.browser.driving import (
 )
 from tools.notebook_files import write_notebook
 
+SAMPLES = Path(__file__).parents[1] / "lessons/quizzes"
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), needs_chromium]
 
 
 @pytest.fixture
 def quiz(tmp_path):
-    """(page, quiz on it) of lesson 04, whose questions are the longest."""
+    """(page, quiz on it) with a question of every kind."""
     (tmp_path / "lab").mkdir()
-    sources = ["from helpers.lessons.quiz import Quiz", 'Quiz("04")', "1", "2"]  # `open_notebook` waits for four
+    shown = f'Quiz("all", folder=Path({str(SAMPLES)!r}), answers=Path({str(tmp_path / "answers")!r}))'
+    imports = "from pathlib import Path\nfrom helpers.lessons.quiz import Quiz"
+    sources = [imports, shown, "1", "2"]  # `open_notebook` waits for four
     notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     write_notebook(tmp_path / "lab/quiz.ipynb", notebook)
@@ -33,14 +38,14 @@ def quiz(tmp_path):
         open_notebook(page, address.format("quiz.ipynb"))
         run_all_cells(page)
         shown = page.locator(".course-quiz")
-        expect(shown.get_by_role("button")).to_have_count(len(read_quiz(QUIZZES / "04.toml")), timeout=SLOW_MS)
+        expect(shown.get_by_role("button")).to_have_count(len(read_quiz(SAMPLES / "all.toml")), timeout=SLOW_MS)
         yield page, shown
     assert problems == []
 
 
 def test_a_quiz_is_answered_with_tab_space_and_enter(quiz):
     page, shown = quiz
-    question = read_quiz(QUIZZES / "04.toml")[0]
+    question = read_quiz(SAMPLES / "all.toml")[0]
     shown.get_by_role("radio").first.focus()
     page.keyboard.press("Space")
     press_tab(page, len(question.options))
@@ -52,7 +57,7 @@ def test_a_quiz_is_answered_with_tab_space_and_enter(quiz):
     press_tab(page, len(question.options) - question.answer)
     page.keyboard.press("Enter")
     expect(shown.get_by_text(f"Right. {question.options[question.answer].feedback}")).to_be_visible()
-    expect(shown.get_by_text("1 of 5 correct.")).to_be_visible()
+    expect(shown.get_by_text("1 of 6 correct.")).to_be_visible()
 
 
 def press_tab(page, times):
@@ -63,13 +68,19 @@ def press_tab(page, times):
 
 def test_names_are_heard_and_options_do_not_overlap(quiz):
     page, shown = quiz
-    questions = read_quiz(QUIZZES / "04.toml")
+    questions = read_quiz(SAMPLES / "all.toml")
     for question in questions:
-        for letter, option in zip("abcdef", question.options, strict=False):
+        for letter, option in zip("abcdef", getattr(question, "options", ()), strict=False):
             expect(shown.get_by_role("radio", name=f"{letter}) {option.text}")).to_have_count(1)
+    for name in ("answer 4, 1", "answer 4, 3", "answer 6, 2"):
+        expect(shown.get_by_role("combobox", name=name)).to_have_count(1)
+    for name in ("Answer 3", "Answer 7"):
+        expect(shown.get_by_role("textbox", name=name)).to_have_count(1)
     page.set_viewport_size({"width": 700, "height": 900})  # now options need two lines
-    boxes = [label.bounding_box() for label in shown.locator(".widget-radio-box label").all()]
+    groups = shown.locator(".widget-radio-box")
+    boxes = [label.bounding_box() for label in groups.first.locator("label").all()]
     assert any(box["height"] > 30 for box in boxes), "no option is long enough to show anything"
     for upper, lower in zip(boxes, boxes[1:], strict=False):
         assert upper["y"] + upper["height"] <= lower["y"] + 1
-    assert shown.locator(".course-status[aria-live=polite]").count() == len(questions) + 1
+    matching = sum(hasattr(question, "pairs") for question in questions)  # they also say which rows are open
+    assert shown.locator(".course-status[aria-live=polite]").count() == len(questions) + matching + 1
