@@ -18,6 +18,7 @@ photo_drawings  schematics made of photographs: split, presizing, views
 network       the network, drawn from the learner's own model
 schematic     what schematics are made of
 filters       filters by hand
+bug_hunt      lines that run and are wrong, one for each lesson
 guess         a question answered with a number, which then stands beside the measured one
 duel          twelve photographs, sorted by the learner and by a network
 envelope      the sealed photographs, opened for the last word
@@ -62,6 +63,8 @@ MODULE_OF = {
     "show_each_operation": "lessons.figures",
     "show_heat_map": "figures.pictures",
     "plot_cost": "lessons.figures",
+    "BugHunt": "lessons.bug_hunt",
+    "caught": "lessons.bug_hunt",
     "Guess": "lessons.guess",
     "Duel": "lessons.duel",
     "block_of": "lessons.envelope",

@@ -150,6 +150,12 @@ def test_a_choice_that_is_not_offered_is_told_the_others(answer):
     assert said.state == NOT_YET and "'pad', 'crop'" in said.message
 
 
+@pytest.mark.parametrize("answer", [None, ..., "", "  ", "____", " __ "])
+def test_a_placeholder_is_not_an_attempt(answer):
+    """Catches a hint that is used up by running the cell as it came."""
+    assert check_number(answer).state == UNFINISHED and not verdict.wrong_tries
+
+
 def test_stubs_are_told_from_bodies():
     """Catches "not answered yet" for somebody who has written ten lines and forgot to return."""
     assert is_stub(stub) and is_stub(dots)

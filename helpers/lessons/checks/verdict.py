@@ -29,14 +29,18 @@ class Verdict:
 
     state: str
     message: str
-    exercise: int = 0
+    title: str = "exercise"
 
     def __repr__(self) -> str:
-        return textwrap.fill(f"exercise {self.exercise}: {self.state}: {self.message}", WIDTH, break_long_words=False)
+        return textwrap.fill(f"{self.title}: {self.state}: {self.message}", WIDTH, break_long_words=False)
+
+    def titled(self, title: str) -> "Verdict":
+        """The same verdict under this name, e.g. "exercise 2"."""
+        return replace(self, title=title)
 
 
 def right(message: str) -> Verdict:
-    """The answer fits; `message` says what it is good for."""
+    """The answer fits; `message` adds one thing not said before: why, where it ends, its name, or what comes next."""
     return Verdict(RIGHT, message)
 
 
@@ -71,7 +75,7 @@ def exercise(
         def check(*answers, **named) -> Verdict:
             try:
                 given = (*answers, *named.values())[: 1 if in_steps else None]
-                is_open = any(answer is None or answer is ... for answer in given)
+                is_open = any(map(is_placeholder, given))
                 verdict = unfinished("") if is_open else rule(*answers, **named)
             except Settled as early:
                 verdict = early.verdict
@@ -80,7 +84,7 @@ def exercise(
                 verdict = not_yet(f"{came} came, and that cannot be checked ({type(error).__name__}: {error}); {todo}.")
             if verdict.state == UNFINISHED and not verdict.message:
                 verdict = unfinished(f"{todo}.")
-            return replace(with_hint(verdict, rule.__name__), exercise=number)
+            return with_hint(verdict, rule.__name__).titled(f"exercise {number}")
 
         return check
 
@@ -101,6 +105,11 @@ def with_hint(verdict: Verdict, name: str) -> Verdict:
         pointer = "The solution, with its reason, stands in the lesson's own notebook (folder notebooks)."
     ended = verdict.message if verdict.message.endswith((".", "?", "!")) else f"{verdict.message}."
     return replace(verdict, message=f"{ended} {pointer}")
+
+
+def is_placeholder(answer: object) -> bool:
+    """Whether nothing was written yet: None, `...`, or a text of blanks and underscores such as "____"."""
+    return answer is None or answer is ... or (isinstance(answer, str) and not answer.strip(" _"))
 
 
 # --- looking at answers -------------------------------------------------------------------------------------
