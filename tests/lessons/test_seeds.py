@@ -10,7 +10,7 @@ from helpers.analysis.scoreboard import gains, measures
 from helpers.lessons.seeds import compare_seeds, many_seeds
 from tests.analysis.test_scoreboard import drawn_preds, preds_of
 
-N = 240
+N = 120
 BROKEN = np.random.default_rng(7).random(N) < 0.31
 
 
@@ -44,7 +44,7 @@ def test_a_gain_is_the_mean_of_the_pairs():
     assert comparison.gains.auc.estimate == pytest.approx(np.mean(pairs))
     assert comparison.by_seed["auc"] == pytest.approx(pairs)
     assert comparison.significant("auc") and all(pair > 0 for pair in pairs)
-    assert "better minus plain: mean of 3 seeds, 240 photographs" in comparison.text
+    assert "better minus plain: mean of 3 seeds, 120 photographs" in comparison.text
     assert "better with ≈ 3 of 3 seeds" in comparison.text.splitlines()[3]
 
 
