@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from helpers.lessons import threshold
 from helpers.lessons.decisions import decision_cost
 from helpers.lessons.threshold import SITUATIONS, STATIC_THRESHOLDS, ThresholdLab, draw_thresholds
+from helpers.review.html import fill
 from tests.analysis.test_scoreboard import drawn_preds
 from tests.review.made import alts, check_page, controls_of, operate, seen
 
@@ -14,22 +16,28 @@ def preds():
     return drawn_preds(150, seed=2)
 
 
+@pytest.fixture
+def unrendered(monkeypatch):
+    """The sentence of a figure in place of its pixels."""
+    monkeypatch.setattr(threshold, "drawn", lambda drawing: fill("<p>{text}</p>", text=drawing.text))
+
+
 def test_the_bars_are_the_counts_of_the_record(preds):
     record = decision_cost(preds, positive="defective")
     drawing = draw_thresholds(preds, record, [0.1, 0.5])
-    for ax, threshold in zip(drawing.figure.axes, (0.1, 0.5), strict=True):
+    for ax, at in zip(drawing.figure.axes, (0.1, 0.5), strict=True):
         heights = {bars.get_label(): int(sum(bar.get_height() for bar in bars)) for bars in ax.containers}
-        entry = record.at(threshold)
+        entry = record.at(at)
         misses, looks = int(record.misses[entry]), int(record.looks[entry])
         caught = int(record.misses[0]) - misses
         assert heights["broken, missed"] == misses and heights["broken, found"] == caught
         assert heights["sound, looked at"] == caught - looks
         assert heights["sound, left alone"] == -(150 - int(record.misses[0])) - heights["sound, looked at"]
         assert f"missed {misses} of" in ax.get_title() and f"looks {looks}" in ax.get_title()
-        assert np.allclose(ax.get_lines()[1].get_xdata(), threshold)
+        assert np.allclose(ax.get_lines()[1].get_xdata(), at)
 
 
-def test_every_control_moves_the_numbers(preds):
+def test_every_control_moves_the_numbers(preds, unrendered):
     lab = ThresholdLab(preds)
     for control in controls_of(lab):
         if getattr(control, "description", "") == "the board":
@@ -39,7 +47,7 @@ def test_every_control_moves_the_numbers(preds):
         assert control.description.strip() and seen(lab) != before, control
 
 
-def test_a_situation_sets_both_prices_and_keeps_the_threshold(preds):
+def test_a_situation_sets_both_prices_and_keeps_the_threshold(preds, unrendered):
     lab = ThresholdLab(preds)
     lab.value = 0.2
     for name, (miss, look, _) in SITUATIONS.items():
@@ -49,7 +57,7 @@ def test_a_situation_sets_both_prices_and_keeps_the_threshold(preds):
         assert f"{record.words(record.at(0.2))}" in lab.said.value and f"ask for {look / miss:.3g}" in lab.said.value
 
 
-def test_a_look_more_expensive_than_a_miss_says_why_and_keeps_the_figure(preds):
+def test_a_look_more_expensive_than_a_miss_says_why_and_keeps_the_figure(preds, unrendered):
     lab = ThresholdLab(preds)
     before = lab.shown.value
     lab.prices["a look"].value = 150.0
@@ -63,8 +71,8 @@ def test_the_static_face_has_three_thresholds(preds):
     assert len(alts(bundle["text/html"])) == 1 and len(bundle["text/html"]) < 150_000
     check_page(bundle["text/html"])
     record = decision_cost(preds, positive="defective")
-    for threshold in STATIC_THRESHOLDS:
-        assert f"from {threshold:g} on {record.words(record.at(threshold))}" in bundle["text/plain"]
+    for at in STATIC_THRESHOLDS:
+        assert f"from {at:g} on {record.words(record.at(at))}" in bundle["text/plain"]
 
 
 def test_errors_say_what_fits(preds):
