@@ -70,31 +70,29 @@ def test_the_cpus_own_error_is_known():
 # Memory --------------------------------------------------------------------------------------------------------
 
 PAGE_FAULTS = """
-import resource, sys, torch
+import resource, torch
 from helpers.runtime.device import keep_freed_memory
-if sys.argv[1] == "kept":
-    keep_freed_memory()
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def step():
     torch.empty(16_000_000).fill_(1)
-for _ in range(20):
-    step()
-before = faults()
-for _ in range(10):
-    step()
-print(faults() - before)
+def faults():
+    for _ in range(10):
+        step()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+given_back = faults()
+keep_freed_memory()
+print(given_back, faults())
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_freed_memory_is_used_again():
     """Catches settings the C library does not obey: every large tensor then costs a fault per page once more."""
-    faults = {
-        mode: int(subprocess.run([sys.executable, "-c", PAGE_FAULTS, mode], capture_output=True, check=True).stdout)
-        for mode in ("given back", "kept")
-    }
-    assert faults["kept"] < faults["given back"] / 10
+    done = subprocess.run([sys.executable, "-c", PAGE_FAULTS], capture_output=True, check=True)
+    given_back, kept = map(int, done.stdout.split())
+    assert kept < given_back / 10
 
 
 @pytest.mark.parametrize(("system", "asks"), [("win32", 0), ("darwin", 0), ("linux", 1)])
@@ -111,13 +109,13 @@ def test_other_systems_keep_their_own_ways(monkeypatch, system, asks):
 
 IMPORTS = """
 import sys, torch
-if sys.argv[1] == "with helpers":
-    import helpers
 from importlib.util import module_from_spec, spec_from_file_location
-spec = spec_from_file_location("doctor", sys.argv[2])
+spec = spec_from_file_location("doctor", sys.argv[1])
 doctor = sys.modules["doctor"] = module_from_spec(spec)
 spec.loader.exec_module(doctor)
-print(doctor.spinning_ms(), torch.get_num_threads())
+alone = doctor.spinning_ms()
+import helpers
+print(alone, doctor.spinning_ms(), torch.get_num_threads())
 """
 
 
@@ -126,14 +124,10 @@ def test_idle_threads_sleep_although_torch_was_imported_first():
     """Catches an order of imports that matters: beside another program training took up to 14 times as long."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
 
-    def spinning(mode):
-        command = [sys.executable, "-c", IMPORTS, mode, ROOT / "helpers/lessons/doctor.py"]
-        done = subprocess.run(command, capture_output=True, text=True, env=bare, cwd=ROOT)
-        milliseconds, threads = done.stdout.split()
-        return float(milliseconds), int(threads)
-
-    milliseconds, threads = spinning("torch alone")
+    command = [sys.executable, "-c", IMPORTS, ROOT / "helpers/lessons/doctor.py"]
+    done = subprocess.run(command, capture_output=True, text=True, env=bare, cwd=ROOT, check=True)
+    alone, with_helpers, threads = map(float, done.stdout.split())
     if threads == 1:
         pytest.skip("one thread never waits for another")
-    assert milliseconds > 1, "the measurement sees spinning"
-    assert spinning("with helpers")[0] < 1
+    assert alone > 1, "the measurement sees spinning"
+    assert with_helpers < 1
