@@ -22,21 +22,17 @@ class UnreadableImage(ValueError):
 def read_image(path: Path | str, *, at_least_px: int | None = None) -> Image.Image:
     """The picture as a person sees it: upright (EXIF), RGB or L, 8 bit, transparency on white, first frame or page.
 
-    `at_least_px` lets a JPEG be decoded at a half, quarter or eighth with a short side of at least that. Raises
-    UnreadableImage naming the file.
+    A JPEG may be decoded smaller, with a short side of `at_least_px`. Raises UnreadableImage naming the file.
     """
     path = Path(path)
     try:
         # not by its path: Pillow maps such TIFF files into memory and garbles those that a camera has turned
         with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                limit = f"the limit is {MAX_PIXELS:,} (helpers.data.decode.MAX_PIXELS): shrink it first"
-                raise UnreadableImage(f"{path} has {image.width} x {image.height} pixels; {limit}")
+                raise ValueError(f"{image.width} x {image.height} pixels, of at most {MAX_PIXELS:,}: shrink it")
             if at_least_px:
                 image.draft(None, (at_least_px, at_least_px))
             return _to_8_bit(ImageOps.exif_transpose(image))
-    except UnreadableImage:
-        raise
     except FileNotFoundError:
         raise UnreadableImage(f"{path} is missing; was the data set moved or deleted?") from None
     except Exception as error:  # Pillow's decoders raise whatever the damage leads them to
@@ -47,7 +43,8 @@ def read_image(path: Path | str, *, at_least_px: int | None = None) -> Image.Ima
 def _reason(path: Path, error: Exception) -> str:
     if not path.is_file() or isinstance(error, PermissionError):
         return getattr(error, "strerror", None) or str(error)
-    head = path.read_bytes()[:64].lstrip().lower()
+    with path.open("rb") as file:
+        head = file.read(64).lstrip().lower()
     if not head:
         return "the file is empty"
     if head.startswith((b"<!doctype", b"<html")):

@@ -15,11 +15,10 @@ from helpers.data.decode import FORMATS
 from helpers.runtime.arguments import closest, did_you_mean
 from helpers.runtime.text import counted
 
-# A picture is what its first bytes say it is, not what its name says (BMP and WEBP need a second look).
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
 RAW = {".dng", ".nef", ".cr2", ".arw", ".orf", ".pef"}  # a camera's own files: they begin like a TIFF
-FOREIGN = {".heic", ".heif", ".avif", ".jp2", ".svg", ".psd", *RAW}  # pictures nobody reads here
+FOREIGN = {".heic", ".heif", ".avif", ".jp2", ".svg", ".psd", *RAW}
 VALID_FOLDERS = ("valid", "val", "validation")
 
 

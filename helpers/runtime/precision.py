@@ -30,10 +30,8 @@ def network_kind(model: nn.Module) -> str:
 
 
 def fast_precision(device: torch.device, kind: str) -> torch.dtype:
-    """bfloat16 where a network of this `network_kind` is faster with it, else float32; COURSE_PRECISION overrides.
-
-    A GPU with bfloat16 has units for it; a CPU that has the instructions may be slower with them, so it is timed.
-    """
+    """bfloat16 where a network of this `network_kind` is faster with it (on a CPU that has it: as timed), else float32;
+    COURSE_PRECISION overrides."""
     if chosen := os.environ.get("COURSE_PRECISION"):
         if chosen not in ("float32", "bfloat16"):
             raise ValueError(f"COURSE_PRECISION is float32 or bfloat16; got {chosen!r}: set it anew, or unset it")
@@ -49,8 +47,7 @@ def fast_precision(device: torch.device, kind: str) -> torch.dtype:
 def timings(kind: str) -> dict[str, float]:
     """{"float32": s, "bfloat16": s}: processor seconds in which a network of this kind trains and predicts once.
 
-    Measured once per processor, number of threads and version of torch, then read from the disk, so that a machine
-    always computes alike. What was measured beside busy programs is used in this process only.
+    Kept on the disk, so that a machine always computes alike, but for what was measured beside busy programs.
     """
     file = data_setup.home() / "cache" / "precision.json"
     name = f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {kind} ({KINDS[kind]})"

@@ -19,8 +19,7 @@ def generator(*parts: object) -> torch.Generator:
 
 @contextmanager
 def seeded(*parts: object) -> Iterator[None]:
-    """Inside the block torch's global generators follow `parts` (dropout draws from them); then those of every device
-    are as before."""
+    """Inside the block torch's global generators follow `parts` (for dropout); then every device's is as before."""
     cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
     with torch.random.fork_rng(devices=cuda):

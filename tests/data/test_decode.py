@@ -249,7 +249,9 @@ def test_a_bomb_is_refused_by_its_header(tmp_path, side, monkeypatch):
     path = tmp_path / "bomb.png"
     path.write_bytes(png(side, side, 8, 2, zlib.compress(bytes(100))))
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("it was decoded"))
-    with pytest.raises(UnreadableImage, match="bomb.png (has 9000 x 9000 pixels; the limit is 80,000,000|.*400000000)"):
+    with pytest.raises(
+        UnreadableImage, match="bomb.png is not .*(9000 x 9000 pixels, of at most 80,000,000|400000000)"
+    ):
         read_image(path)
 
 
