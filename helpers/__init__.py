@@ -34,7 +34,7 @@ NAMES_OF = {
     "data.splits": "split_stratified",
     "data.augment": "no_augment top_down",
     "learner": "Learner",
-    "analysis.predictions": "Predictions",
+    "analysis.predictions": "Predictions mean_of",
     "analysis.interpret": "Interpretation",
     "analysis.intervals": "accuracy_interval accuracy_text compare mcnemar",
     "analysis.audit": "find_label_errors",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import nan
 
-from helpers.analysis.predictions import Predictions
+from helpers.analysis.predictions import Predictions, check_same_pictures
 
 
 @dataclass(frozen=True)
@@ -108,23 +108,3 @@ def mcnemar(first: Predictions, second: Predictions) -> Comparison:
 def compare(first: Predictions, second: Predictions) -> str:
     """One sentence: is the difference of two models on the same pictures significant?"""
     return mcnemar(first, second).text
-
-
-def check_same_pictures(first: Predictions, second: Predictions) -> None:
-    """Raise ValueError, naming the difference, unless both are about the same pictures, classes and labels."""
-    ours, theirs = ([item.name for item in record.items] for record in (first, second))
-    if first.classes != second.classes:
-        raise ValueError(f"the two records have different classes: {first.classes} and {second.classes}")
-    if unpaired := set(ours) ^ set(theirs):
-        where = "first" if min(unpaired) in ours else "second"
-        raise ValueError(
-            f"a paired comparison needs the same pictures: {len(unpaired)} are in one record only, "
-            f"e.g. {min(unpaired)} in the {where}"
-        )
-    if ours != theirs:
-        raise ValueError("the same pictures are in another order or number; predict both with the same data and part")
-    if changed := (first.targets != second.targets).nonzero().flatten().tolist():
-        raise ValueError(
-            f"{len(changed)} labels differ between the two records, e.g. of {ours[changed[0]]}; "
-            "predict both after the relabelling"
-        )

@@ -81,6 +81,39 @@ def class_index(preds: Predictions, name: str) -> int:
     return preds.classes.index(name)
 
 
+def check_same_pictures(first: Predictions, second: Predictions) -> None:
+    """Raise ValueError, naming the difference, unless both are about the same pictures, classes and labels."""
+    ours, theirs = ([item.name for item in record.items] for record in (first, second))
+    if first.classes != second.classes:
+        raise ValueError(f"the two records have different classes: {first.classes} and {second.classes}")
+    if unpaired := set(ours) ^ set(theirs):
+        where = "first" if min(unpaired) in ours else "second"
+        raise ValueError(
+            f"both records have to be about the same pictures: {len(unpaired)} are in one record only, "
+            f"e.g. {min(unpaired)} in the {where}"
+        )
+    if ours != theirs:
+        raise ValueError("the same pictures are in another order or number; predict both with the same data and part")
+    if changed := (first.targets != second.targets).nonzero().flatten().tolist():
+        raise ValueError(
+            f"{len(changed)} labels differ between the two records, e.g. of {ours[changed[0]]}; "
+            "predict both after the relabelling"
+        )
+
+
+def mean_of(records: Sequence[Predictions]) -> Predictions:
+    """Several models together: the mean of their probabilities for the same pictures, one record like theirs.
+
+    Raises ValueError without a record, or when they differ in pictures, order, classes or labels.
+    """
+    if not records:
+        raise ValueError("mean_of takes at least one record: mean_of([learn.tta(), other.tta()])")
+    for record in records[1:]:
+        check_same_pictures(records[0], record)
+    probs = torch.stack([record.probs for record in records]).mean(dim=0)
+    return replace(records[0], log_probs=probs.clamp(min=1e-12).log())
+
+
 class Arithmetic(NamedTuple):
     """Where a model predicts, in which precision, and how many pictures at a time."""
 

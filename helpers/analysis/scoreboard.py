@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from helpers.analysis.calibration import labelled_probs
-from helpers.analysis.intervals import Interval, accuracy_interval, check_same_pictures
-from helpers.analysis.predictions import Predictions, class_index
+from helpers.analysis.intervals import Interval, accuracy_interval
+from helpers.analysis.predictions import Predictions, check_same_pictures, class_index
 from helpers.runtime.seeds import seed_for
 
 PRICES = NamedTuple("Prices", [("miss", float), ("look", float)])(miss=100, look=2)  # a look at any photograph

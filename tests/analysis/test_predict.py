@@ -11,7 +11,7 @@ from torch import nn
 
 from helpers.analysis import predictions as prediction
 from helpers.analysis.intervals import accuracy_interval, mcnemar
-from helpers.analysis.predictions import Arithmetic, Predictions, predict_views
+from helpers.analysis.predictions import Arithmetic, Predictions, mean_of, predict_views
 from helpers.data import augment, dataset, pixels
 from helpers.data.augment import no_augment, side_on
 from helpers.data.dataset import ImageData
@@ -56,6 +56,26 @@ def preds():
     log_probs = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).log_softmax(dim=1)
     items = tuple(Item(f"{n}.png", None, None) for n in range(5))
     return Predictions(items, log_probs, torch.tensor([0, 1, 2, 0, -1]), ("a", "b", "c"), "valid")
+
+
+def test_several_models_together_are_the_mean_of_their_probabilities(preds):
+    """Catches a mean of log probabilities, a sum, and a record of which only the first counts."""
+    certain = replace(preds, log_probs=torch.tensor([[1.0, 0, 0]] * 5).log())
+    together = mean_of([preds, certain, certain])
+    assert together.probs.sum(dim=1).tolist() == pytest.approx([1.0] * 5)
+    assert together.probs[:, 1].tolist() == pytest.approx((preds.probs[:, 1] / 3).tolist())
+    assert together.log_probs.isfinite().all()
+    assert (together.items, together.part) == (preds.items, preds.part)
+    assert mean_of([preds]).probs.tolist() == [pytest.approx(row) for row in preds.probs.tolist()]
+
+
+def test_models_of_other_pictures_are_not_averaged(preds):
+    """Catches rows of different pictures that are averaged because there are as many of them."""
+    other = replace(preds, items=preds.items[::-1])
+    with pytest.raises(ValueError, match="in another order"):
+        mean_of([preds, preds, other])
+    with pytest.raises(ValueError, match=r"at least one record: mean_of\(\["):
+        mean_of([])
 
 
 def test_the_record_computes_what_torch_and_sklearn_do(preds):

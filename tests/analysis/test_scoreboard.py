@@ -177,5 +177,5 @@ def test_errors_say_what_fits():
         measures(preds_of([0.2, 0.4], [False, False]))
     with pytest.raises(ValueError, match="got 3 groups for 20 photographs"):
         measures(preds, groups=[1, 2, 3])
-    with pytest.raises(ValueError, match="needs the same pictures"):
+    with pytest.raises(ValueError, match="about the same pictures"):
         gains(preds, drawn_preds(21))
