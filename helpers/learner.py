@@ -90,12 +90,12 @@ class Learner:
     def pretrained(
         cls,
         data: ImageData,
-        arch: str = "efficientnet_lite0",
+        arch="efficientnet_lite0",
         *,
-        precompute: bool = True,
-        pretrained: bool = True,
-        dropout: float = 0.5,
-        seed: int = 0,
+        precompute=True,
+        pretrained=True,
+        dropout=0.5,
+        seed=0,
         **settings,
     ) -> "Learner":
         """ImageNet weights in the body and a new head; all but the head frozen. `settings` as for `Learner`.
@@ -149,10 +149,7 @@ class Learner:
         self.copies, self.precompute = copies, True
 
     def source(self, *, training: bool = True) -> ImageData | FeatureData:
-        """What batches are drawn from: the pictures, or features cached at `split_point`.
-
-        Augmented copies are for training only: none is computed to predict.
-        """
+        """What the model is fed: the pictures, or features cached at `split_point`; no copies are made to predict."""
         if not self.precompute:
             return self.data
         how = {"split_point": self.split_point, "precision": self.precision, "copies": self.copies}
@@ -195,14 +192,7 @@ class Learner:
 
     @did_you_mean
     def fit(
-        self,
-        lr: Rates,
-        cycles: int,
-        cycle_len: int | None = None,
-        cycle_mult: int = 1,
-        *,
-        hooks: Hooks = (),
-        resume: bool = False,
+        self, lr: Rates, cycles: int, cycle_len: int | None = None, cycle_mult=1, *, hooks: Hooks = (), resume=False
     ) -> History:
         """Train `cycles` epochs at a constant rate, or with `cycle_len` that many SGDR cycles.
 
@@ -213,23 +203,13 @@ class Learner:
             return self._train(lr, epochs, schedules.sgdr(cycles, cycle_len, cycle_mult), None, hooks, resume)
         schedules.need_whole(cycles=cycles)
         if cycle_mult != 1:
-            raise ValueError(
-                "cycle_mult needs cycle_len: without it the rate is constant and there are no cycles; type "
-                f"fit({lr}, {cycles}, cycle_len=1, cycle_mult={cycle_mult})"
-            )
+            line = f"fit({lr}, {cycles}, cycle_len=1, cycle_mult={cycle_mult})"
+            raise ValueError(f"cycle_mult needs cycle_len: without it the rate is constant; type {line}")
         return self._train(lr, cycles, schedules.constant, None, hooks, resume)
 
     @did_you_mean
     def fit_one_cycle(
-        self,
-        epochs: int,
-        lr: Rates = slice(3e-3),
-        *,
-        pct_start: float = 0.25,
-        div: float = 25.0,
-        div_final: float = 1e5,
-        hooks: Hooks = (),
-        resume: bool = False,
+        self, epochs: int, lr: Rates = slice(3e-3), *, pct_start=0.25, div=25.0, div_final=1e5, hooks=(), resume=False
     ) -> History:
         """One-cycle: the rate rises to `lr` and falls to nearly nothing, momentum the other way (fastai v1 and v2)."""
         schedule = schedules.one_cycle(pct_start=pct_start, div=div, div_final=div_final)
@@ -237,30 +217,19 @@ class Learner:
         return self._train(lr, epochs, schedule, momentum, hooks, resume)
 
     @did_you_mean
-    def fit_flat_cos(
-        self, epochs: int, lr: Rates, *, pct_start: float = 0.75, hooks: Hooks = (), resume: bool = False
-    ) -> History:
+    def fit_flat_cos(self, epochs: int, lr: Rates, *, pct_start=0.75, hooks: Hooks = (), resume=False) -> History:
         """A constant rate for `pct_start` of the training, then a cosine to zero (fastai v2)."""
         return self._train(lr, epochs, schedules.flat_cosine(pct_start=pct_start), None, hooks, resume)
 
     @did_you_mean
     def fine_tune(
-        self,
-        epochs: int,
-        lr: float = 2e-3,
-        *,
-        freeze_epochs: int = 1,
-        lr_mult: float = 100.0,
-        pct_start: float = 0.3,
-        div: float = 5.0,
-        hooks: Hooks = (),
+        self, epochs: int, lr=2e-3, *, freeze_epochs=1, lr_mult=100.0, pct_start=0.3, div=5.0, hooks: Hooks = ()
     ) -> History:
         """The head alone for `freeze_epochs`, then everything for `epochs`, one-cycle each (fastai v2, same defaults).
 
-        Frozen: slice(lr), pct_start 0.99, on augmented pictures as in v2. Unfrozen: slice(lr / 2 / lr_mult, lr / 2),
-        `pct_start`, `div`. Other than v2, BatchNorm does not change in frozen groups, unless bn="train".
-        Killed in the second part, a learner goes on with unfreeze() and fit_one_cycle(epochs, slice(lr / 200, lr / 2),
-        pct_start=0.3, div=5, resume=True).
+        Frozen: slice(lr), pct_start 0.99, on augmented pictures. Unfrozen: slice(lr / 2 / lr_mult, lr / 2). Other than
+        in v2, BatchNorm does not change in frozen groups, unless bn="train". Killed in the second part, a learner goes
+        on with unfreeze() and fit_one_cycle(epochs, slice(lr / 200, lr / 2), pct_start=0.3, div=5, resume=True).
         """
         schedules.need_whole(epochs=epochs, freeze_epochs=freeze_epochs)
         self.freeze()
@@ -300,9 +269,8 @@ class Learner:
             )
         data, source = self.data, self.source()
         self._refuse_leaks(data)
-        settings = ("precision", "max_norm", "metrics", "batch_transform", "seed")
-        same = {name: getattr(self, name) for name in settings}
-        plan = Plan(epochs, schedule, momentum, data.batch_size * self.accumulate, self.accumulate, **same)
+        own = {name: getattr(self, name) for name in ("precision", "max_norm", "metrics", "batch_transform", "seed")}
+        plan = Plan(epochs, schedule, momentum, data.batch_size * self.accumulate, self.accumulate, **own)
         parameters = models.optimizer_groups(self.model, self.groups, lr, self.weight_decay)
         # betas, eps and weight decay of fastai v2; fused: one pass over all parameters
         optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.99), eps=1e-5, fused=self.device.type != "mps")

@@ -87,13 +87,7 @@ def body_fingerprint(model: Classifier, split_point: int) -> str:
 
 
 def precompute(
-    model: Classifier,
-    data: ImageData,
-    *,
-    split_point: int,
-    device: torch.device,
-    precision: torch.dtype,
-    copies: int = 0,
+    model: Classifier, data: ImageData, *, split_point: int, device: torch.device, precision: torch.dtype, copies=0
 ) -> FeatureData:
     """`FeatureData` at `split_point`, from the disk if this very body has seen these very pictures, else computed.
 

@@ -23,28 +23,23 @@ def description(run: Run) -> dict:
         "rates": [group["base_lr"] for group in groups],
         "weight decay": [group["weight_decay"] for group in groups],
         "trained parameters": [sum(p.numel() for p in group["params"]) for group in groups],
-        "parameters": sum(p.numel() for p in run.model.parameters()),
         "dropout": [module.p for module in modules if isinstance(module, nn.modules.dropout._DropoutNd)],
-        "layers": sha256(_told(run.model).encode()).hexdigest()[:8],
+        "layers": sha256(_printed(run.model).encode()).hexdigest()[:8],
         "schedule": [round(plan.schedule(i / 20), 9) for i in range(21)],
         "momentum": [round(plan.momentum(i / 20), 9) for i in range(21)] if plan.momentum else None,
         "loss": [[type(part).__name__, _settings_of(part)] for part in loss.modules()],
         "class weights": {name: tensor.tolist() for name, tensor in loss.state_dict().items()},
-        "batch size": plan.batch_size,
-        "accumulate": plan.micro_batches,
-        "batch_transform": _told(plan.batch_transform),
+        "batch_transform": _printed(plan.batch_transform),
         "settings of batch_transform": _settings_of(plan.batch_transform),
         "metrics": list(plan.metrics),
-        "precision": str(plan.precision),
-        "max_norm": plan.max_norm,
-        "seed": plan.seed,
+        **{name: getattr(plan, name) for name in ("batch_size", "micro_batches", "precision", "max_norm", "seed")},
         "hooks": [[type(hook).__name__, _settings_of(hook, but=hook.remembers)] for hook in _remembering(run)],
         **run.facts,
     }
-    return json.loads(json.dumps(record, default=_told))
+    return json.loads(json.dumps(record, default=_printed))
 
 
-def _told(thing: object) -> str:
+def _printed(thing: object) -> str:
     """As it prints itself, without its address in memory."""
     return re.sub(" at 0x[0-9a-fA-F]+", "", repr(thing))
 
@@ -82,9 +77,8 @@ def resume_run(run: Run) -> None:
 
     Raises ValueError when the checkpoint is of another run, naming what differs.
     """
-    if run.checkpoint is None or not run.checkpoint.is_file():
-        where = f"at {run.checkpoint.name}" if run.checkpoint else "(checkpoint=False)"
-        print(f"nothing to resume {where}: starting from the first epoch")
+    if not run.checkpoint.is_file():
+        print(f"nothing to resume at {run.checkpoint.name}: starting from the first epoch")
         return
     tensors, about = load_tensors(run.checkpoint)
     ours, theirs = description(run), about["run"]

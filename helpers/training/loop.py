@@ -125,7 +125,7 @@ def gradients(run: Run, batch: Batch) -> Tensor:
     batch_weight = run.loss.weights_of(batch).sum().clamp(min=1e-12)  # a batch may weigh nothing
     total = torch.zeros((), device=run.device)
     n = min(run.micro_batches, max(len(batch) // 2, 1))  # BatchNorm needs two pictures at a time
-    for part in batch.micro_batches(n):
+    for part in batch.micro_batches(n) if n > 1 else [batch]:
         with autocast(run.device, run.plan.precision):
             logits = run.model.after(part.inputs, run.split_point)  # (n, K)
         share = (run.loss(logits.float(), part.targets) * part.weights).sum() / batch_weight

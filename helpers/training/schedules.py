@@ -74,9 +74,9 @@ def one_cycle(*, pct_start: float = 0.25, div: float = 25.0, div_final: float = 
     return two_phases(1 / div, 1.0, 1 / div_final, pct_start)
 
 
-def one_cycle_momentum(*, pct_start: float = 0.25) -> Schedule:
-    """Momentum moves against the rate: 0.95 to 0.85 and back to 0.95 (a value, not a multiplier)."""
-    return two_phases(0.95, 0.85, 0.95, pct_start)
+def one_cycle_momentum(*, pct_start: float = 0.25, high: float = 0.95, low: float = 0.85) -> Schedule:
+    """Momentum moves against the rate: `high` to `low` and back to `high` (a value, not a multiplier)."""
+    return two_phases(high, low, high, pct_start)
 
 
 def flat_cosine(*, pct_start: float = 0.75) -> Schedule:
