@@ -19,18 +19,17 @@ from helpers.runtime.seeds import generator
 from helpers.runtime.text import number
 
 Weights = Mapping[str, Tensor]
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # they follow the data, no gradient moves them
 
 
 def snapshot(learn: Learner) -> dict[str, Tensor]:
-    """A copy of every parameter of the model, by name."""
-    return {name: weight.detach().clone() for name, weight in learn.model.named_parameters()}
+    """A copy of every weight and every BatchNorm statistic of the model, by name."""
+    return {name: tensor.detach().clone() for name, tensor in learn.model.state_dict().items()}
 
 
 def put_back(learn: Learner, weights: Weights) -> None:
-    """Write a `snapshot` back into the model."""
-    with torch.no_grad():
-        for name, weight in learn.model.named_parameters():
-            weight.copy_(weights[name])
+    """Write a `snapshot` back into the model: several trainings from one start."""
+    learn.model.load_state_dict(weights)
 
 
 def layer_moves(before: Weights, after: Weights) -> dict[str, float]:
@@ -44,6 +43,8 @@ def layer_moves(before: Weights, after: Weights) -> dict[str, float]:
         raise ValueError(f"the two snapshots are of different models: {odd} is in one of them only")
     moved: dict[str, tuple[float, float]] = {}
     for name in before:
+        if name.startswith("normalize.") or name.endswith(STATISTICS):
+            continue
         stage = ".".join(name.split(".")[: 2 if name.startswith("body.") else 1])
         step, size = moved.get(stage, (0.0, 0.0))
         change = (after[name].double() - before[name].double()).square().sum()
