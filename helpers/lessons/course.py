@@ -16,9 +16,10 @@ from helpers.data.splits import PARTS
 from helpers.learner import Learner
 
 BATCH_SIZE = 32
-# Cells have no up, and a straight edge: all eight symmetries, hardly any rotation, no perspective.
-COURSE_AUGMENT = top_down(max_rotate_deg=3.0, max_zoom=1.0, min_scale=0.85, max_lighting=0.1)
-HANDED_ON = ("03_head", "04_tuned", "05_resized", "06_final")  # by which lesson, and what it is
+# Cells have no up, and a straight edge that every photograph shows: all eight symmetries, hardly any rotation, no crop.
+COURSE_AUGMENT = top_down(max_rotate_deg=3.0, max_zoom=1.0, max_lighting=0.1)
+# What a lesson hands on: its number, what it is, and the size in pixels at which it was trained.
+SIZE_OF = {"02_head": 128, "03_head": 128, "04_tuned": 128, "05_resized": 224, "06_final": 224}
 
 
 def course_data(size: int = 128) -> ImageData:
@@ -28,14 +29,18 @@ def course_data(size: int = 128) -> ImageData:
 
 def hand_on(learn: Learner, stage: str) -> None:
     """Keep the model for later lessons. Raises ValueError for a stage the course does not have."""
-    learn.save(_file_of(stage))
+    learn.save(_name_of(stage, learn.data))
     print(f"kept as {stage}: a later lesson can start from it")
 
 
-def start_from(stage: str, *, size: int = 128) -> Learner:
-    """The model an earlier lesson handed on; if that lesson was not run here, a substitute, trained in a minute."""
-    name = _file_of(stage)
-    learn = Learner.pretrained(course_data(size))
+def start_from(stage: str, *, size: int | None = None) -> Learner:
+    """The model an earlier lesson handed on; if that lesson was not run here, a substitute, trained in a minute.
+
+    `size`: the photographs' side in pixels, by default that at which the model was trained.
+    """
+    _check_stage(stage)
+    learn = Learner.pretrained(course_data(size or SIZE_OF[stage]))
+    name = _name_of(stage, learn.data)
     if (learn.path / f"{name}.safetensors").is_file():
         learn.load(name)
         print(f"{stage}: the model you trained in lesson {stage[:2]}")
@@ -46,21 +51,30 @@ def start_from(stage: str, *, size: int = 128) -> Learner:
 
 
 def _substitute(learn: Learner, stage: str) -> None:
-    """On cached features of augmented pictures: the head, and from lesson 04 on the later half of the body, too."""
-    learn.precompute_copies(2)
-    if stage == "03_head":
-        learn.fit_one_cycle(5, 3e-3)
-    else:
-        learn.fit_one_cycle(1, 3e-3)
+    """The lessons' own steps, shortened, all at 128 px: head, augmented copies, later half of the body."""
+    data = learn.data
+    learn.set_data(data.resized(min(data.size, 128)))
+    learn.fit(1e-3, 2)
+    if stage > "03":
+        learn.precompute_copies(2)
+        learn.fit_one_cycle(3, 1e-3)
+    if stage > "04":
         learn.freeze_to(1)
-        learn.fit_one_cycle(4, [1e-3, 1e-3, 2e-3])
+        learn.fit_one_cycle(2, [1e-3, 1e-3, 2e-3])
+        learn.freeze()
     learn.copies = 0
+    learn.set_data(data)
 
 
-def _file_of(stage: str) -> str:
-    if stage not in HANDED_ON:
-        raise ValueError(f"the lessons hand on {', '.join(HANDED_ON)}; got {stage!r}")
-    return f"course-{stage}"
+def _name_of(stage: str, data: ImageData) -> str:
+    """The file's name: a model that trained on another split is another model."""
+    _check_stage(stage)
+    return f"course-{stage}-{data.split.digest()[:8]}"
+
+
+def _check_stage(stage: str) -> None:
+    if stage not in SIZE_OF:
+        raise ValueError(f"the lessons hand on {', '.join(SIZE_OF)}; got {stage!r}")
 
 
 def summary(data: ImageData) -> None:

@@ -3,13 +3,15 @@
 import pytest
 import torch
 
+from helpers.data.dataset import ImageData
 from helpers.lessons import course
 
 
 @pytest.fixture
 def small_course(data, monkeypatch):
     """The course on 24 drawn pictures of 32 pixels instead of 2,624 cells."""
-    monkeypatch.setattr(course, "course_data", lambda size=32: data)
+    monkeypatch.setattr(course, "course_data", data.resized)
+    monkeypatch.setattr(course, "SIZE_OF", {stage: 32 if size == 128 else 40 for stage, size in course.SIZE_OF.items()})
 
 
 def test_a_model_handed_on_is_the_model_started_from(small_course, capsys):
@@ -25,13 +27,31 @@ def test_a_model_handed_on_is_the_model_started_from(small_course, capsys):
 def test_a_substitute_is_trained_and_the_same_each_time(small_course, capsys):
     """Catches a substitute that is untrained, or differs from one late student to the next."""
     first, second = course.start_from("04_tuned"), course.start_from("04_tuned")
-    assert len(first.history.epochs) == 5
+    assert len(first.history.epochs) == 7
     assert torch.equal(first.predict(), second.predict())
     assert first.copies == 0, "later lessons decide about copies themselves"
 
 
+def test_every_stage_is_trained_further_and_seen_at_its_size(small_course):
+    """Catches a substitute of a late lesson that is an early one, and one at another size than it was trained for."""
+    stages = [course.start_from(stage) for stage in course.SIZE_OF]
+    assert [len(learn.history.epochs) for learn in stages] == [2, 5, 7, 7, 7]
+    assert [learn.data.size for learn in stages] == [32, 32, 32, 40, 40]
+    assert course.start_from("03_head", size=48).data.size == 48
+
+
+def test_a_model_of_another_split_is_not_taken(small_course, data, monkeypatch, capsys):
+    """Catches a model of an older release, which trained on photographs that are held out now."""
+    course.hand_on(course.start_from("03_head"), "03_head")
+    other = ImageData.from_items(data.items, seed=5, size=32, batch_size=8)
+    monkeypatch.setattr(course, "course_data", other.resized)
+    capsys.readouterr()
+    course.start_from("03_head")
+    assert "substitute" in capsys.readouterr().out
+
+
 def test_an_unknown_stage_names_those_there_are(small_course):
-    with pytest.raises(ValueError, match="03_head, 04_tuned, 05_resized, 06_final; got '99_x'"):
+    with pytest.raises(ValueError, match="02_head, 03_head, 04_tuned, 05_resized, 06_final; got '99_x'"):
         course.start_from("99_x")
 
 
