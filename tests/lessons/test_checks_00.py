@@ -78,54 +78,58 @@ def test_other_patterns_are_told_apart(path, pattern, said):
     assert verdict.state == NOT_YET and said in verdict.message
 
 
-def test_the_pattern_of_section_6_is_no_answer_yet(path):
+def test_the_pattern_of_section_7_is_no_answer_yet(path):
     assert check_00_2(FIRST_PATTERN, path).state == UNFINISHED
 
 
-PRICES = {"defective": 20, "functional": 40}
+def cost(missed, looked, miss=100, look=2):
+    return missed * miss + looked * look
 
 
-def cost(missed, alarms, miss=100, alarm=2):
-    return missed * miss + alarms * alarm
-
-
-def test_cost_and_price_are_right():
-    assert check_00_3(cost, 20 * 100 / 40, PRICES).state == RIGHT
+def test_cost_and_probability_are_right():
+    assert check_00_3(cost, 2 / 100).state == RIGHT
 
 
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        (lambda missed, alarms, miss=100, alarm=2: missed * alarm + alarms * miss, "the prices are swapped"),
-        (lambda missed, alarms, miss=100, alarm=2: (missed + alarms) * (miss + alarm), "multiply before you add"),
-        (lambda missed, alarms, miss=100, alarm=2: miss + alarm, "added, but not counted"),
-        (lambda missed, alarms, miss=100, alarm=2: missed * miss, "false alarms cost something, too"),
-        (lambda missed, alarms, miss=100, alarm=2: alarms * alarm, "misses cost something, too"),
-        (lambda missed, alarms, miss=100, alarm=2: 5, "cost(3, 10, 100, 2)"),
-        (lambda missed, alarms, miss=100, alarm=2: 100 * missed + 2 * alarms, "use the names miss and alarm"),
-        (lambda missed, alarms: 320, "stopped with TypeError"),
-        (lambda missed, alarms, miss=100, alarm=2: None, "not answered yet"),
+        (lambda missed, looked, miss=100, look=2: missed * look + looked * miss, "the prices are swapped"),
+        (lambda missed, looked, miss=100, look=2: (missed + looked) * (miss + look), "multiply before you add"),
+        (lambda missed, looked, miss=100, look=2: miss + look, "added, but not counted"),
+        (lambda missed, looked, miss=100, look=2: missed * miss, "looks cost something, too"),
+        (lambda missed, looked, miss=100, look=2: looked * look, "misses cost something, too"),
+        (lambda missed, looked, miss=100, look=2: 5, "cost(3, 10, 100, 2)"),
+        (lambda missed, looked, miss=100, look=2: 100 * missed + 2 * looked, "use the names miss and look"),
+        (lambda missed, looked: 320, "stopped with TypeError"),
+        (lambda missed, looked, miss=100, look=2: None, "not answered yet"),
         (320, "a function is wanted"),
     ],
 )
 def test_other_costs_are_told_apart(function, said):
-    assert said in " ".join(repr(check_00_3(function, 50, PRICES)).split())
+    assert said in " ".join(repr(check_00_3(function, 0.02)).split())
 
 
 @pytest.mark.parametrize(
-    ("price", "said"),
-    [(200, "stands on its head"), (0.5, "a share of the price of a miss"), (7, "break_even is 7"), ("50", "text '50'")],
+    ("p", "said"),
+    [
+        (50, "stands on its head"),
+        (0.5, "the likelier answer"),
+        (2, "2 of how many"),
+        (0.98, "of being sound"),
+        (0.1, "break_even is 0.1: left alone"),
+        ("0.02", "text '0.02'"),
+    ],
 )
-def test_other_prices_are_told_apart(price, said):
-    verdict = check_00_3(cost, price, PRICES)
+def test_other_probabilities_are_told_apart(p, said):
+    verdict = check_00_3(cost, p)
     assert verdict.state == NOT_YET and said in verdict.message
 
 
 def test_half_an_answer_is_no_answer_yet():
-    verdict = check_00_3(cost, None, PRICES)
+    verdict = check_00_3(cost, None)
     assert verdict.state == UNFINISHED and verdict.message.startswith("cost is right; now break_even")
 
 
-def test_a_wrong_cost_is_told_before_there_is_a_price():
-    verdict = check_00_3(lambda missed, alarms, miss=100, alarm=2: missed * miss, None, PRICES)
-    assert verdict.state == NOT_YET and "false alarms cost something, too" in verdict.message
+def test_a_wrong_cost_is_said_before_there_is_a_probability():
+    verdict = check_00_3(lambda missed, looked, miss=100, look=2: missed * miss, None)
+    assert verdict.state == NOT_YET and "looks cost something, too" in verdict.message

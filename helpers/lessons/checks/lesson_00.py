@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from helpers.analysis.scoreboard import PRICES
 from helpers.data.items import label_by_regex
 from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, number, outcome, right, unfinished, what
 
@@ -17,26 +18,26 @@ def check_00_1(answer, path: Path) -> Verdict:
         return not_yet("a generator came: glob() hands out one path after the other. Make a list of it and count.")
     count = number(answer)
 
-    def cells(part: str, label: str, kind: str = "") -> int:
+    def photographs(part: str, label: str, kind: str = "") -> int:
         return len(list((path / part / label).glob(f"{kind}*.png")))
 
-    wanted = cells("valid", "defective", "poly_")
+    wanted = photographs("valid", "defective", "poly_")
     if count == wanted:
-        return right("folder and name each carry a part of the answer.")
+        return right("folder and name each carry a part of the answer; labels.csv holds a third, how sure the expert was.")
     slips = {
-        cells("valid", "defective"): "those are mono and poly together; the kind stands in the file's name.",
-        cells("valid", "defective", "mono_"): "those are the monocrystalline ones; the other names begin with poly_.",
-        cells("train", "defective", "poly_"): "those lie in train; the held-out part is valid.",
-        cells("train", "defective", "poly_") + wanted: "those are train and valid together; only valid is held out.",
-        cells("valid", "functional", "poly_"): "those are the functional ones; look into the folder defective.",
-        cells("valid", "functional", "poly_") + wanted: "those are both classes; look into the folder defective only.",
+        photographs("valid", "defective"): "those are mono and poly together; the kind stands in the file's name.",
+        photographs("valid", "defective", "mono_"): "those are the monocrystalline ones; the other names begin with poly_.",
+        photographs("train", "defective", "poly_"): "those lie in train; the held-out part is valid.",
+        photographs("train", "defective", "poly_") + wanted: "those are train and valid together; only valid is held out.",
+        photographs("valid", "functional", "poly_"): "those are the functional ones; look into the folder defective.",
+        photographs("valid", "functional", "poly_") + wanted: "those are both classes; look into the folder defective only.",
         0: "nothing matched. Print one name of the folder and compare it with your pattern, letter by letter.",
     }
     other = "the part must be valid, the class defective, and the name must begin with poly_."
     return not_yet(f"{count:g} came: {slips.get(count, other)}")
 
 
-@exercise(2, todo="change kind_pattern so that group 1 is mono or poly; it still is the pattern of section 6")
+@exercise(2, todo="change kind_pattern so that group 1 is mono or poly; it still is the pattern of section 7")
 def check_00_2(pattern, path: Path) -> Verdict:
     """A pattern whose group 1 is the kind of crystal, for every name below `path`."""
     if pattern == FIRST_PATTERN:
@@ -60,38 +61,43 @@ def check_00_2(pattern, path: Path) -> Verdict:
 
 @exercise(
     3,
-    todo="write cost(missed, alarms, miss, alarm), and the price at which both rules cost the same: break_even",
+    todo="write cost(missed, looked, miss, look), and the probability at which looking and leaving cost the same",
     in_steps=True,
 )
-def check_00_3(cost, break_even, counts) -> Verdict:
-    """The price of mistakes, and the price of a second look; `counts` says how many cells each class has."""
+def check_00_3(cost, break_even) -> Verdict:
+    """The price of misses and looks, and from which probability on a look is worth its price (100 and 2)."""
     settle_cost(cost)
     if break_even is None or break_even is ...:
-        return unfinished("cost is right; now break_even, the price of a look at which both rules cost the same.")
-    price, wanted = number(break_even, name="break_even"), counts["defective"] * 100 / counts["functional"]
-    if abs(price - wanted) < 0.1:
-        return right(f"at {wanted:.1f} for a second look, checking every cell and checking none cost the same.")
-    came = f"cost is right, but break_even is {price:.4g}"
-    if abs(price - 100 * 100 / wanted) < 1:
-        return not_yet(f"{came}: the fraction stands on its head. There are more looks than misses, so below 100.")
-    if abs(price - wanted / 100) < 0.01:
-        return not_yet(f"{came}: that is a share of the price of a miss; multiply it by the 100.")
-    return not_yet(f"{came}: all the misses at 100 must cost as much as all the alarms at that price.")
+        return unfinished("cost is right; now break_even, the probability at which looking and leaving cost the same.")
+    p, wanted = number(break_even, name="break_even"), PRICES.look / PRICES.miss
+    if abs(p - wanted) < 1e-9:
+        return right(
+            "a cell that is sound with 97 % is still worth a look. So the order alone is not enough in the end: "
+            "somebody has to trust the probabilities, and lesson 07 measures whether one can."
+        )
+    slips = {
+        0.5: "that is where broken becomes the likelier answer; the prices have not been used.",
+        50: "the fraction stands on its head: a probability lies between 0 and 1.",
+        2: "a probability lies between 0 and 1; 2 of how many?",
+        0.98: "that is the probability of being sound at which both cost the same.",
+    }
+    other = "left alone, a photograph costs 100 p on average; a look costs 2."
+    return not_yet(f"cost is right, but break_even is {p:.4g}: {slips.get(p, other)}")
 
 
 def settle_cost(cost) -> None:
     """Settles the verdict when the learner's `cost` does not add up."""
     total = number(outcome(cost, 3, 10, 100, 2), name="cost(3, 10, 100, 2)")
     slips = {
-        3 * 2 + 10 * 100: "the prices are swapped: a miss costs 100, an alarm 2.",
-        (3 + 10) * (100 + 2): "each kind of mistake has its own price; multiply before you add.",
+        3 * 2 + 10 * 100: "the prices are swapped: a miss costs 100, a look 2.",
+        (3 + 10) * (100 + 2): "misses and looks have a price each; multiply before you add.",
         100 + 2: "the prices are added, but not counted.",
-        3 * 100: "those are the misses; false alarms cost something, too.",
-        10 * 2: "those are the alarms; misses cost something, too.",
+        3 * 100: "those are the misses; looks cost something, too.",
+        10 * 2: "those are the looks; misses cost something, too.",
     }
     if total != 3 * 100 + 10 * 2:
-        other = "three misses at 100 each and ten alarms at 2 each are 320."
+        other = "three misses at 100 each and ten looks at 2 each are 320."
         raise Settled(not_yet(f"cost(3, 10, 100, 2) is {total:g}: {slips.get(total, other)}"))
     if outcome(cost, 1, 1, 7, 5) != 7 + 5:
-        text = "cost(1, 1, 7, 5) must be 12: use the names miss and alarm in place of 100 and 2; prices differ."
+        text = "cost(1, 1, 7, 5) must be 12: use the names miss and look in place of 100 and 2; prices differ."
         raise Settled(not_yet(text))
