@@ -18,19 +18,21 @@ def check_00_1(answer, path: Path) -> Verdict:
         return not_yet("a generator came: glob() hands out one path after the other. Make a list of it and count.")
     count = number(answer)
 
-    def photographs(part: str, label: str, kind: str = "") -> int:
+    def files(part: str, label: str, kind: str = "") -> int:
         return len(list((path / part / label).glob(f"{kind}*.png")))
 
-    wanted = photographs("valid", "defective", "poly_")
+    wanted = files("valid", "defective", "poly_")
     if count == wanted:
-        return right("folder and name each carry a part of the answer; labels.csv holds a third, how sure the expert was.")
+        return right(
+            "folder and name each hold a part of the answer; labels.csv holds a third, how sure the expert was."
+        )
     slips = {
-        photographs("valid", "defective"): "those are mono and poly together; the kind stands in the file's name.",
-        photographs("valid", "defective", "mono_"): "those are the monocrystalline ones; the other names begin with poly_.",
-        photographs("train", "defective", "poly_"): "those lie in train; the held-out part is valid.",
-        photographs("train", "defective", "poly_") + wanted: "those are train and valid together; only valid is held out.",
-        photographs("valid", "functional", "poly_"): "those are the functional ones; look into the folder defective.",
-        photographs("valid", "functional", "poly_") + wanted: "those are both classes; look into the folder defective only.",
+        files("valid", "defective"): "those are mono and poly together; the kind stands in the file's name.",
+        files("valid", "defective", "mono_"): "those are the monocrystalline ones; the other names begin with poly_.",
+        files("train", "defective", "poly_"): "those lie in train; the held-out part is valid.",
+        files("train", "defective", "poly_") + wanted: "those are train and valid together; only valid is held out.",
+        files("valid", "functional", "poly_"): "those are the functional ones; look into the folder defective.",
+        files("valid", "functional", "poly_") + wanted: "those are both classes; look into the folder defective only.",
         0: "nothing matched. Print one name of the folder and compare it with your pattern, letter by letter.",
     }
     other = "the part must be valid, the class defective, and the name must begin with poly_."
