@@ -19,7 +19,7 @@ BATCH_SIZE = 32
 # Cells have no up, and a straight edge that every photograph shows: all eight symmetries, hardly any rotation, no crop.
 COURSE_AUGMENT = top_down(max_rotate_deg=3.0, max_zoom=1.0, max_lighting=0.1)
 # What a lesson hands on: its number, what it is, and the size in pixels at which it was trained.
-SIZE_OF = {"02_head": 128, "03_head": 128, "04_tuned": 128, "05_resized": 224, "06_final": 224}
+SIZE_OF = {"02_head": 128, "03_head": 128, "04_tuned": 128, "05_resized": 192, "06_final": 192}
 
 
 def course_data(size: int = 128) -> ImageData:

@@ -20,7 +20,8 @@ RATINGS = "labels.csv"
 MEANING = {
     "solar": "A cell counts as defective when the expert called it defective, surely or not.",
     "deitsch": "A cell counts as defective unless the expert was sure that it is functional; while training, unsure "
-    "ratings weigh 1/3 (rather functional) or 2/3 (rather defective): the protocol of Deitsch et al. 2019.",
+    "ratings weigh 1/3 (rather functional) or 2/3 (rather defective): the protocol of Deitsch et al. 2019, whose "
+    "88.42 % is the weighted accuracy.",
 }
 
 
