@@ -19,6 +19,7 @@ network       the network, drawn from the learner's own model
 schematic     what schematics are made of
 filters       filters by hand
 bug_hunt      lines that run and are wrong, one for each lesson
+wrong_lines   the lines themselves
 guess         a question answered with a number, which then stands beside the measured one
 duel          twelve photographs, sorted by the learner and by a network
 envelope      the sealed photographs, opened for the last word

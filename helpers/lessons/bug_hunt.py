@@ -4,6 +4,7 @@
 the symptom again: it asks what the code does, never how it is written.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from helpers.lessons import wrong_lines as wrong
 from helpers.lessons.checks.verdict import Settled, Verdict, not_yet, outcome, right, unfinished
 from helpers.lessons.quiz_questions import code_block
 from helpers.review.html import Html, fill
@@ -23,9 +25,15 @@ class Bug:
     """Lines that run and are wrong, and how one sees it."""
 
     story: str  # what they are meant to do
-    source: str  # defines one function
+    lines: Callable  # the function, as a learner copies it
     symptom: Callable[[Callable], str | None]  # what is wrong with a function, measured; None when nothing is
     moral: str  # what is said to whoever has repaired it: where else it happens, how to notice
+    imports: str = ""  # what the lines need before them
+
+    @property
+    def source(self) -> str:
+        """The lines as text."""
+        return "\n\n".join(filter(None, [self.imports, inspect.getsource(self.lines).rstrip()]))
 
 
 def _kinds_of_names(kind_of: Callable) -> str | None:
@@ -141,86 +149,74 @@ def _mean_of_means(loss_over: Callable) -> str | None:
 BUGS = {
     "00": Bug(
         "The kind of crystal, mono or poly, from a file's name.",
-        'import re\n\ndef kind_of(name):\n    return re.search(r"(.+)_", name).group(1)',
+        wrong.kind_of,
         _kinds_of_names,
         "a plus takes all it can get. Print the set of labels whenever you make some: too many are seen at once.",
+        imports="import re",
     ),
     "01": Bug(
         "The share of correct answers.",
-        "def share_correct(predicted, targets):\n    return (predicted == targets).sum() / (targets == 1).sum()",
+        wrong.share_correct,
         _share_of_functional,
         "a share above 100 % gives itself away; one below looks like a result. Try a measure on four answers by hand.",
     ),
     "02": Bug(
         "The loss of a batch of scores.",
-        "import torch.nn.functional as F\n\ndef loss_of(logits, targets):\n"
-        "    return F.cross_entropy(logits.softmax(dim=1), targets)",
+        wrong.loss_of,
         _loss_of_a_sure_answer,
         "the loss has its own softmax. Such a network still learns, only slowly: nothing but the number at the end of "
         "the scale shows it.",
+        imports="import torch.nn.functional as F",
     ),
     "03": Bug(
         "A batch for training or validation, half of the training photographs mirrored.",
-        "import torch\n\ndef batch_for(images, training, rng):\n"
-        "    mirrored = torch.rand(len(images), generator=rng) < 0.5\n"
-        "    return torch.where(mirrored[:, None, None, None], images.flip(-1), images)",
+        wrong.batch_for,
         _validation_moves,
         "ask for the validation score twice: with augmentation there, it changes though nothing was trained.",
+        imports="import torch",
     ),
     "04": Bug(
         "An optimizer for the whole network, after its first layer was frozen for a while.",
-        "import torch\n\ndef optimizer_for(model):\n"
-        "    model[0].requires_grad_(False)  # the first epochs: only the head\n"
-        "    trained = [weight for weight in model.parameters() if weight.requires_grad]\n"
-        "    optimizer = torch.optim.SGD(trained, lr=0.1)\n"
-        "    model[0].requires_grad_(True)  # now everything\n"
-        "    return optimizer",
+        wrong.optimizer_for,
         _body_does_not_move,
         "an optimizer keeps the list it was given. Compare weights before and after a step, layer by layer.",
+        imports="import torch",
     ),
     "05": Bug(
         "Pixels of 0 to 255, normalised with mean 127 and standard deviation 128.",
-        "def prepare(pixels):\n"
-        "    images = (pixels.float() - 127) / 128\n"
-        "    mean, std = 127 / 255, 128 / 255\n"
-        "    return (images - mean) / std",
+        wrong.prepare,
         _normalised_twice,
         "two libraries that each normalise lead here. Print the mean, least and largest value of a batch.",
     ),
     "06": Bug(
         "The mean probability over several views, from log probabilities (views, N, classes).",
-        "def mean_of_views(log_probs):\n    return log_probs.mean(dim=0).exp()",
+        wrong.mean_of_views,
         _views_do_not_add_up,
         "the mean of logarithms is the logarithm of another mean, the geometric one. Sum a row: it must be 1.",
     ),
     "07": Bug(
         "The share of the broken photographs that get an alarm.",
-        "def found_of(alarm, broken):\n    return (alarm & broken).sum() / alarm.sum()",
+        wrong.found_of,
         _found_is_not_precision,
         "that was the precision, of which one can have much by hardly ever raising an alarm. Say what you divide by.",
     ),
     "08": Bug(
         "The gradient of a large batch, a part at a time because the memory is small.",
-        "import torch.nn.functional as F\n\ndef gradient_of(model, parts):\n"
-        "    for inputs, targets in parts:\n"
-        "        F.cross_entropy(model(inputs), targets).backward()\n"
-        "    return model.weight.grad",
+        wrong.gradient_of,
         _gradients_grow,
         "backward() adds up. Without the division four parts are a rate four times as high, and Adam hides it.",
+        imports="import torch.nn.functional as F",
     ),
     "09": Bug(
         "A split of (name, content) pairs: every fifth file validates.",
-        "def split_of(files):\n"
-        "    in_order = sorted(files)\n"
-        "    valid = in_order[::5]\n"
-        "    return [file for file in in_order if file not in valid], valid",
+        wrong.split_of,
         _copies_on_both_sides,
         "a copy has another name and the same content. What belongs together, copies, neighbours, one patient, stays "
         "on one side.",
     ),
     "10": Bug(
         "The mean loss of an epoch from batches of losses.",
-        "def loss_over(batches):\n    return sum(float(losses.mean()) for losses in batches) / len(batches)",
+        wrong.loss_over,
         _mean_of_means,
         "the last batch is short, and so is the share of a slow worker. Add up sums and counts, divide once.",
     ),
@@ -234,19 +230,12 @@ def bug_of(lesson: str) -> Bug:
     return BUGS[lesson]
 
 
-def compiled(source: str) -> Callable:
-    """The function that the lines define."""
-    names: dict[str, object] = {"__name__": "bug_hunt"}
-    exec(compile(source, "<bug hunt>", "exec"), names)  # the lines above, nobody else's
-    return [value for value in names.values() if callable(value) and getattr(value, "__module__", "") == "bug_hunt"][-1]
-
-
 class BugHunt:
     """The lines of a lesson's bug hunt and their symptom, shown in a notebook: `BugHunt("02")`."""
 
     def __init__(self, lesson: str):
         self.lesson, self.bug = lesson, bug_of(lesson)
-        self.symptom = self.bug.symptom(compiled(self.bug.source))
+        self.symptom = self.bug.symptom(self.bug.lines)
 
     def __repr__(self) -> str:
         return f"{self.bug.story} These lines run, and are wrong:\n\n{self.bug.source}\n\nThe symptom: {self.symptom}."

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from helpers.lessons.bug_hunt import BUGS, BugHunt, caught, compiled
+from helpers.lessons.bug_hunt import BUGS, BugHunt, caught
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
 from tests.review.made import check_page
 
@@ -59,8 +59,10 @@ def test_the_lines_run_and_show_their_symptom(lesson):
     """Catches a bug that was repaired by accident, and one that stops instead of giving a wrong number."""
     hunt = BugHunt(lesson)
     assert hunt.symptom and hunt.symptom in repr(hunt) and hunt.bug.source in repr(hunt)
+    assert hunt.bug.source.count("def ") == 1
+    assert all(f"{name}." not in hunt.bug.source or name in hunt.bug.imports for name in ("re", "torch", "F"))
     assert "returns nothing" not in hunt.symptom
-    said = caught(lesson, compiled(hunt.bug.source))
+    said = caught(lesson, hunt.bug.lines)
     assert said.state == NOT_YET and hunt.symptom in said.message
     check_page(str(hunt._repr_html_()).replace("<pre", "<div").replace("</pre", "</div"))
 
