@@ -110,10 +110,10 @@ def tolerances_of(name: str, path: Path = TOLERANCES) -> Tolerances:
     given = entries.pop("defaults", {})
     if set(given) != set(DEFAULTS):
         raise ValueError(f"{path.name}: [defaults] needs exactly {', '.join(DEFAULTS)}; got {', '.join(given)}")
-    wrong = [section for section in entries if not re.fullmatch(r"lesson_\d\d", section)]
+    wrong = [section for section in entries if not re.fullmatch(r"lesson_\d\d[a-z]?", section)]
     if wrong:
         raise ValueError(f"{path.name}: a section is called [lesson_03]; got {', '.join(wrong)}")
-    own = entries.get(f"lesson_{name[:2]}", {})
+    own = entries.get(f"lesson_{name.partition('_')[0]}", {})
     return Tolerances(
         {unit: _tolerance(size, unit) for unit, size in given.items()},
         {phrase: _tolerance(size, f'"{phrase}"') for phrase, size in own.items()},

@@ -136,7 +136,9 @@ MODULE_OF = {
     "HAIRLINES": "lessons.zoom",
     "zoomed": "lessons.zoom",
 } | {
-    f"check_{lesson:02}_{number}": f"lessons.checks.lesson_{lesson:02}" for lesson in range(10) for number in (1, 2, 3)
+    f"check_{lesson}_{number}": f"lessons.checks.lesson_{lesson}"
+    for lesson in (*(f"{number:02}" for number in range(10)), "01b")
+    for number in (1, 2, 3)
 }
 __all__ = list(MODULE_OF)
 

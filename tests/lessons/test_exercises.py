@@ -14,7 +14,7 @@ from tools.notebook_files import find_notebooks, read_notebook
 
 PATHS = find_notebooks()
 HEADING = re.compile(r"^### Exercise (\d) \((read|change|build)\): \S", flags=re.MULTILINE)
-CHECK = re.compile(r"^check_(\d\d)_(\d)\(.+\)$")
+CHECK = re.compile(r"^check_(\d\d[a-z]?)_(\d)\(.+\)$")
 
 
 def exercises(notebook):

@@ -3,6 +3,7 @@ not hold on somebody else's machine. `test_stored` holds the form of cells and o
 
 import ast
 import html
+import itertools
 import math
 import re
 import shlex
@@ -141,7 +142,7 @@ def gives_three_hints_an_exercise(notebook):
 
 
 def checks_each_exercise(notebook):
-    number = next((text[:2] for level, text in headings(notebook.cells) if level == 1), "")
+    number = next((text.partition(" ")[0] for level, text in headings(notebook.cells) if level == 1), "")
     wrong = []
     for at, (title, cells) in enumerate(exercises(notebook), start=1):
         calls = [cell for cell in cells if cell.cell_type == "code" and f"check_{number}_{at}(" in cell.source]
@@ -334,13 +335,20 @@ def test_every_lesson_has_the_frame(path, rule):
 
 
 def test_lessons_are_numbered_without_a_gap_and_titled_with_their_number():
-    assert [path.name[:2] for path in PATHS] == [f"{number:02}" for number in range(len(PATHS))]
+    """A lesson put between two others has a letter: 01, 01b, 02."""
+    numbers = [path.name.partition("_")[0] for path in PATHS]
+    plain = [number for number in numbers if number.isdigit()]
+    assert plain == [f"{number:02}" for number in range(len(plain))]
+    between = [(before, number) for before, number in itertools.pairwise(numbers) if not number.isdigit()]
+    assert all(number == f"{before}b" for before, number in between)
     titles = [next(headings(read_notebook(path).cells))[1] for path in PATHS]
-    assert [title[:3] for title in titles] == [f"{path.name[:2]} " for path in PATHS]
+    assert [title.partition(" ")[0] for title in titles] == numbers
 
 
 def test_each_lesson_leads_to_the_next():
     for path, following in zip(PATHS, PATHS[1:], strict=False):
+        if path.stem in NOT_YET:
+            continue
         assert f"({following.name})" in prose(part(read_notebook(path), "Next")), path.stem
 
 

@@ -212,6 +212,7 @@ def test_a_phrase_that_ends_in_the_sign_speaks_of_the_number_after_it_only(lesso
 
 def test_a_section_holds_for_its_own_lesson_only(lesson):
     assert not fits("≈ 50 %", "≈ 60 %", lesson('"≈" = 20', name="03_augmentation"))
+    assert not fits("≈ 50 %", "≈ 60 %", lesson('"≈" = 20', name="02b_between"))
     assert fits("≈ 50 %", "≈ 60 %", lesson('"≈" = 20'))
 
 
