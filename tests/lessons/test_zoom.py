@@ -35,6 +35,12 @@ def test_the_frame_lies_round_the_box(path):
     assert any(np.allclose(found, expected) for found in frames)
 
 
+def test_a_wide_file_is_shrunk_to_a_square_and_so_is_the_box(tmp_path):
+    Image.new("L", (200, 100), 90).save(tmp_path / "wide.png")
+    pieces = zoomed(tmp_path / "wide.png", (100, 20, 140, 60), sizes=(50,)).figure.axes[0].images
+    assert pieces[2].get_array().shape == (20, 10)  # a quarter of the width, half of the height
+
+
 @pytest.mark.parametrize("box", [(50, 10, 40, 20), (0, 0, 121, 20), (-1, 0, 5, 5)])
 def test_a_box_outside_the_file_is_refused(path, box):
     with pytest.raises(ValueError, match="inside the 120 × 120 px of made.png"):
