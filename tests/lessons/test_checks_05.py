@@ -1,62 +1,62 @@
 """Lesson 05: each typical mistake meets its own sentence."""
 
-import numpy as np
+from pathlib import Path
+
 import pytest
 import torch
-from PIL import Image
 from torch.nn import functional as F
 
-from helpers.lessons.checks.lesson_05 import TIMES, check_05_1, check_05_2, check_05_3
+from helpers.analysis.predictions import Predictions
+from helpers.data.items import Item
+from helpers.lessons.checks.lesson_05 import SIDES, check_05_1, check_05_2, check_05_3
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
 
 
-@pytest.mark.parametrize("answer", [12.25, (224 / 64) ** 2, 12.3])
-def test_twelve_times_as_many(answer):
+@pytest.mark.parametrize("answer", [200, 200.0, torch.tensor(200)])
+def test_two_thirds_of_the_photograph(answer):
     assert check_05_1(answer).state == RIGHT
 
 
-@pytest.mark.parametrize("answer", [*TIMES, 4])
-def test_other_factors_are_told_apart(answer):
+@pytest.mark.parametrize("answer", [*SIDES, 180])
+def test_other_sides_are_told_apart(answer):
     verdict = check_05_1(answer)
-    assert verdict.state == NOT_YET and TIMES.get(answer, "once more for the height") in verdict.message
+    assert verdict.state == NOT_YET and SIDES.get(answer, "at 180 px the crack is 1.8 wide") in verdict.message
 
 
-@pytest.fixture
-def cell(tmp_path):
-    return picture(tmp_path / "cell.png", 300, 300)
+def record(answers, names="abcd"):
+    items = tuple(Item(name, Path(name), "defective") for name in names)
+    probs = torch.tensor([[p, 1 - p] for p in answers])
+    return Predictions(items, probs.log(), torch.zeros(len(items), dtype=torch.int64), CLASSES, "valid")
 
 
-def picture(path, width, height):
-    Image.linear_gradient("L").resize((width, height)).save(path)
-    return path
+CLASSES = ("defective", "functional")
+TRAINED = record([0.9, 0.9, 0.9, 0.2])  # three of four correct
+AT_96 = record([0.9, 0.3, 0.3, 0.2])  # one of four
 
 
-def test_square_pictures_are_the_same(cell):
-    assert check_05_2(True, True, cell).message.startswith("as predicted")
-    assert check_05_2(False, np.bool_(True), cell).message.startswith("other than predicted")
-    assert check_05_2(None, None, cell).state == check_05_2(True, None, cell).state == UNFINISHED
-    assert check_05_1(None).state == UNFINISHED
-
-
-def test_wide_pictures_are_not(tmp_path):
-    wide = picture(tmp_path / "wide.png", 600, 300)
-    assert check_05_2(True, False, wide).state == RIGHT
-    assert "same_2 is True: both must start" in check_05_2(True, True, wide).message
+def test_a_step_down_is_measured():
+    verdict = check_05_2(60, AT_96, TRAINED)
+    assert verdict.state == RIGHT and "≈ 25.0 % after ≈ 75.0 %, and 60 was predicted" in verdict.message
 
 
 @pytest.mark.parametrize(
-    ("guess", "same", "said"),
+    ("guess", "at_96", "said"),
     [
-        (True, False, "same_2 is False: both must start from the same file"),
-        (True, np.ones((2, 2), dtype=bool), "same_2 is an object of type ndarray; wanted is one True or False"),
-        (True, torch.ones(2, 2, dtype=torch.bool), "same_2 is a tensor of shape (2, 2)"),
-        (True, "yes", "same_2 is the text 'yes'"),
-        ("yes", True, "guess_2 is the text 'yes'; wanted is True or False"),
+        (60, TRAINED, "the record of 192 px"),
+        (60, 0.25, "the whole record is wanted"),
+        (60, record([0.9, 0.3, 0.3, 0.2], "efgh"), "about other photographs"),
+        (0.6, AT_96, "in percent that would be 60"),
+        ("less", AT_96, "guess_2 must be a number"),
     ],
 )
-def test_other_comparisons_are_told_apart(cell, guess, same, said):
-    verdict = check_05_2(guess, same, cell)
+def test_other_steps_are_told_apart(guess, at_96, said):
+    verdict = check_05_2(guess, at_96, TRAINED)
     assert verdict.state == NOT_YET and said in verdict.message
+
+
+def test_nothing_measured_is_no_answer_yet():
+    assert check_05_1(None).state == UNFINISHED
+    assert check_05_2(None, None, TRAINED).state == check_05_2(60, None, TRAINED).state == UNFINISHED
 
 
 def means(p):

@@ -1,52 +1,50 @@
-"""Checks of lesson 05, resizing: how many pixels, crop against squish, half a picture by averaging."""
+"""Checks of lesson 05, resizing: large enough for a crack, a step down, half a picture by averaging."""
 
-from pathlib import Path
-
-import numpy as np
 import torch
 from torch.nn import functional as F
 
-from helpers.data.decode import presize, read_image
-from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, number, outcome, right, short, what
+from helpers.analysis.predictions import Predictions
+from helpers.lessons.checks.verdict import Verdict, exercise, not_yet, number, outcome, right, short, what
 
-TIMES = {
-    3.5: "that is how much longer one side is; a square has two.",
-    7.0: "that is twice the factor of a side; the two sides are multiplied.",
-    160.0: "that is how many pixels longer a side is; how many times as many pixels has the picture?",
-    1 / 12.25: "upside down: the larger picture has more.",
-    46080.0: "that is how many more; how many times as many?",
-    224 * 224: "that is the number itself; divide it by that of the small picture.",
-    36.75: "that counts the three colours once more; the small picture has them, too.",
+SIDES = {
+    192.0: "at 192 px a crack of 3 is 1.92 wide, just short of two.",
+    224.0: "that is enough, with room to spare; the smallest side that is enough is asked for.",
+    300.0: "that is the photograph itself, where the crack keeps all of its 3 pixels.",
+    450.0: "upside down: at 450 the photograph would be larger, and the crack 4.5 wide.",
+    100.0: "at 100 px a crack of 3 is 1 wide.",
+    128.0: "at 128 px a crack of 3 is 1.28 wide.",
+    2.0: "that is the crack; how wide is the whole photograph then?",
+    2 / 3: "that is the share that may be left; of how many pixels?",
 }
 
 
-@exercise(1, todo="put how many times as many pixels 224 x 224 has as 64 x 64 into answer_1")
+@exercise(1, todo="put the smallest side, in pixels, into answer_1")
 def check_05_1(answer) -> Verdict:
-    """Pixels of 224 by those of 64."""
-    times = number(answer, name="answer_1")
-    if abs(times - 12.25) < 0.06:
-        return right("and about as many times the waiting, in every epoch.")
-    said = [text for value, text in TIMES.items() if abs(times - value) < 1e-3]
-    return not_yet(
-        f"{short(times)} came: {said[0] if said else '(224 / 64) for the width, and once more for the height.'}"
+    """The side at which 3 pixels of 300 become 2."""
+    side = number(answer, name="answer_1")
+    if abs(side - 200) < 0.5:
+        return right("for a defect of w pixels it is 600 / w. Halve the defect, and the work is four times as much.")
+    said = [text for value, text in SIDES.items() if abs(side - value) < 1e-2]
+    return not_yet(said[0] if said else f"at {short(side)} px the crack is {side * 3 / 300:.3g} wide; 2 is wanted.")
+
+
+@exercise(2, todo="write the accuracy you expect, in percent, into guess_2, then measure and put the record into at_96")
+def check_05_2(guess, at_96, trained: Predictions) -> Verdict:
+    """What half the side does to the answers of a network that was `trained` at the larger one."""
+    if not isinstance(at_96, Predictions):
+        return not_yet(f"at_96 is {what(at_96)}; the whole record is wanted, as learn.get_preds() gives it.")
+    if [item.name for item in at_96.items] != [item.name for item in trained.items]:
+        return not_yet("at_96 is about other photographs; ask for the validation part, as section 3 does.")
+    if bool(torch.equal(at_96.log_probs, trained.log_probs)):
+        return not_yet("at_96 is the record of 192 px; give the network the smaller data first.")
+    predicted = number(guess, name="guess_2")
+    if 0 < predicted < 1:
+        return not_yet(f"guess_2 is {predicted:g}; in percent that would be {100 * predicted:g}.")
+    measured, before = 100 * at_96.accuracy(), 100 * trained.accuracy()
+    return right(
+        f"≈ {measured:.1f} % after ≈ {before:.1f} %, and {predicted:g} was predicted. A network belongs to the size it "
+        "was trained at; write that size down beside it."
     )
-
-
-@exercise(2, todo="write your prediction (True or False) into guess_2, then compare both ways and put it into same_2")
-def check_05_2(guess, same, path: Path) -> Verdict:
-    """Does squishing the picture at `path` differ from cropping it?"""
-    cropped, squished = (presize(read_image(path), 280, method) for method in ("crop", "squish"))
-    truth = bool(np.array_equal(cropped, squished))
-    for name, value in (("guess_2", guess), ("same_2", same)):
-        if getattr(value, "shape", None) == () and hasattr(value, "item"):
-            value = value.item()
-        if not isinstance(value, bool):
-            wanted = "one True or False for the whole picture: (a == b).all()" if name == "same_2" else "True or False"
-            raise Settled(not_yet(f"{name} is {what(value)}; wanted is {wanted}."))
-    if same != truth:
-        return not_yet(f"same_2 is {bool(same)}: both must start from the same file and end at the same size, 280.")
-    fared = "as predicted" if guess == truth else "other than predicted"
-    return right(f"{fared}: crop and squish differ only where width and height do, and a cell is square.")
 
 
 @exercise(3, todo="write halve(picture): each new pixel the mean of a square of four")
@@ -78,6 +76,8 @@ def check_05_3(halve) -> Verdict:
         ),
     }
     if torch.allclose(got.float(), wanted):
-        return right("averaging keeps what is fine as a shade, and invents nothing.")
+        return right(
+            "averaging keeps what is fine as a shade. Halving twice this way is an average of sixteen, as in section 1."
+        )
     said = [text for text, slip in slips.items() if torch.allclose(got.float(), slip)]
     return not_yet(said[0] if said else "the size is right, but the top left pixel must be the mean of the four there.")
