@@ -6,7 +6,6 @@ import torch
 from helpers.data.augment import basic, side_on, top_down
 from helpers.lessons.checks.lesson_03 import SETS, WRONG_SETS, check_03_1, check_03_2, check_03_3
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
-from helpers.lessons.course import COURSE_AUGMENT
 
 GOOD = {"numbers": basic, "hands": basic, "leaves": top_down, "dogs": side_on}
 
@@ -35,37 +34,39 @@ def test_what_is_still_open_is_named():
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [(GOOD | {"dogs": "upright"}, "the text 'upright' came"), ([basic] * 4, "a list of 4 came, and a dictionary")],
+    [(GOOD | {"dogs": "upright"}, "the text 'upright' came"), ([basic] * 4, "a list of 4 came; expected a dictionary")],
 )
 def test_answers_of_another_kind_are_told(answer, said):
     verdict = check_03_1(answer)
     assert verdict.state == NOT_YET and said in verdict.message
 
 
-def test_the_stronger_set_is_right():
-    assert check_03_2(top_down(max_rotate_deg=45, max_lighting=0.7, min_scale=0.33), COURSE_AUGMENT).state == RIGHT
-    assert check_03_2(top_down(max_rotate_deg=45, max_lighting=0.7, min_scale=1 / 3), COURSE_AUGMENT).state == RIGHT
+BELT = {"max_rotate_deg": 5, "max_lighting": 0.4, "max_warp": 0, "max_zoom": 1}
+
+
+def test_the_set_for_the_belt_is_right():
+    assert check_03_2(side_on(**BELT)).state == RIGHT
+    assert check_03_2(basic(**BELT | {"flip": True})).state == RIGHT, "made from another set"
+    assert check_03_2(None).state == UNFINISHED
 
 
 @pytest.mark.parametrize(
-    ("strong", "said"),
+    ("belt", "said"),
     [
-        (side_on(max_rotate_deg=45, max_lighting=0.7, min_scale=0.33), "cells have no up"),
-        (top_down(max_rotate_deg=45, max_lighting=0.7), "min_scale is 1;"),
-        (top_down(max_rotate_deg=0.45, max_lighting=0.7, min_scale=0.33), "max_rotate_deg is 0.45;"),
-        (top_down(max_rotate_deg=45, min_scale=0.33), "max_lighting is 0.2;"),
-        (top_down(), "max_rotate_deg is 10 and max_lighting is 0.2 and min_scale is 1;"),
-        (top_down, "the function top_down came, and a set of changes is wanted"),
-        ("strong", "the text 'strong' came"),
+        (top_down(**BELT), "no cell ever comes upside down"),
+        (basic(**BELT), "this set never mirrors"),
+        (side_on(**BELT | {"max_rotate_deg": 10}), "max_rotate_deg is 10, but the belt"),
+        (side_on(**BELT | {"max_lighting": 0.2}), "max_lighting is 0.2, but the lamp"),
+        (side_on(max_rotate_deg=5, max_lighting=0.4), "max_warp is 0.2, but the camera does not move"),
+        (side_on(**BELT | {"max_zoom": 1.1}), "max_zoom is 1.1, but a zoom"),
+        (side_on(**BELT, min_scale=0.8), "min_scale is 0.8, but a crop"),
+        (side_on, "the function side_on came; call it"),
+        ("side_on", "the text 'side_on' came; expected a set"),
     ],
 )
-def test_other_sets_are_told_apart(strong, said):
-    verdict = check_03_2(strong, COURSE_AUGMENT)
+def test_other_sets_are_told_apart(belt, said):
+    verdict = check_03_2(belt)
     assert verdict.state == NOT_YET and said in verdict.message
-
-
-def test_the_course_set_unchanged_is_no_answer_yet():
-    assert check_03_2(COURSE_AUGMENT, COURSE_AUGMENT).state == UNFINISHED
 
 
 def of(*rows):
@@ -87,7 +88,7 @@ def test_the_zoom_is_right():
         (lambda f, x, y: of([1 / f, 0, x], [0, 1 / f, y], [0, 0, 0]), "always 0, 0, 1"),
         (lambda f, x, y: of([1 / f, 0, x], [0, 1, y], [0, 0, 1]), "belongs on the diagonal twice"),
         (lambda f, x, y: of([1 / f, 0, x], [0, 1 / f, x], [0, 0, 1]), "1 / factor belongs"),
-        (lambda f, x, y: of([1 / f, 0, x], [0, 1 / f, 0], [0, 0, 1]), "y stands in the second row"),
+        (lambda f, x, y: of([1 / f, 0, x], [0, 1 / f, 0], [0, 0, 1]), "y belongs in the second row"),
         (lambda f, x, y: of([0.5, 0, x], [0, 0.5, y], [0, 0, 1]), "not for zoom(4, 0, 0.25)"),
         (lambda f, x, y: of([1 / f, 0, x], [0, 1 / f, y]), "a tensor of shape (2, 3) came"),
         (lambda f, x, y: [[1 / f, 0, x], [0, 1 / f, y], [0, 0, 1]], "wrap it in torch.tensor"),

@@ -3,7 +3,6 @@
 NOT_YET = {
     "01_exploration",
     "02_lr_find",
-    "03_augmentation",
     "04_fine_tuning",
     "05_resizing",
     "06_tta",

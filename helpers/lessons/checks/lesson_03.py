@@ -1,4 +1,4 @@
-"""Checks of lesson 03, augmentation: sets of changes, a stronger set, a zoom as a matrix."""
+"""Checks of lesson 03, augmentation: sets of changes, a set for another camera, a zoom as a matrix."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, 
 
 SETS = {"side_on": side_on, "top_down": top_down, "basic": basic}
 WRONG_SETS = {
-    ("numbers", "side_on"): "a 2 in the mirror is no 2 any more; nothing may be mirrored",
+    ("numbers", "side_on"): "a 2 in the mirror is not a 2 any more; nothing may be mirrored",
     ("numbers", "top_down"): "a 6 turned by half is a 9, and the label says 6",
     ("hands", "side_on"): "a left hand in the mirror is a right hand, and the label says left",
     ("hands", "top_down"): "its eight positions include the mirror, and a mirrored left hand is a right one",
@@ -24,7 +24,7 @@ WRONG_SETS = {
 def check_03_1(answer) -> Verdict:
     """Which set of changes leaves the labels of which collection true."""
     if not isinstance(answer, dict):
-        return not_yet(f"{what(answer)} came, and a dictionary is wanted: {{'numbers': ..., 'hands': ..., ...}}.")
+        return not_yet(f"{what(answer)} came; expected a dictionary: {{'numbers': ..., 'hands': ..., ...}}.")
     collections = dict.fromkeys(name for name, _ in WRONG_SETS)
     missing = [name for name in collections if answer.get(name) is None]
     if missing:
@@ -33,7 +33,7 @@ def check_03_1(answer) -> Verdict:
     wrong = [WRONG_SETS[pair] for pair in chosen.items() if pair in WRONG_SETS]
     if wrong:
         return not_yet(f"{len(chosen) - len(wrong)} of {len(chosen)} fit; {'; '.join(wrong)}.")
-    return right("the label has to stay true, and no position that keeps it true is given away.")
+    return right("and faces? Mirrored portraits keep their label, unless the label is the side of a parting.")
 
 
 def _name_of(value) -> str:
@@ -41,27 +41,37 @@ def _name_of(value) -> str:
     for name, ready_made in SETS.items():
         if value is ready_made or value == name or value == ready_made():
             return name
-    raise Settled(not_yet(f"{what(value)} came, and one of the names side_on, top_down, basic is wanted."))
+    raise Settled(not_yet(f"{what(value)} came; choose from side_on, top_down, basic."))
 
 
-@exercise(2, todo="make strong with top_down(...): rotations to 45 degrees, lighting 0.7, crops to a third of the area")
-def check_03_2(strong, course: Augment) -> Verdict:
-    """A stronger set of the same kind as `course`."""
-    if strong == course:
-        return unfinished("")
-    if not isinstance(strong, Augment):
-        return not_yet(f"{what(strong)} came, and a set of changes is wanted: call top_down(...) with its brackets.")
-    if not strong.dihedral:
-        return not_yet("the same kind of set: cells have no up, so all eight positions of a square are allowed.")
-    wanted = {"max_rotate_deg": (45, 45), "max_lighting": (0.7, 0.7), "min_scale": (0.3, 0.36)}
+BELT = {
+    "max_rotate_deg": (5, "the belt shakes by up to 5 degrees"),
+    "max_lighting": (0.4, "the lamp ages: lighting 0.4"),
+    "max_warp": (0, "the camera does not move, so nothing is tilted"),
+    "max_zoom": (1, "a zoom of more than 1 cuts off the rim, where defects count as well"),
+    "min_scale": (1, "a crop cuts off the rim, where defects count as well"),
+}
+
+
+@exercise(2, todo="make belt, a set for the factory's camera, with one of the ready-made sets and its keywords")
+def check_03_2(belt) -> Verdict:
+    """A set whose every number comes from a sentence about the camera."""
+    if belt in (side_on, top_down, basic):
+        return not_yet(f"{what(belt)} came; call it, with its brackets and the numbers of this camera.")
+    if not isinstance(belt, Augment):
+        return not_yet(f"{what(belt)} came; expected a set of changes, made by side_on(...), for example.")
+    if belt.dihedral:
+        return not_yet("all eight positions are allowed here, and no cell ever comes upside down on this belt.")
+    if not belt.flip:
+        return not_yet("left and right may be swapped on this belt, and this set never mirrors.")
     wrong = [
-        f"{name} is {getattr(strong, name):g}"
-        for name, (low, high) in wanted.items()
-        if not low <= getattr(strong, name) <= high
+        f"{name} is {getattr(belt, name):g}, but {why}"
+        for name, (wanted, why) in BELT.items()
+        if abs(getattr(belt, name) - wanted) > 1e-6
     ]
     if wrong:
-        return not_yet(f"{' and '.join(wrong)}; wanted are 45 degrees, lighting 0.7, and a third of the area.")
-    return right("now look: on which of them could you still say whether the cell is broken?")
+        return not_yet(f"{'; '.join(wrong)}.")
+    return right("write the sentence beside each number: when the camera changes, you will know which one to change.")
 
 
 @exercise(3, todo="write zoom(factor, x, y): the 3 x 3 matrix that looks factor times closer around (x, y)")
@@ -71,10 +81,10 @@ def check_03_3(zoom) -> Verdict:
     if not torch.allclose(got, wanted):
         return not_yet(f"zoom(2, 0.5, 0) is {got.tolist()}: {_slip(got)}")
     if not torch.allclose(_matrix(outcome(zoom, 4.0, 0.0, 0.25)), _zoomed(4.0, 0.0, 0.25)):
-        return not_yet("right for zoom(2, 0.5, 0), but not for zoom(4, 0, 0.25): y stands in the second row.")
+        return not_yet("right for zoom(2, 0.5, 0), but not for zoom(4, 0, 0.25): y belongs in the second row.")
     if not torch.allclose(_matrix(outcome(zoom, 1.0, 0.0, 0.0)), torch.eye(3)):
         return not_yet("zoom(1, 0, 0) must change nothing: 1 on the diagonal and 0 elsewhere.")
-    return right("the same matrix as the helper's: it leads from the new picture to the old one, hence 1 / factor.")
+    return right("the helper makes the same matrix. Multiply it by a rotation, and one look-up does both.")
 
 
 def _slip(got: torch.Tensor) -> str:
@@ -82,9 +92,9 @@ def _slip(got: torch.Tensor) -> str:
     if torch.allclose(got.diagonal()[:2], torch.tensor([2.0, 2.0])):
         return "it sees things half as large. It looks *from* the new picture *into* the old: a piece half as wide."
     if got[2, 0] == 0.5 and got[0, 2] == 0:
-        return "the shift stands in the last row; it belongs in the last column."
+        return "the shift is in the last row; it belongs in the last column."
     if got[0, 2] in (0.25, 1.0):
-        return "the shift is scaled, too; x is in units of half the old picture, so it stands there as it is."
+        return "the shift is scaled, too; x is in units of half the old picture, so it is written there as it is."
     if got[0, 2] == -0.5:
         return "it looks to the left: the matrix says where to look, so a shift to the right is added."
     if not torch.equal(got[2], torch.tensor([0.0, 0.0, 1.0])):
@@ -96,7 +106,7 @@ def _matrix(result) -> torch.Tensor:
     if isinstance(result, list | tuple):
         raise Settled(not_yet("a list came: wrap it in torch.tensor(...)."))
     if not isinstance(result, torch.Tensor) or tuple(result.shape) != (3, 3):
-        raise Settled(not_yet(f"{what(result)} came, and a tensor of shape (3, 3) is wanted."))
+        raise Settled(not_yet(f"{what(result)} came; expected a tensor of shape (3, 3)."))
     return result.float()
 
 
