@@ -28,10 +28,11 @@ if too_late:
 
 NAMES_OF = {
     "runtime.seeds": "generator",
+    "runtime.precision": "autocast",
     "data.dataset": "ImageData",
     "data.items": "find_images label_by_folder label_by_regex relabel",
-    "data.decode": "read_image",
-    "data.splits": "split_stratified",
+    "data.decode": "UnreadableImage read_image",
+    "data.splits": "split_by_group split_stratified",
     "data.augment": "no_augment top_down",
     "learner": "Learner",
     "analysis.predictions": "Predictions mean_of",

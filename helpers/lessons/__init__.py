@@ -12,7 +12,7 @@ figures       what only lessons draw
 labs          things to play with: rates, schedules, augmentation
 embedding_map  a map of the pictures, alike ones together; a lasso opens them in a browser
 overfitting   a training that ends at the first cycle that got worse
-messy_folder  a folder of pictures as people send them
+messy         a folder of pictures as people send them
 drawings      schematics for the words of a lecture
 photo_drawings  schematics made of photographs: split, presizing, views
 network       the network, drawn from the learner's own model
@@ -62,6 +62,11 @@ MODULE_OF = {
     "Quiz": "lessons.quiz",
     "fit_temperature": "lessons.temperature",
     "find_duplicates": "lessons.duplicates",
+    "find_leaks": "lessons.messy",
+    "messy_folder": "lessons.messy",
+    "misfiled": "lessons.messy",
+    "export": "export.bundle",
+    "NORM_LAYERS": "models.groups",
     "StopAtOverfitting": "lessons.overfitting",
     "plot_lines": "lessons.figures",
     "plot_schedule": "lessons.figures",

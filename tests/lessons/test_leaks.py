@@ -4,7 +4,7 @@ import json
 
 from helpers.data.items import Item
 from helpers.data.splits import Split
-from helpers.lessons.messy_folder import find_leaks
+from helpers.lessons.messy import find_leaks
 
 
 def test_copies_across_the_split_are_found(tmp_path):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from helpers.data.decode import UnreadableImage, read_image
 from helpers.data.items import label_by_folder
-from helpers.lessons.messy_folder import CLASSES, TYPO, content_hashes, messy_folder, misfiled
+from helpers.lessons.messy import CLASSES, TYPO, content_hashes, messy_folder, misfiled
 
 
 @pytest.fixture

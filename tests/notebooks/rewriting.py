@@ -8,5 +8,4 @@ NOT_YET = {
     "06_tta",
     "07_analysis",
     "08_deeper_models",
-    "09_your_own_data",
 }

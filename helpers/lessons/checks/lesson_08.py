@@ -35,7 +35,7 @@ def check_08_2(guess, steps, n_train: int, batch_size: int = 48) -> Verdict:
     slips = {
         n_train: "that is the number of pictures; a step takes a whole batch.",
         batch_size: "that is the size of a batch, not how many there are.",
-        -(-n_train // 32): "that is an epoch with batches of 32: the trial needs data.resized(128, batch_size=48).",
+        -(-n_train // 32): "that is an epoch with batches of 32: the trial needs data.resized(96, batch_size=48).",
         5 * wanted: "those are the steps of five epochs; train only one.",
     }
     if count != wanted:
