@@ -16,13 +16,13 @@ class Interval:
 
     @property
     def text(self) -> str:
-        """Three digits, for any statistic: "-0.020, 95 % confidence interval -0.030 to -0.010"."""
-        return f"{self.estimate:z.3f}, {self.range_text(scale=1, digits=3)}"
+        """Three digits, for any statistic: "≈ -0.020, 95 % confidence interval ≈ -0.030 to -0.010"."""
+        return f"≈ {self.estimate:z.3f}, {self.range_text(scale=1, digits=3)}"
 
     def range_text(self, *, scale: float = 100, digits: int = 1) -> str:
-        """ "95 % confidence interval 82.0 to 87.4": in percent, unless `scale` is 1."""
+        """ "95 % confidence interval ≈ 82.0 to 87.4": in percent, unless `scale` is 1."""
         low, high = (f"{scale * bound:z.{digits}f}" for bound in (self.low, self.high))
-        return f"95 % confidence interval {low} to {high}"
+        return f"95 % confidence interval ≈ {low} to {high}"
 
 
 def wilson(correct: int, n: int) -> Interval:
@@ -48,9 +48,9 @@ def accuracy_interval(preds: Predictions) -> Interval:
 
 
 def accuracy_text(preds: Predictions) -> str:
-    """Accuracy, n and interval in one sentence: "84.9 % of 656, 95 % confidence interval 82.0 to 87.4"."""
+    """Accuracy, n and interval in one sentence: "≈ 84.9 % of 656, 95 % confidence interval ≈ 82.0 to 87.4"."""
     accuracy = accuracy_interval(preds)
-    return f"{100 * accuracy.estimate:.1f} % of {int((preds.targets >= 0).sum())}, {accuracy.range_text()}"
+    return f"≈ {100 * accuracy.estimate:.1f} % of {int((preds.targets >= 0).sum())}, {accuracy.range_text()}"
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ MODULE_OF = {
     "show_augmented": "lessons.figures",
     "show_each_operation": "lessons.figures",
     "show_heat_map": "figures.pictures",
+    "heat_map": "analysis.heatmaps",
+    "decision_cost": "lessons.decisions",
     "plot_cost": "lessons.figures",
     "BugHunt": "lessons.bug_hunt",
     "caught": "lessons.bug_hunt",

@@ -56,7 +56,7 @@ def test_the_table_reads_well():
         "cat      0.89 (0.77 to 0.95)  0.80 (0.67 to 0.89)  0.84 (0.75 to 0.91)        50",
         "hot dog  0.82 (0.70 to 0.90)  0.90 (0.79 to 0.96)  0.86 (0.77 to 0.91)        50",
         "owl      -                    -                    -                           0",
-        "Accuracy 85.0 % of 100 (95 % confidence interval 76.7 to 90.7), macro F1 0.850, balanced accuracy 0.850; "
+        "Accuracy 85.0 % of 100 (95 % confidence interval ≈ 76.7 to 90.7), macro F1 0.850, balanced accuracy 0.850; "
         "always answering the most frequent class gives 50.0 %.",
     ]
 

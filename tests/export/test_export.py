@@ -383,7 +383,7 @@ def test_missing_packages_are_named_before_any_work(made, tmp_path, monkeypatch)
 def test_the_card_says_what_matters_and_escapes_names(made):
     """Catches a class name that becomes a tag, or ends the card's front matter."""
     card = (made[1] / "MODEL_CARD.md").read_text(encoding="utf-8")
-    accuracy = f"Accuracy {100 * made[0].get_preds().accuracy():.1f} % of 6, 95 % confidence interval "
+    accuracy = f"Accuracy ≈ {100 * made[0].get_preds().accuracy():.1f} % of 6, 95 % confidence interval ≈ "
     for part in (
         accuracy,
         "licence: CC0",

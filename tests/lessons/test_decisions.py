@@ -59,7 +59,7 @@ def test_coverage_at_a_wanted_accuracy():
     interval = wilson(3, 4)
     assert record.sentence(3) == (
         "Answering only above confidence 0.70 covers 80.0 % of 5 pictures; 75.0 % of these answers are correct "
-        f"(95 % confidence interval {100 * interval.low:.1f} to {100 * interval.high:.1f})."
+        f"(95 % confidence interval ≈ {100 * interval.low:.1f} to {100 * interval.high:.1f})."
     )
     assert record.text.startswith("Answering only above confidence 0.80 covers 60.0 %")
     assert record.text.endswith("Answering always: 60.0 %.")

@@ -6,6 +6,5 @@ NOT_YET = {
     "04_fine_tuning",
     "05_resizing",
     "06_tta",
-    "07_analysis",
     "08_deeper_models",
 }

@@ -111,7 +111,7 @@ def test_the_steps_run_in_the_notes_order_and_print_their_results(finished):
     ]
     for number in (3, 4, 8, 9):
         line = next(line for line in printed.splitlines() if line.startswith(f"   step {number}, "))
-        assert re.search(r"; \d+\.\d % of 6, 95 % confidence interval \d+\.\d to \d+\.\d$", line), line
+        assert re.search(r"; ≈ \d+\.\d % of 6, 95 % confidence interval ≈ \d+\.\d to \d+\.\d$", line), line
         assert steps[number - 1]["result"] in line
 
 
