@@ -6,5 +6,4 @@ NOT_YET = {
     "04_fine_tuning",
     "05_resizing",
     "06_tta",
-    "08_deeper_models",
 }
