@@ -5,5 +5,4 @@ NOT_YET = {
     "02_lr_find",
     "04_fine_tuning",
     "05_resizing",
-    "06_tta",
 }
