@@ -5,15 +5,21 @@ from pathlib import Path
 import pytest
 import torch
 
+from helpers.analysis.predictions import Predictions
 from helpers.data.items import Item
-from helpers.data.splits import split_stratified
 from helpers.lessons.checks.lesson_01 import FIVE, SQUARES, check_01_1, check_01_2, check_01_3
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
 
-ITEMS = tuple(Item(f"{label}/{n}.png", Path(f"{n}.png"), label) for label in ("dark", "light") for n in range(200))
-ZERO, ONE = (split_stratified(ITEMS, seed=seed) for seed in (0, 1))
-VALID, TRAIN = (set(ZERO.valid), set(ONE.valid)), (set(ZERO.train), set(ONE.train))
-SHARED = len(VALID[0] & VALID[1])
+ITEMS = tuple(Item(f"{number}.png", Path(f"{number}.png"), "dark") for number in range(20))
+
+
+def answers(correct: set[int]) -> Predictions:
+    """A record of twenty photographs, all of class 0, with the correct answer for those in `correct`."""
+    probs = torch.tensor([[0.8, 0.2] if row in correct else [0.3, 0.7] for row in range(20)])
+    return Predictions(ITEMS, probs.log(), torch.zeros(20, dtype=torch.int64), ("dark", "light"), "valid")
+
+
+FIRST, SECOND = answers(set(range(10))), answers(set(range(7, 20)))  # 7 only the first, 10 only the second, 3 both
 
 
 @pytest.mark.parametrize("answer", SQUARES)
@@ -21,31 +27,30 @@ def test_only_pad_keeps_flaws_and_angles(answer):
     assert check_01_1(answer).state == (RIGHT if answer == "pad" else NOT_YET)
 
 
-def test_the_shared_pictures_are_counted():
-    assert "your prediction is close" in check_01_2(100 / 4, SHARED, ITEMS).message
-    far = check_01_2(100, SHARED, ITEMS)
-    assert far.state == RIGHT and "100 was predicted" in far.message, "a prediction may be wrong"
+def test_the_photographs_that_decide_are_counted():
+    assert check_01_2(7, 10, FIRST, SECOND).state == RIGHT
+    assert check_01_2(torch.tensor(7), torch.tensor(10), FIRST, SECOND).state == RIGHT
 
 
 @pytest.mark.parametrize(
-    ("shared", "said"),
+    ("counts", "said"),
     [
-        (100, "the same seed"),
-        (len(VALID[0] | VALID[1]), "& keeps those of both"),
-        (len(TRAIN[0] & TRAIN[1]), "take valid"),
-        (100 - SHARED, "do not share"),
-        (3, "shared_2 is 3: make both splits"),
-        (VALID[0] & VALID[1], "len(...)"),
-        ("25", "the text '25' came"),
+        ((10, 7), "the two are swapped"),
+        ((10, 13), "all that each gets right"),
+        ((3, 3), "nothing can be learned"),
+        ((17, 17), "all on which they differ"),
+        ((1, 2), "1 and 2 came: count where one is correct"),
+        ((torch.ones(20, dtype=torch.bool), 10), ".sum() counts"),
+        (("7", 10), "the text '7' came"),
     ],
 )
-def test_other_counts_are_told_apart(shared, said):
-    verdict = check_01_2(25, shared, ITEMS)
+def test_other_counts_are_told_apart(counts, said):
+    verdict = check_01_2(*counts, FIRST, SECOND)
     assert verdict.state == NOT_YET and said in verdict.message
 
 
-def test_a_prediction_without_a_run_is_no_answer_yet():
-    assert check_01_2(25, None, ITEMS).state == UNFINISHED
+def test_one_count_alone_is_no_answer_yet():
+    assert check_01_2(7, None, FIRST, SECOND).state == UNFINISHED
 
 
 def lead(probs):

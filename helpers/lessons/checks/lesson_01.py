@@ -1,11 +1,9 @@
-"""Checks of lesson 01, exploration: a way to a square, two seeds, the least sure pictures."""
-
-from collections.abc import Sequence
+"""Checks of lesson 01, exploration: a way to a square, a paired comparison, the least sure pictures."""
 
 import torch
 
-from helpers.data.items import Item
-from helpers.data.splits import split_stratified
+from helpers.analysis.intervals import mcnemar
+from helpers.analysis.predictions import Predictions
 from helpers.lessons.checks.verdict import Settled, Verdict, choose, exercise, not_yet, number, outcome, right, what
 
 SQUARES = {
@@ -21,27 +19,28 @@ def check_01_1(answer) -> Verdict:
     return choose(answer, SQUARES)
 
 
-@exercise(2, todo="write your prediction into guess_2, then compute shared_2")
-def check_01_2(guess, shared, items: Sequence[Item]) -> Verdict:
-    """How many validation pictures the splits of seed 0 and seed 1 share; `items` are all of them."""
-    if isinstance(shared, set | frozenset | list | tuple):
-        return not_yet(f"shared_2 is {what(shared)}: those may be the right pictures; len(...) counts them.")
-    count, predicted = number(shared, name="shared_2"), number(guess, name="guess_2")
-    zero, one = (split_stratified(items, seed=seed) for seed in (0, 1))
-    n, wanted = len(zero.valid), len(set(zero.valid) & set(one.valid))
+@exercise(2, todo="count the photographs that only one of the two gets right: only_dice and only_imagenet")
+def check_01_2(only_first, only_second, first: Predictions, second: Predictions) -> Verdict:
+    """How many photographs only the first, and only the second of two models gets right."""
+    for count in (only_first, only_second):
+        if isinstance(count, torch.Tensor) and count.numel() > 1:
+            return not_yet(f"{what(count)} came: a column of True and False; .sum() counts the True ones.")
+    counts = (number(only_first, name="only_dice"), number(only_second, name="only_imagenet"))
+    paired = mcnemar(first, second)
+    wanted = (paired.only_first, paired.only_second)
+    both = int((first.correct & second.correct).sum())
     slips = {
-        n: "those are all that validate: both splits had the same seed.",
-        len(set(zero.valid) | set(one.valid)): "that counts the pictures of either; & keeps those of both, | does not.",
-        len(set(zero.train) & set(one.train)): "those are the training pictures that both share; take valid.",
-        n - wanted: "those are the ones that they do not share.",
+        wanted[::-1]: "the two are swapped: ~ belongs before the model that is wrong.",
+        (wanted[0] + both, wanted[1] + both): "those are all that each gets right, also where the other does, too.",
+        (both, both): "those are the photographs that both get right; of these nothing can be learned.",
+        (sum(wanted),) * 2: "those are all on which they differ; say for each model how many it has for itself.",
     }
-    if count != wanted:
-        other = "make both splits with split_stratified, seed 0 and 1, and count what the two `valid` have in common."
-        return not_yet(f"shared_2 is {count:g}: {slips.get(count, other)}")
-    if abs(predicted - n / 4) <= n / 16:
-        return right("about a quarter, and your prediction is close.")
+    if counts != wanted:
+        other = "count where one is correct and the other is not, and then the reverse."
+        return not_yet(f"{counts[0]:g} and {counts[1]:g} came: {slips.get(counts, other)}")
     return right(
-        f"about a quarter, and {predicted:g} was predicted: each picture of one is drawn again by chance, 1 in 4."
+        "only these photographs can say which of the two is better. Whether so uneven a split could be a coin's is "
+        "McNemar's test, and every step on the board is such a comparison in pairs."
     )
 
 
@@ -75,7 +74,9 @@ def check_01_3(least_sure) -> Verdict:
         return not_yet("right for k = 2, but with k = 3 the rows must be 1, 2, 4: use k, not a number.")
     if _rows(outcome(least_sure, torch.tensor([[0.45, 0.55], [0.9, 0.1]]), 1)) != (0,):
         return not_yet("right for four classes, but not for two: it must work for any number.")
-    return right("the lead is called margin; interp.pick('most_uncertain') uses it, too.")
+    return right(
+        "the lead is called margin. Whoever labels by hand often starts with these: there a label teaches most."
+    )
 
 
 def _rows(result) -> tuple[int, ...]:
