@@ -114,7 +114,7 @@ def draw_views(learn, item=0, *, n: int = 4, seed: int = 0) -> Drawing:
     for index, image in enumerate(images):
         x = 0.1 + index * (side + gap)
         photo(ax, image[0].numpy(), (x, 1.65), side)
-        words(ax, (x + side / 2, 2.95), f"view {index}" if index else "as it is")
+        words(ax, (x + side / 2, 1.65 + side + 0.17), f"view {index}" if index else "as it is")
         words(ax, (x + side / 2, 1.45), f"p = {probs[index]:.2f}", size_pt=SMALL_PT)
         arrow(ax, (x + side / 2, 1.3), (3.5 + 0.12 * (index - n / 2), 0.72), colour=GREY)
     words(ax, (3.5, 0.5), f"together: p({shorten(data.classes[0], 20)}) = {mean:.2f}", weight="bold", size_pt=16)
