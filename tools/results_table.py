@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from helpers.recipe.report import SCORES, percent, words
+from helpers.recipe.report import SCORES
 
 
 def tabulate(folders: Sequence[Path]) -> str:
@@ -20,7 +20,7 @@ def tabulate(folders: Sequence[Path]) -> str:
     runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     runs.sort(key=lambda run: [run["settings"][name] for name in ("data", "protocol", "arch", "size", "seed")])
     scores = [name for name in SCORES if any(name in run for run in runs)]
-    head = ["data", "protocol", "arch", "px", "training", "seed", "n", *(f"{words(name)} (95 %)" for name in scores)]
+    head = ["data", "protocol", "arch", "px", "training", "seed", "n", *(f"{_words(name)} (95 %)" for name in scores)]
     rows = [[*head, "minutes", "device"], ["---"] * (len(head) + 2), *(_cells(run, scores) for run in runs)]
     lines = [f"| {' | '.join(str(cell).replace('|', '/') for cell in row)} |" for row in rows]
     same_but_seed: dict[str, list[dict]] = {}
@@ -31,9 +31,18 @@ def tabulate(folders: Sequence[Path]) -> str:
 
 
 def _cells(run: dict, scores: Sequence[str]) -> list:
-    own, shares = run["settings"], [percent(run[name]) if name in run else "-" for name in scores]
+    own, shares = run["settings"], [_percent(run[name]) if name in run else "-" for name in scores]
     what = [Path(own["data"]).name, run["protocol"], own["arch"], own["size"], run["training"], own["seed"]]
     return [*what, run["n"]["valid"], *shares, f"{run['seconds'] / 60:.1f}", run["device"]]
+
+
+def _words(score: str) -> str:
+    return score.replace("tta", "TTA").replace("_", " ")
+
+
+def _percent(share: dict) -> str:
+    low, high = (100 * share[end] for end in ("low", "high"))
+    return f"{100 * share['estimate']:.1f} ({low:.1f}-{high:.1f})"
 
 
 def _summary(runs: Sequence[dict], scores: Sequence[str]) -> str:
@@ -42,7 +51,7 @@ def _summary(runs: Sequence[dict], scores: Sequence[str]) -> str:
     for name in (name for name in scores if name in runs[0]):
         values = [100 * run[name]["estimate"] for run in runs]
         spread = f"standard deviation {statistics.stdev(values):.2f}, {min(values):.2f} to {max(values):.2f}"
-        said.append(f"{words(name)} {statistics.mean(values):.2f} % on average ({spread})")
+        said.append(f"{_words(name)} {statistics.mean(values):.2f} % on average ({spread})")
     own, counts = runs[0]["settings"], f"{len(runs)} runs on {len({run['split'] for run in runs})} splits"
     what = f"{runs[0]['protocol']}, {own['arch']}, {own['size']} px, {runs[0]['training']}"
     return f"{what}: {counts}: {'; '.join(said)}."

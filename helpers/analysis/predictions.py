@@ -88,17 +88,13 @@ def check_same_pictures(first: Predictions, second: Predictions) -> None:
         raise ValueError(f"the two records have different classes: {first.classes} and {second.classes}")
     if unpaired := set(ours) ^ set(theirs):
         where = "first" if min(unpaired) in ours else "second"
-        raise ValueError(
-            f"both records have to be about the same pictures: {len(unpaired)} are in one record only, "
-            f"e.g. {min(unpaired)} in the {where}"
-        )
+        here = f"{len(unpaired)} are in one record only, e.g. {min(unpaired)} in the {where}"
+        raise ValueError(f"both records have to be about the same pictures: {here}")
     if ours != theirs:
         raise ValueError("the same pictures are in another order or number; predict both with the same data and part")
     if changed := (first.targets != second.targets).nonzero().flatten().tolist():
-        raise ValueError(
-            f"{len(changed)} labels differ between the two records, e.g. of {ours[changed[0]]}; "
-            "predict both after the relabelling"
-        )
+        here = f"{len(changed)} labels differ between the two records, e.g. of {ours[changed[0]]}"
+        raise ValueError(f"{here}; predict both after the relabelling")
 
 
 def mean_of(records: Sequence[Predictions]) -> Predictions:

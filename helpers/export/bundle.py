@@ -1,8 +1,6 @@
 """A trained classifier as a folder that others can run, with this kit or without it.
 
-model.safetensors  weights          model.json     what they are: classes, sizes, split, versions, accuracy
-model.onnx         the same model   predict.py     runs it with onnxruntime, numpy and pillow alone
-MODEL_CARD.md      for people: what it is, how good, where from, how to run it
+The weights and their description, the same as ONNX with a predict.py that needs little, and a card for people.
 """
 
 import copy
@@ -26,8 +24,8 @@ from helpers.runtime.arguments import did_you_mean
 from helpers.runtime.files import load_tensors, save_tensors
 
 KIND = "image-classification-course export"
-WEIGHTS, ABOUT, ONNX, CARD, PREDICTOR = "model.safetensors", "model.json", "model.onnx", "MODEL_CARD.md", "predict.py"
-FILES = (WEIGHTS, ABOUT, ONNX, CARD, PREDICTOR)
+FILES = ("model.safetensors", "model.json", "model.onnx", "MODEL_CARD.md", "predict.py")
+WEIGHTS, ABOUT, ONNX, CARD, PREDICTOR = FILES
 N_CHECKED = 16  # validation pictures on which the ONNX file and the model are compared
 
 
@@ -73,10 +71,9 @@ def load_exported(folder: Path | str, module: nn.Module | None = None) -> tuple[
         raise ValueError(f"{folder.absolute()} is not an exported classifier: {ABOUT} is missing or of another kind")
     if sha256(folder / WEIGHTS) != about["sha256"][WEIGHTS]:
         raise ValueError(f"{folder / WEIGHTS} is not the file that {ABOUT} describes; export the model again")
-    tensors, _ = load_tensors(folder / WEIGHTS)
     n, how = len(about["classes"]), {"size": about["size"]}
     model = from_module(module, n, **how) if module else build_classifier(about["arch"], n, pretrained=False, **how)
-    model.load_state_dict(tensors)
+    model.load_state_dict(load_tensors(folder / WEIGHTS)[0])
     return model.eval(), about
 
 

@@ -28,16 +28,14 @@ def plot_loss(history: History) -> Drawing:
     shown, steps = _without_ends(len(losses)), np.arange(1, len(losses) + 1)
     ax = style_axes(x="training step", y="loss (dots: single batches)")
     ax.plot(steps[shown], losses[shown], ".", color=GREY, markersize=4)
-    drawn = {
-        "training": ax.plot(steps[shown], _smooth(losses)[shown], "-", color=BLUE, linewidth=2.5, label="training")[0]
-    }
+    (training,) = ax.plot(steps[shown], _smooth(losses)[shown], "-", color=BLUE, linewidth=2.5, label="training")
+    drawn = {"training": training}
     ends = zip(np.cumsum(history.steps_per_epoch), history.epochs, strict=False)  # an interrupted epoch has no row
     validated = [(end, epoch) for end, epoch in ends if math.isfinite(epoch.valid_loss)]
     if validated:
         places, values = zip(*((end, epoch.valid_loss) for end, epoch in validated), strict=True)
-        drawn["validation"] = ax.plot(places, values, "s--", color=RED, linewidth=2, markersize=8, label="validation")[
-            0
-        ]
+        look = {"color": RED, "linewidth": 2, "markersize": 8, "label": "validation"}
+        (drawn["validation"],) = ax.plot(places, values, "s--", **look)
     ax.set_xlim(0, len(losses) * 1.02)
     style.name_ends(ax, drawn)
     text = f"Training loss over {counted(len(losses), 'step')} ({counted(len(history.epochs), 'epoch')}): "
@@ -77,25 +75,6 @@ def _smooth(losses: np.ndarray) -> np.ndarray:
     smooth = np.full(len(losses), math.nan)
     smooth[finite] = smoothed(losses[finite], beta=1 - 1 / max(1.0, min(50.0, len(losses) / 10)))
     return smooth
-
-
-def plot_metrics(history: History) -> Drawing:
-    """Each metric of the validation set after each epoch; the last value of each is written at its end."""
-    _need(history, History, "plot_metrics(learn.history)")
-    if not history.epochs or not history.epochs[-1].metrics:
-        return empty_drawing("No metric to draw yet: no epoch with a metric has been finished.")
-    names, epochs = list(history.epochs[-1].metrics), [epoch.number for epoch in history.epochs]
-    ax, drawn = style_axes(x="epoch (counted from 0)", y="on the validation set"), {}
-    for i, name in enumerate(names):
-        values = [epoch.metrics.get(name, math.nan) for epoch in history.epochs]
-        look = {"color": style.COLOURS[i % 7], "linestyle": style.DASHES[i % 7], "marker": style.MARKS[i % 7]}
-        drawn[f"{name} {values[-1]:.3f}"] = ax.plot(epochs, values, markersize=8, linewidth=2, label=name, **look)[0]
-    ax.set_xticks(epochs[:: math.ceil(len(epochs) / 10)])
-    ax.margins(y=0.15)
-    style.name_ends(ax, drawn)
-    when = "the only epoch" if len(epochs) == 1 else f"each of {len(epochs)} epochs"
-    text = f"{listed(names).capitalize()} on the validation set after {when}."
-    return Drawing(ax.figure, text, f"At the end: {listed(list(drawn))}.")
 
 
 def plot_lr(history: History) -> Drawing:

@@ -1,9 +1,8 @@
 """What every figure of the course shares: the `Drawing` that shows itself, colours, sizes, axes and words.
 
-Figures are made without pyplot: nothing is left open, no window system is needed, no global state is
-touched. Colours have Okabe and Ito's hues, darkened until each is easy to see on white (contrast 3) and both
-colour-blind people and a grey print keep them apart; lines also differ in dashes and marks. Names that come from
-the data (classes, files) are drawn as they are: a "$" is a "$".
+Figures are made without pyplot: nothing is left open, no global state is touched. Colours have Okabe and Ito's hues,
+darkened until each is easy to see on white (contrast 3) and both colour-blind people and a grey print keep them apart;
+lines also differ in dashes and marks. Names that come from the data are drawn as they are: a "$" is a "$".
 """
 
 import io

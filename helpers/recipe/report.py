@@ -41,9 +41,9 @@ def facts_of(settings: Settings, learn: Learner, preds: Predictions, tta: Predic
         facts |= {f"weighted_{name}": asdict(weighted_accuracy(record)) for name, record in scores.items()}
     here = f"{device.type}, {os.cpu_count()} {platform.machine()} processors"
     meaning = MEANING[settings.protocol] if has_ratings(settings.folder) else ""
-    set_by_these = {"rates": settings.rates(len(learn.groups)), "augment": asdict(settings.augment)}
     return facts | {
-        "settings": asdict(settings) | set_by_these,
+        "settings": asdict(settings)
+        | {"rates": settings.rates(len(learn.groups)), "augment": asdict(settings.augment)},
         "protocol": settings.protocol if meaning else "labels as they are",
         "training": plan(settings),
         "meaning": meaning,
@@ -64,7 +64,7 @@ def draw_figures(learn: Learner, finder: Sequence[LRFinderResult], preds: Predic
     return {
         "What the model sees": [pictures.show_batch(learn.data)],
         "Learning rates: the last layer, then what was unfrozen": [curves.plot_lr_find(curve) for curve in finder],
-        "Training": [plot(learn.history) for plot in (curves.plot_loss, curves.plot_metrics, curves.plot_lr)],
+        "Training": [plot(learn.history) for plot in (curves.plot_loss, curves.plot_lr)],
         "How good it is": [results.plot_accuracies({"plain": preds, "TTA": tta}), results.plot_confusion(interp)],
         "How sure it is": [results.plot_reliability(tta)],
         "Where it is most wrong": [pictures.plot_top_losses(interp, learn.data)],
@@ -76,16 +76,4 @@ def report_page(facts: dict, figures: dict) -> str:
     environment = jinja2.Environment(autoescape=True, finalize=printable, undefined=jinja2.StrictUndefined)
     environment.filters["data_uri"] = partial(data_uri, kind="png")
     page = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
-    scores = {words(name): percent(facts[name]) for name in SCORES if name in facts}
-    return page.render(facts, scores=scores, figures=figures)
-
-
-def words(score: str) -> str:
-    """weighted_tta_accuracy -> weighted TTA accuracy."""
-    return score.replace("tta", "TTA").replace("_", " ")
-
-
-def percent(share: dict) -> str:
-    """An interval as result.json holds it: 84.9 (82.0-87.4)."""
-    low, high = (100 * share[end] for end in ("low", "high"))
-    return f"{100 * share['estimate']:.1f} ({low:.1f}-{high:.1f})"
+    return page.render(facts, scores={name: facts[name] for name in SCORES if name in facts}, figures=figures)

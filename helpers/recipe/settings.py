@@ -27,7 +27,7 @@ class Settings:
     protocol: str = _setting("solar", "what the solar cells' ratings mean, see solar_cells.py", ("solar", "deitsch"))
     arch: str = _setting("efficientnet_lite0", "any architecture of timm or torchvision")
     size: int = _setting(224, "side of the pictures the model sees, in pixels")
-    seed: int = _setting(0, "of the split, the head and the order; split 0 of the solar cells is the one on disk")
+    seed: int = _setting(0, "of the split, the head and the order")
     augmented_epochs: int = _setting(3, "epochs of the last layer with augmentation, cycle_len=1")
     epochs: int = _setting(15, "epochs of the full network")
     schedule: str = _setting("sgdr", "sgdr = cycles of 1, 2, 4 ... epochs", ("sgdr", "one-cycle"))
@@ -46,15 +46,14 @@ class Settings:
     @property
     def folder(self) -> Path:
         """Of the catalogue's set, made ready if it is not, or the folder that is named."""
-        known = {record.name for record in data_setup.catalogue()}
-        is_named = self.data not in known and Path(self.data).is_dir()
+        is_named = Path(self.data).is_dir() and self.data not in {record.name for record in data_setup.catalogue()}
         return Path(self.data) if is_named else data_setup.prepare(self.data)
 
     @property
     def cycles(self) -> list[int]:
         """Length of each SGDR cycle of the full network, in epochs; of one-cycle, of each epoch."""
-        one_cycle = self.schedule == "one-cycle"
-        return [1] * self.epochs if one_cycle else cycle_epochs((self.epochs + 1).bit_length() - 1, 1, 2)
+        n = (self.epochs + 1).bit_length() - 1
+        return [1] * self.epochs if self.schedule == "one-cycle" else cycle_epochs(n, 1, 2)
 
     def rates(self, n_groups: int) -> list[float]:
         """One rate per layer group, first layers first."""

@@ -64,8 +64,7 @@ def cell_split(folder: Path, seed: int) -> Split:
 def weighted_accuracy(preds: Predictions) -> Interval:
     """Share of the weights whose pictures are correct; the interval holds 95 % of 1,000 bootstrap draws.
 
-    The published 88.42 % is this: Deitsch et al. print 88.4228187919 % = 527 / 596, and their 656 held-out cells weigh
-    about 598, unsure ones 1/3 or 2/3.
+    The published 88.42 % is this: 527 / 596, as 656 cells weigh about 598 (Deitsch et al. print 88.4228187919 %).
     """
     weights = np.array([item.weight for item in preds.items])
     rows = np.random.default_rng(0).integers(len(weights), size=(1000, len(weights)))

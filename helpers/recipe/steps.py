@@ -28,7 +28,6 @@ from helpers.runtime.files import write_atomically
 from helpers.runtime.text import counted, number
 from helpers.training.hooks import AverageWeights
 from helpers.training.lr_finder import LRFinderResult
-from helpers.training.run import History
 
 
 @dataclass
@@ -115,7 +114,12 @@ def train(settings: Settings, folder: Path, steps: list[Step]) -> tuple[Learner,
         curves.append(learn.lr_find(rates))
         step.done = f"{curves[1].advice} Taken for the last layer: {number(rates[-1])}"
     with timed(steps, f"Train {'these stages' if settings.copies else 'the full network'}: {plan(settings)}") as step:
-        history = train_unfrozen(learn, settings, rates)
+        ends = list(accumulate(settings.cycles))[-settings.average :]
+        hooks = [AverageWeights(ends)] if settings.average > 1 else []
+        if settings.schedule == "one-cycle":
+            history = learn.fit_one_cycle(settings.epochs, rates, hooks=hooks)
+        else:
+            history = learn.fit(rates, len(settings.cycles), cycle_len=1, cycle_mult=2, hooks=hooks)
         learn.save("model")
         learn.precompute = False
         learn.to_fp32()
@@ -130,15 +134,6 @@ def load_data(settings: Settings) -> ImageData:
     cells = partial(solar_cells.load_cells, protocol=settings.protocol)
     load = cells if solar_cells.has_ratings(settings.folder) else ImageData.from_folders
     return load(settings.folder, size=settings.size, augment=settings.augment, seed=settings.seed)
-
-
-def train_unfrozen(learn: Learner, settings: Settings, rates: Sequence[float]) -> History:
-    """Step 8: one cycle, or SGDR cycles of 1, 2, 4 ... epochs; the last weights, or the mean of the last few."""
-    ends = list(accumulate(settings.cycles))
-    hooks = [AverageWeights(ends[-settings.average :])] if settings.average > 1 else []
-    if settings.schedule == "one-cycle":
-        return learn.fit_one_cycle(settings.epochs, rates, hooks=hooks)
-    return learn.fit(rates, len(settings.cycles), cycle_len=1, cycle_mult=2, hooks=hooks)
 
 
 def accuracy_after(learn: Learner) -> str:

@@ -22,7 +22,7 @@ from helpers.data.augment import top_down
 from helpers.data.dataset import ImageData
 from helpers.data.items import Item
 from helpers.data.splits import Split
-from helpers.figures.curves import RATE_MARKS, plot_loss, plot_lr, plot_lr_find, plot_metrics
+from helpers.figures.curves import RATE_MARKS, plot_loss, plot_lr, plot_lr_find
 from helpers.figures.pictures import (
     as_pixels,
     plot_top_losses,
@@ -124,7 +124,7 @@ def every_drawing(data):
     preds = predictions(40, 3, classes=ODD)
     interp = Interpretation(preds)
     own = predictions(4, 2, names=[item.name for item in data.items_of("valid")], classes=data.classes)
-    yield from (plot_loss(history()), plot_loss(History()), plot_metrics(history()), plot_lr(history()))
+    yield from (plot_loss(history()), plot_loss(History()), plot_lr(history()))
     yield plot_lr_find(curve())
     yield from (plot_confusion(interp), plot_confusion(Interpretation(predictions(300, 30))))
     yield plot_confusion(Interpretation(predictions(300, 70, strength=0.5)))
@@ -267,18 +267,9 @@ def test_interrupted_epoch_has_steps_but_no_row():
 
 
 def test_nothing_trained_is_said_in_the_figure():
-    for plot in (plot_loss, plot_lr, plot_metrics):
+    for plot in (plot_loss, plot_lr):
         drawing = plot(History())
         assert "yet" in drawing.text and " ".join(words(drawing.figure.axes[0])[0].split()) == drawing.text
-
-
-def test_metrics_after_each_epoch():
-    drawing = plot_metrics(history(3, valid=(0.5,)))
-    ax = drawing.figure.axes[0]
-    assert line(ax, "accuracy").get_xydata().tolist() == [[0, 0.7], [1, 0.75], [2, 0.7 + 0.05 * 2]]
-    assert words(ax) == ["accuracy 0.800"] and tick_words(ax.xaxis) == ["0", "1", "2"]
-    assert drawing.text == "Accuracy on the validation set after each of 3 epochs."
-    assert plot_metrics(history(1)).text == "Accuracy on the validation set after the only epoch."
 
 
 def test_rate_and_momentum_stand_one_above_the_other():
