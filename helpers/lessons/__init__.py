@@ -68,6 +68,7 @@ MODULE_OF = {
     "export": "export.bundle",
     "NORM_LAYERS": "models.groups",
     "StopAtOverfitting": "lessons.overfitting",
+    "RatePicker": "lessons.labs",
     "plot_lines": "lessons.figures",
     "plot_schedule": "lessons.figures",
     "show_augmented": "lessons.figures",
