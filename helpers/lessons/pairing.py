@@ -50,8 +50,8 @@ class Pairing(widgets.VBox):
             )
             choice.observe(lambda _: self._changed(on_change), "value")
             self.choices.append(choice)
-            shown = fill(CODE if as_code else TEXT, text=left)
-            rows.append(widgets.HBox([SafeText(shown, layout={"width": "440px"}), choice]))
+            shown = fill(CODE, text=left) if as_code else fill(TEXT, text=left)
+            rows.append(widgets.HBox([SafeText(fill("{shown}", shown=shown), layout={"width": "440px"}), choice]))
         self.check = button(f"Check {name}", self._check)
         self.said = SafeText()
         self.said.add_class("course-status")
@@ -82,5 +82,6 @@ def not_all(wrong: Sequence[str], n: int) -> Html:
 
 def listed_pairs(pairs: Sequence[tuple[str, str]], *, as_code: bool = False) -> Html:
     """The solution as lines "left: right"."""
-    line = "<div><tt>{left}</tt>: {right}</div>" if as_code else "<div>{left}: {right}</div>"
-    return join(fill(line, left=left, right=right) for left, right in pairs)
+    if as_code:
+        return join(fill("<div><tt>{left}</tt>: {right}</div>", left=left, right=right) for left, right in pairs)
+    return join(fill("<div>{left}: {right}</div>", left=left, right=right) for left, right in pairs)

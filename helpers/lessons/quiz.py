@@ -51,7 +51,8 @@ class Asked(widgets.VBox):
             shown=question.shown(),
         )
         super().__init__(
-            [SafeText(asked), *self.controls(), self.said], layout={"margin": "0 0 12px 0", "align_items": "flex-start"}
+            [SafeText(fill("{asked}", asked=asked)), *self.controls(), self.said],
+            layout={"margin": "0 0 12px 0", "align_items": "flex-start"},
         )
 
     def controls(self) -> list[widgets.Widget]:
@@ -221,8 +222,8 @@ class Quiz(StaticWidget):
 
 def verdict(right: bool, said: str) -> Html:
     """ "Right." or "Not yet.", and why."""
-    template = '<div style="line-height:1.5"><b>{word}.</b> {said}</div>'
-    return fill(template, word="Right" if right else "Not yet", said=said)
+    word = "Right" if right else "Not yet"
+    return fill('<div style="line-height:1.5"><b>{word}.</b> {said}</div>', word=word, said=said)
 
 
 def feedback(option: Option) -> Html:

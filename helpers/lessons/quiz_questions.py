@@ -120,8 +120,9 @@ class Matching:
 
     def page(self) -> Html:
         """The left sides in their order and what to choose from."""
-        line = "<div><tt>{left}</tt></div>" if self.as_code else "<div>- {left}</div>"
-        rows = join(fill(line, left=left) for left, _ in self.pairs)
+        lefts = [left for left, _ in self.pairs]
+        as_code = (fill("<div><tt>{left}</tt></div>", left=left) for left in lefts)
+        rows = join(as_code if self.as_code else (fill("<div>- {left}</div>", left=left) for left in lefts))
         return fill("{rows}<p>Choose from: {entries}.</p>", rows=rows, entries="; ".join(self.entries()))
 
     def solution(self) -> Html:

@@ -205,7 +205,7 @@ def test_the_accuracy_is_that_of_the_weights_in_the_folder(made, tmp_path, monke
     with torch.no_grad():
         right = (model(learn.data.eval_images(rows)).argmax(dim=1) == learn.data.targets[rows]).float().mean().item()
     assert about["accuracy"]["estimate"] == pytest.approx(right) == pytest.approx(share)
-    assert f"Accuracy {100 * right:.1f} % of {n}" in (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert f"Accuracy ≈ {100 * right:.1f} % of {n}" in (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     with pytest.raises(TypeError, match="preds"):  # nothing that was predicted elsewhere is believed
         export(learn, folder, preds=stale)
 

@@ -426,7 +426,7 @@ def test_accuracies_are_points_with_wilsons_interval():
 def test_accuracies_on_different_pictures_say_how_many_each():
     drawing = plot_accuracies({"a": predictions(60), "b": predictions(31, seed=1)})
     assert "31 to 60 pictures" in drawing.text and drawing.figure.axes[0].get_xlabel().endswith("n = 31 to 60")
-    assert "a: 93.3 % of 60" in drawing.detail and " of 31, 95 % confidence interval" in drawing.detail
+    assert "a: ≈ 93.3 % of 60" in drawing.detail and " of 31, 95 % confidence interval ≈" in drawing.detail
     assert "no predictions" in plot_accuracies({}).text
 
 

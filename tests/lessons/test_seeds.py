@@ -92,7 +92,7 @@ def test_errors_say_what_fits():
         many_seeds("plain", training(1), seeds=1)
     with pytest.raises(TypeError, match="as learn.get_preds.. does; got Tensor"):
         many_seeds("plain", lambda seed: torch.zeros(3))
-    with pytest.raises(ValueError, match="needs the same pictures"):
+    with pytest.raises(ValueError, match="about the same pictures"):
         many_seeds("plain", lambda seed: drawn_preds(20 + seed))
     with pytest.raises(ValueError, match=r"same seeds and class: a has \(0, 1\) and defective, b \(2, 3\)"):
         compare_seeds(many_seeds("a", training(1), seeds=2), many_seeds("b", training(1), seeds=[2, 3]))
