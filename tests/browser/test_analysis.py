@@ -26,8 +26,8 @@ from tests.browser.driving import (
 from tools.notebook_files import normalise, write_notebook
 
 CELLS = (
-    "from helpers import MistakeBrowser\n"
-    "from helpers.lessons import course_data, quick_learner\n"
+    "from helpers import MistakeBrowser",
+    "from helpers.lessons import course_data, quick_learner",
     "learn = quick_learner(course_data(64))",
     "MistakeBrowser(learn.get_preds(), learn, page_size=8)",
 )
