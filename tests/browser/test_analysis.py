@@ -32,7 +32,7 @@ CELLS = (
     "MistakeBrowser(learn.get_preds(), learn, page_size=8)",
 )
 ALTERNATIVE = re.compile(
-    r"valid/(defective|functional)/\S+\.png: labelled \1, predicted (defective|functional) 0\.\d\d, (correct|wrong)"
+    r"valid/(defective|functional)/\S+\.png: labelled \1, predicted (defective|functional) [01]\.\d\d, (correct|wrong)"
 )
 TRAINED_MS = 600_000
 
