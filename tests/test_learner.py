@@ -202,7 +202,7 @@ def test_memory_stays_with_the_process_where_the_cpu_computes(data, monkeypatch,
 
 
 def test_resized_data_goes_on_with_the_same_split(learn, data):
-    """Catches progressive resizing with a new split: pictures that judged would train (fastai's default)."""
+    """Catches progressive resizing with a new split: pictures that validated would train (fastai's default)."""
     split = data.split
     learn.set_data(data.resized(48))
     assert learn.data.split == split and learn.data.size == 48
@@ -211,7 +211,7 @@ def test_resized_data_goes_on_with_the_same_split(learn, data):
     assert learn.data.items == data.items and len(learn.history.epochs) == 1
 
 
-def test_pictures_that_have_judged_never_train(learn, data):
+def test_pictures_that_have_held_out_never_train(learn, data):
     """Catches a new split under a learner that was chosen on the old one."""
     other = ImageData.from_items(data.items, size=32, seed=5)
     both = sorted(set(data.split.valid) & set(other.split.train))
@@ -223,16 +223,16 @@ def test_pictures_that_have_judged_never_train(learn, data):
     assert learn.data is data
 
 
-def test_what_has_judged_is_remembered_over_several_sets(learn, data):
+def test_what_has_held_out_is_remembered_over_several_sets(learn, data):
     """Catches a memory of one set only: the first validation part would train in the third."""
     names = [item.name for item in data.items]
-    judged, trained = list(data.split.valid), list(data.split.train)
-    second = ImageData.from_items(data.items, Split(tuple(trained[2:]), tuple(judged + trained[:2])), size=32)
+    held_out, trained = list(data.split.valid), list(data.split.train)
+    second = ImageData.from_items(data.items, Split(tuple(trained[2:]), tuple(held_out + trained[:2])), size=32)
     learn.set_data(second)
     third = ImageData.from_items(
         data.items, Split(tuple(n for n in names if n not in trained[2:6]), tuple(trained[2:6])), size=32
     )
-    with pytest.raises(ValueError, match=f"{len(judged) + 2} pictures of the training part"):
+    with pytest.raises(ValueError, match=f"{len(held_out) + 2} pictures of the training part"):
         learn.set_data(third)
 
 

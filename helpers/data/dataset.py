@@ -158,9 +158,9 @@ class ImageData(Settings):
         """
         items = check_items(items)
         if unknown := [item.name for item in items if item.name not in self._position]:
-            strangers = f"{len(unknown)} of these pictures are not in this data, e.g. {unknown[0]}"
+            unknown_files = f"{len(unknown)} of these pictures are not in this data, e.g. {unknown[0]}"
             fix = "ImageData.from_items(items) splits all of them anew"
-            raise ValueError(f"{strangers}, so it is not known whether they train or validate; {fix}")
+            raise ValueError(f"{unknown_files}, so it is not known whether they train or validate; {fix}")
         data = replace(self, items=items, split=self.split.of({item.name for item in items}))
         if fingerprint(self.items, self.presize_px, self.method) != self.key:  # a file has changed since
             return data

@@ -134,7 +134,7 @@ class Clinic(StaticWidget):
         )
         self.answers = SafeText()
         self.answers.add_class("course-status")
-        super().__init__([SafeText(drawn(self.figure)), self.question, self.answers])
+        super().__init__([SafeText(fill("{figure}", figure=drawn(self.figure))), self.question, self.answers])
 
     def _fold(self) -> None:
         self.answers.value = fill("")

@@ -69,7 +69,7 @@ class Sorted(widgets.VBox):
         )
         self.choice.observe(lambda _: on_change(), "value")
         self.said = SafeText()
-        shown = SafeText(picture(item.path, name, SIDE_PX))
+        shown = SafeText(fill("{picture}", picture=picture(item.path, name, SIDE_PX)))
         super().__init__([shown, self.choice, self.said], layout={"width": f"{SIDE_PX + 50}px"})
 
 

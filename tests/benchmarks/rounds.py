@@ -49,7 +49,7 @@ def best_tuned(rounds: Sequence[dict[str, float]], tuned: Sequence[str]) -> tupl
 def not_lower(ours: Sequence[float], theirs: Sequence[float], n_pictures: int) -> bool:
     """Whether our accuracy is at least theirs, or lower by less than two standard errors of the difference.
 
-    The error of each mean is the larger of what its seeds show and of what `n_pictures` judged pictures allow.
+    The error of each mean is the larger of what its seeds show and of what `n_pictures` validation pictures allow.
     """
 
     def error(values: Sequence[float]) -> float:

@@ -40,7 +40,7 @@ def work(tmp_path, course_data):
 
 
 def counts(**changed) -> Counts:
-    return Counts(**{"trained_on": 18, "judged": 6, "steps": 3, "trained_parameters": EVERYTHING} | changed)
+    return Counts(**{"trained_on": 18, "validated": 6, "steps": 3, "trained_parameters": EVERYTHING} | changed)
 
 
 def test_equal_counts_pass(work):
@@ -51,7 +51,7 @@ def test_equal_counts_pass(work):
     ("changed", "message"),
     [
         ({"trained_on": 16}, "plain: trained on 16, and the work is 18"),  # a loader that drops the last batch
-        ({"judged": 0}, "plain: judged 0, and the work is 6"),
+        ({"validated": 0}, "plain: validated 0, and the work is 6"),
         ({"steps": 2}, "plain: steps 2, and the work is 3"),
         ({"trained_parameters": HEAD}, "plain: trained parameters 10, and the work is 100"),
     ],

@@ -83,7 +83,7 @@ class Work:
 
 
 def limited(items, split, limit: int):
-    """`limit` pictures spread over all, a quarter of them to judge, classes in their proportion; 0: all."""
+    """`limit` pictures spread over all, a quarter of them to validate on, classes in their proportion; 0: all."""
     from helpers.data.splits import Split
 
     if not limit:
@@ -108,7 +108,7 @@ class Counts:
     """What a contender did, counted on the model itself and on its optimizer."""
 
     trained_on: int = 0  # pictures that passed the head in training mode
-    judged: int = 0  # ... in evaluation mode
+    validated: int = 0  # ... in evaluation mode
     steps: int = 0  # of the optimizer
     trained_parameters: int = 0  # numbers that the last phase trains
     delivered: int = 0  # pictures that a loader handed out, where no model is asked
@@ -124,7 +124,7 @@ class Counts:
         if head.training:
             self.trained_on += len(inputs[0])
         else:
-            self.judged += len(inputs[0])
+            self.validated += len(inputs[0])
 
     def stepped(self, *_) -> None:
         self.steps += 1
@@ -144,9 +144,9 @@ def expected_counts(task: str, work: Work, *, head: int, everything: int) -> dic
     if task in epochs:
         n = epochs[task]
         trained = head if task == "head_epochs" else everything
-        return {"trained_on": n * train, "judged": n * valid, "steps": n * steps, "trained_parameters": trained}
+        return {"trained_on": n * train, "validated": n * valid, "steps": n * steps, "trained_parameters": trained}
     if task == "tta":
-        return {"trained_on": 0, "judged": (TTA_VIEWS + 1) * valid, "steps": 0}
+        return {"trained_on": 0, "validated": (TTA_VIEWS + 1) * valid, "steps": 0}
     if task == "step":
         return {"trained_on": STEPS * work.batch_size, "steps": STEPS, "trained_parameters": everything}
     return {"delivered": train + valid if task == "decode" else train}

@@ -200,7 +200,7 @@ def test_pictures_kept_much_larger_than_the_model_sees_are_shrunk_smoothly(tmp_p
 
 
 def test_resizing_keeps_pictures_split_and_settings_and_decodes_nothing_twice(pictures, course_data, read_names):
-    """Catches a new random split at each size (pictures that judged would train), and a decoding at every size."""
+    """Catches a new random split at each size (pictures that validated would train), and a decoding at every size."""
     data = ImageData.from_folders(pictures, size=16, presize_px=40, augment=top_down(), batch_size=5, seed=3)
     for size in (16, 24, 32):
         data = data.resized(size)
@@ -245,7 +245,7 @@ def test_other_augmentation_leaves_the_first_data_as_it_was(data):
 
 
 def test_other_items_keep_their_sides_their_pixels_and_the_settings(data, read_names):
-    """Catches a review after which a picture that judged trains, and pixels that no longer belong to their names."""
+    """Catches a review after which a picture that validated trains, and pixels that no longer belong to their names."""
     data = data.with_augment(top_down())
     gone = (data.split.train[0], data.split.valid[-1])
     kept = [item for item in data.items if item.name not in gone]
@@ -276,7 +276,7 @@ def test_a_nought_is_not_taken_for_nothing_asked(data, ask):
 
 
 def test_items_without_a_side_are_refused_with_the_way_out(data):
-    """Catches strangers put on a side by chance, and a dead end for whoever removed pictures."""
+    """Catches unknown pictures put on a side by chance, and a dead end for whoever removed pictures."""
     stranger = Item("dark/new.png", data.items[0].path, "dark")
     with pytest.raises(ValueError, match=r"1 of these .* not in this data, e.g. dark/new.png.*ImageData.from_items"):
         data.with_items([*data.items, stranger])

@@ -60,7 +60,7 @@ def test_a_part_of_a_split_keeps_everybody_on_their_side():
 def test_a_stratified_split_covers_everything_and_keeps_the_shares(sizes, valid_frac, seed, random):
     """Catches lost pictures, a class missing on one side, shares that drift, and an influence of the order."""
     items = items_of(*sizes, unlabelled=2)
-    if max(sizes) == 1:  # nobody can judge
+    if max(sizes) == 1:  # nothing can be held out
         with pytest.raises(ValueError, match="leaves .* pictures to train on and 0 to validate on; both need some"):
             split_stratified(items, valid_frac=valid_frac, seed=seed)
         return
@@ -141,7 +141,7 @@ def test_folders_decide(valid):
 
 
 def test_without_a_valid_folder_a_share_of_train_judges():
-    """Catches an error for the train/ + test/ layout, and test pictures drawn for judging."""
+    """Catches an error for the train/ + test/ layout, and test pictures drawn for validation."""
     items = [Item(f"train/{item.name}", Path("x"), item.label) for item in items_of(8, 8)]
     split = split_by_folder([*items, Item("test/1", Path("x"), "a")], valid_frac=0.25, seed=3)
     assert split == Split(*(getattr(split_stratified(items, seed=3), part) for part in ("train", "valid")), ("test/1",))

@@ -1,4 +1,4 @@
-"""The exported folder: it answers as the model does, needs nothing of ours, and is whole or not there."""
+"""The exported folder: it answers as the model does, needs nothing of ours, and is written atomically."""
 
 import contextlib
 import importlib.util

@@ -11,7 +11,7 @@ from helpers.lessons.checks.lesson_07 import check_07_1, check_07_2, check_07_3
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
 from helpers.lessons.decisions import decision_cost
 
-# 30 mono cells, 27 answered rightly (0.9); 20 poly cells, 14 of them (0.7)
+# 30 mono cells, 27 answered correctly (0.9); 20 poly cells, 14 of them (0.7)
 KINDS = ["mono"] * 30 + ["poly"] * 20
 CORRECT = [n % 10 != 0 for n in range(30)] + [n % 10 > 2 for n in range(20)]
 

@@ -15,7 +15,7 @@ ITEMS = tuple(Item(f"{label}/{n}.png", Path(f"{n}.png"), label) for n, label in 
 
 @pytest.fixture
 def data():
-    """20 judge, 11 of them of one class; 40 train, 30 of them of one."""
+    """20 validate, 11 of them of one class; 40 train, 30 of them of one."""
     train = tuple(Item(f"t{n}.png", Path(f"t{n}.png"), "poly_sound" if n < 30 else "mono_sound") for n in range(40))
     parts = {"train": train, "valid": ITEMS}
     return SimpleNamespace(items=train + ITEMS, items_of=parts.get, classes=sorted(set(LABELS)))

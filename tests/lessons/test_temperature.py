@@ -2,34 +2,15 @@
 
 from dataclasses import replace
 from math import inf
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
-from helpers.analysis.predictions import Predictions
-from helpers.data.items import Item
 from helpers.lessons import fit_temperature
 from helpers.lessons.temperature import MAX_TEMPERATURE, MIN_TEMPERATURE
-
-
-def preds_of(logits, targets, classes=None) -> Predictions:
-    logits, targets = torch.as_tensor(logits, dtype=torch.float32), torch.as_tensor(targets)
-    classes = classes or tuple(f"class {c}" for c in range(logits.shape[1]))
-    items = tuple(Item(f"{i:05}.png", Path(f"{i:05}.png"), None) for i in range(len(logits)))
-    return Predictions(items, logits.log_softmax(1), targets, classes, "valid")
-
-
-def honest_preds(n: int, k: int, *, sharpen: float = 1.0, seed: int = 0) -> Predictions:
-    """Truths drawn from the probabilities themselves, which are then sharpened by multiplying the logits."""
-    rng = np.random.default_rng(seed)
-    logits = rng.normal(size=(n, k)) * 1.5
-    probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    targets = (probs.cumsum(1) < rng.random((n, 1))).sum(1).clip(max=k - 1)
-    return preds_of(logits * sharpen, targets)
+from tests.made_predictions import honest_preds, preds_of
 
 
 @pytest.mark.parametrize("sharpen", [0.4, 1.0, 3.0])

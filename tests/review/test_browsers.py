@@ -706,8 +706,7 @@ def test_html_comes_from_literal_templates_only():
             if name == "SafeText" and node.args:
                 argument = node.args[0]
                 made = filled.get(getattr(argument, "id", ""), argument)  # also a constant that `fill` made
-                maker = getattr(getattr(made, "func", None), "id", "")
-                assert maker in ("fill", "drawn", "picture"), f"{path.name}:{node.lineno}"  # the last two fill, too
+                assert getattr(getattr(made, "func", None), "id", "") == "fill", f"{path.name}:{node.lineno}"
     assert seen > 15
 
 

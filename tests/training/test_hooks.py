@@ -79,7 +79,7 @@ def test_averaging_takes_the_mean_of_the_chosen_epochs(learn):
 
 
 def test_statistics_after_averaging_are_those_of_the_averaged_weights(learn):
-    """Catches averaged weights judged with one epoch's statistics, and a momentum that is not put back."""
+    """Catches averaged weights validated with one epoch's statistics, and a momentum that is not put back."""
     learn.to_fp32()
     learn.precompute = False
     learn.unfreeze()

@@ -364,7 +364,7 @@ def raw(smooth):
 
 
 def test_a_usual_curve_gets_all_four_and_a_sentence():
-    """Catches points that fastai does not judge taken into account, and a rate the figure writes in another way."""
+    """Catches points that fastai does not look at taken into account, and a rate the figure writes in another way."""
     lrs, losses = typical(n=100)
     curve = read_curve(lrs.tolist(), raw(losses))
     assert curve.smooth == pytest.approx(losses.tolist())

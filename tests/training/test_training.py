@@ -34,7 +34,7 @@ K = 3  # classes
 
 
 class Rows:
-    """A source as the loop wants it, made of tensors: the first `n_valid` rows judge, the others train."""
+    """A source as the loop wants it, made of tensors: the first `n_valid` rows validate, the others train."""
 
     augment = None
 
