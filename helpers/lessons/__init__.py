@@ -32,6 +32,7 @@ before_training  four checks before one trains
 flatness      how far layers move, and how flat the loss is where a training ends
 board         one row for each lesson's model, kept on disk
 board_figure  the board drawn
+scoreboard    what a model is worth to somebody who has an hour: five measures with intervals
 measure_words  the measures of the board in words and units
 threshold     a slider for the threshold and two prices: misses, looks and cost move
 seeds         the same training over several seeds, and a paired comparison

@@ -12,11 +12,11 @@ from filelock import FileLock
 import data_setup
 from helpers.analysis.intervals import Interval
 from helpers.analysis.predictions import Predictions
-from helpers.analysis.scoreboard import PRICES, Measures, gains, measures
 from helpers.data.items import Item
 from helpers.figures.style import Drawing
 from helpers.lessons.board_figure import draw_board
 from helpers.lessons.measure_words import MEASURES, table
+from helpers.lessons.scoreboard import PRICES, Measures, gains, measures
 from helpers.runtime.device import pick_device
 from helpers.runtime.files import write_atomically
 from helpers.runtime.precision import cpu_name, fast_precision

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from helpers.analysis.scoreboard import Measures
 from helpers.figures.style import (
     BLUE,
     GREY,
@@ -18,6 +17,7 @@ from helpers.figures.style import (
     round_ticks,
 )
 from helpers.lessons.measure_words import MEASURES, MeasureWords
+from helpers.lessons.scoreboard import Measures
 from helpers.runtime.text import counted, shorten
 
 WIDTH_IN = 8.0

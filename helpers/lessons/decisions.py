@@ -9,7 +9,7 @@ from torch import Tensor
 from helpers.analysis.calibration import labelled_probs
 from helpers.analysis.intervals import wilson
 from helpers.analysis.predictions import Predictions, class_index
-from helpers.analysis.scoreboard import PRICES
+from helpers.lessons.scoreboard import PRICES
 from helpers.runtime.arguments import did_you_mean
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import data_setup
 from data_setup.solar import BLOCK
 from helpers.analysis.predictions import Predictions
-from helpers.analysis.scoreboard import Measures, measures
 from helpers.data.dataset import ImageData
 from helpers.data.items import Item, label_by_folder
 from helpers.data.splits import Split
+from helpers.lessons.scoreboard import Measures, measures
 from helpers.runtime.files import write_atomically
 
 COUNT_FILE = "envelope.json"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from helpers.analysis.intervals import Interval
-from helpers.analysis.scoreboard import PRICES, Measures
+from helpers.lessons.scoreboard import PRICES, Measures
 
 COST_MEANING = f"of 100 photographs: {PRICES.miss:g} a miss, {PRICES.look:g} a second look"
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from helpers.analysis.intervals import check_same_pictures
 from helpers.analysis.predictions import Predictions
-from helpers.analysis.scoreboard import Measures, resampled, summarise
 from helpers.lessons.measure_words import MEASURES
+from helpers.lessons.scoreboard import Measures, resampled, summarise
 from helpers.runtime.arguments import did_you_mean
 from helpers.runtime.seeds import seed_for
 

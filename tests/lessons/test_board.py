@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from helpers.analysis.predictions import Predictions
-from helpers.analysis.scoreboard import gains, measures
 from helpers.lessons.board import Board, no_model
 from helpers.lessons.measure_words import MEASURES, table
-from tests.analysis.test_scoreboard import drawn_preds, preds_of
+from helpers.lessons.scoreboard import gains, measures
+from tests.lessons.test_scoreboard import drawn_preds, preds_of
 
 
 @pytest.fixture(scope="module")

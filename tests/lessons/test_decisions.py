@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from helpers.analysis.intervals import wilson
-from helpers.analysis.scoreboard import measures
 from helpers.lessons.decisions import coverage_curve, decision_cost
+from helpers.lessons.scoreboard import measures
 from tests.made_predictions import honest_preds, preds_of
 
 

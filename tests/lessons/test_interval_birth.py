@@ -6,7 +6,7 @@ from matplotlib.colors import to_hex
 
 from helpers.figures.style import ORANGE
 from helpers.lessons.interval_birth import drawn_intervals, how_an_interval_is_born
-from tests.analysis.test_scoreboard import drawn_preds
+from tests.lessons.test_scoreboard import drawn_preds
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.analysis.scoreboard import gains, measures
+from helpers.lessons.scoreboard import gains, measures
 from helpers.lessons.seeds import compare_seeds, many_seeds
-from tests.analysis.test_scoreboard import drawn_preds, preds_of
+from tests.lessons.test_scoreboard import drawn_preds, preds_of
 
 N = 120
 BROKEN = np.random.default_rng(7).random(N) < 0.31

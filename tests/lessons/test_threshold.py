@@ -7,7 +7,7 @@ from helpers.lessons import threshold
 from helpers.lessons.decisions import decision_cost
 from helpers.lessons.threshold import SITUATIONS, STATIC_THRESHOLDS, ThresholdLab, draw_thresholds
 from helpers.review.html import fill
-from tests.analysis.test_scoreboard import drawn_preds
+from tests.lessons.test_scoreboard import drawn_preds
 from tests.review.made import alts, check_page, controls_of, operate, seen
 
 

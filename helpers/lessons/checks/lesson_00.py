@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from helpers.analysis.scoreboard import PRICES
 from helpers.data.items import label_by_regex
 from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, number, outcome, right, unfinished, what
+from helpers.lessons.scoreboard import PRICES
 
 FIRST_PATTERN = r"([^/]+)_\d+\.png$"
 

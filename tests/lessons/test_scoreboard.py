@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from helpers.analysis.intervals import accuracy_interval
 from helpers.analysis.predictions import Predictions
-from helpers.analysis.scoreboard import PRICES, gains, measures, rank, resampled
 from helpers.data.items import Item
+from helpers.lessons.scoreboard import PRICES, gains, measures, rank, resampled
 
 CLASSES = ("defective", "functional")
 
