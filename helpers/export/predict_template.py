@@ -19,7 +19,10 @@ def read(path, px):
         file.draft(None, (px, px))
         image = ImageOps.exif_transpose(file)
     if image.mode.startswith("I") or image.mode == "F":  # 16 bit: 65535 is white
-        image = Image.fromarray((np.asarray(image, np.float32) / 257).round().clip(0, 255).astype(np.uint8))
+        values = np.asarray(image, np.float32)
+        if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+            raise ValueError(f"{path}: 32-bit pixels do not say what is white: save it with 8 or 16 bits")
+        image = Image.fromarray((values / 257).round().astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

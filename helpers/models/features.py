@@ -105,8 +105,11 @@ def precompute(
         features = features.to(_place_for(features.nbytes, device))
     except (FileNotFoundError, ValueError):  # never computed, or damaged since
         features = _compute(model, data, split_point, device, precision, copies)
-        save_tensors(file, {"features": features}, {"what": "features", "images": str(data)})
-        forget_oldest(file.parent)
+        try:
+            save_tensors(file, {"features": features}, {"what": "features", "images": str(data)})
+            forget_oldest(file.parent)
+        except OSError as error:  # a full disk
+            print(f"note: the features are not kept for the next time ({error})")
     return FeatureData(data, split_point, features)
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,6 +43,10 @@ def write_atomically(path: Path) -> Iterator[Path]:
 def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
     """Write `tensors` and the JSON-able `about` to `path`, atomically. Raises OSError with the room the file needs."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    owners = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values())
+    for name, tensor in tensors.items():
+        if owners[tensor.untyped_storage().data_ptr()] > 1:  # tied weights: the format takes each as its own
+            tensors[name] = tensor.clone()
     header = {"about": json.dumps(about)}
     header["sha256"] = _digest(tensors, header["about"])
     try:

@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Sequence
+from functools import partial
 from hashlib import sha256
+from inspect import getclosurevars, isfunction
 from pathlib import Path
 
 import torch
@@ -49,7 +51,14 @@ def _remembering(run: Run) -> list[Hook]:
 
 
 def _settings_of(thing: object, but: Sequence[str] = ()) -> dict:
-    return {k: v for k, v in getattr(thing, "__dict__", {}).items() if not k.startswith("_") and k not in but}
+    """The attributes of an object; of a function also what it takes from outside, its defaults and its constants."""
+    if isinstance(thing, partial):
+        return _settings_of(thing.func)  # what else it holds is in its name
+    settings = {k: v for k, v in getattr(thing, "__dict__", {}).items() if not k.startswith("_") and k not in but}
+    if isfunction(thing):
+        settings |= getclosurevars(thing).nonlocals
+        settings["constants"] = [_printed(held) for held in (thing.__defaults__, thing.__code__.co_consts)]
+    return settings
 
 
 def save_run(run: Run) -> None:
@@ -69,7 +78,20 @@ def save_run(run: Run) -> None:
         "before": run.before.to_json(),
         "history": run.history.to_json(),
     }
-    save_tensors(run.checkpoint, tensors, about)
+    try:
+        save_tensors(run.checkpoint, tensors, about)
+    except OSError as error:  # a full disk: the training itself goes on
+        print(f"no checkpoint: {error}")
+
+
+def forget_finished(file: Path) -> None:
+    """Delete the checkpoint of a training that is over: if the next one is killed early, it must not be resumed."""
+    try:
+        finished = load_tensors(file)[1]["state"]["finished"]
+    except (FileNotFoundError, ValueError):  # none, or damaged
+        finished = True
+    if finished:
+        file.unlink(missing_ok=True)
 
 
 def resume_run(run: Run) -> None:

@@ -88,6 +88,9 @@ class AverageWeights(Hook):
         self.mean = weights
 
     def on_fit_end(self, run: Run) -> None:
+        if self.n < len(self.ends):
+            found = f"the training ended after {self.n} of the {len(self.ends)} epochs to average"
+            print(f"{found}: " + ("these are averaged" if self.n > 1 else "the weights stay the last ones"))
         if self.n > 1:
             run.model.load_state_dict(self.mean)
             measure_statistics(run)

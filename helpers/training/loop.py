@@ -15,7 +15,7 @@ from helpers.runtime.device import is_out_of_memory
 from helpers.runtime.precision import autocast
 from helpers.runtime.progress import progress
 from helpers.runtime.seeds import seeded
-from helpers.training.checkpoints import resume_run, save_run
+from helpers.training.checkpoints import forget_finished, resume_run, save_run
 from helpers.training.metrics import count_confusions, empty_counts
 from helpers.training.run import Epoch, History, Run
 
@@ -28,6 +28,8 @@ def fit(run: Run, *, resume: bool = False) -> History:
     call_hooks(run, "on_fit_begin")  # hooks forget their last training,
     if resume:
         resume_run(run)  # and are given back what they knew of this one
+    elif run.checkpoint:
+        forget_finished(run.checkpoint)
     first, last = run.optimizer.param_groups[0]["base_lr"], run.optimizer.param_groups[-1]["base_lr"]
     if first != last:
         print(f"highest rate: {last:.3g} in the last layer group, {first:.3g} in the first that trains")
@@ -114,7 +116,13 @@ def train_step(run: Run, batch: Batch) -> Tensor:
     run.scaler.unscale_(run.optimizer)
     if run.plan.max_norm is not None:
         nn.utils.clip_grad_norm_(run.model.parameters(), run.plan.max_norm)
-    run.scaler.step(run.optimizer)
+    try:
+        run.scaler.step(run.optimizer)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        words = "out of memory for the optimizer's two numbers per trained parameter, whatever the batch size"
+        raise RuntimeError(f"{words}: train fewer layer groups (learn.freeze_to) or a smaller arch") from None
     run.scaler.update()
     return loss
 
@@ -163,8 +171,8 @@ def stop_unless_finite(run: Run, loss: Tensor, good: dict[str, Tensor]) -> None:
         run.model.load_state_dict(good)
         raise FloatingPointError(
             f"loss or weights became {float(loss)} in epoch {run.epoch} at a learning rate of "
-            f"{run.optimizer.param_groups[-1]['lr']:.2g}: too high, or a picture is broken. The weights are those the "
-            "epoch began with; run learn.lr_find() and take a lower rate"
+            f"{run.optimizer.param_groups[-1]['lr']:.2g}: too high, or a picture is broken. The weights are those "
+            "the epoch began with, or what a hook put in after that; run learn.lr_find() and take a lower rate"
         )
 
 

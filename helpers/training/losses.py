@@ -27,6 +27,12 @@ class PictureLoss(nn.Module):
             )
         self.loss, self.n_classes = deepcopy(loss).cpu(), n_classes
         self.loss.reduction = "none"
+        for part in self.loss.modules():
+            if 0 <= (ignored := getattr(part, "ignore_index", -1)) < n_classes:
+                raise ValueError(
+                    f"ignore_index={ignored} would leave a class out of the loss but not out of the metrics: leave its "
+                    "pictures out of the data, with data.with_items(...)"
+                )
         n = n_classes + 1  # pictures to try it on: nothing can be broadcast by chance
         numbers, answers = torch.arange(n) % n_classes, []
         for targets in (numbers, F.one_hot(numbers, n_classes).float()):

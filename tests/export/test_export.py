@@ -18,6 +18,7 @@ from PIL import Image
 from torch import nn
 
 from helpers.data.dataset import ImageData
+from helpers.data.decode import UnreadableImage
 from helpers.data.items import label_by_folder, relabel
 from helpers.export import bundle as exporting
 from helpers.export.bundle import FILES, export, load_exported, versions
@@ -159,6 +160,19 @@ def test_the_predictor_alone_agrees_with_the_learner(made, tmp_path, method, pre
         expected = [asked.predict_one(picture).probs[name] for name in about["classes"]]
         np.testing.assert_allclose(answers[str(picture)], expected, atol=TO_PREDICTOR, err_msg=picture.name)
         np.testing.assert_allclose(log_odds(answers[str(picture)]), log_odds(expected), atol=ODDS, err_msg=picture.name)
+
+
+def test_the_predictor_refuses_what_the_kit_refuses(made, tmp_path):
+    """Catches 32-bit pixels of unknown white that the predictor scales and answers as if it knew."""
+    learn, folder, _ = made
+    for mode, value in (("F", 0.5), ("I", 70000)):
+        Image.new(mode, (40, 40), value).save(tmp_path / "deep.tiff")
+        done = subprocess.run(
+            [sys.executable, str(folder / "predict.py"), str(tmp_path / "deep.tiff")], capture_output=True, text=True
+        )
+        assert done.returncode == 1 and "do not say what is white: save it with 8 or 16 bits" in done.stderr
+        with pytest.raises(UnreadableImage, match="do not say what is white"):
+            learn.predict_one(tmp_path / "deep.tiff")
 
 
 def test_the_predictor_prints_label_and_probability(made):

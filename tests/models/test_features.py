@@ -357,6 +357,18 @@ def test_damaged_activations_are_computed_again(learn, data, body_runs, course_d
     assert torch.equal(first.plain, again.plain) and len(body_runs) == 2
 
 
+def test_a_full_disk_costs_time_and_no_training(learn, monkeypatch, capsys):
+    """Catches a training that dies, with its features computed, because they could not be kept for the next one."""
+
+    def full(*args):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(features, "save_tensors", full)
+    learn.fit(1e-3, 1)
+    assert "the features are not kept for the next time (No space left on device)" in capsys.readouterr().out
+    assert len(learn.history.epochs) == 1
+
+
 @pytest.mark.parametrize("bn", ["affine", "train"])
 def test_activations_of_a_moving_body_are_refused(data, bn):
     """Catches precompute with BatchNorm that moves: every activation would be stale after the first step."""

@@ -216,6 +216,14 @@ def test_a_full_disk_keeps_the_old_file_and_says_how_much_room_is_needed(tmp_pat
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_tied_weights_are_kept(tmp_path):
+    """Catches a training that dies at its first checkpoint, because two layers share one weight."""
+    shared = torch.arange(6.0).view(2, 3)
+    save_tensors(tmp_path / "a.safetensors", {"a": shared, "b": shared, "c": shared[0]}, {})
+    found = load_tensors(tmp_path / "a.safetensors")[0]
+    assert same(found["a"], shared) and same(found["b"], shared) and same(found["c"], shared[0])
+
+
 def test_a_description_that_is_no_json_leaves_the_old_file(tmp_path):
     """Catches a file opened for writing before it is known what to write."""
     save_tensors(tmp_path / "a.safetensors", {}, {"which": "old"})

@@ -115,8 +115,6 @@ class AnyOrder(RuleBasedStateMachine):
         kind = kind if epochs > 1 else "none"  # one epoch has no mean, no best and no end before its end
         whole.fit_one_cycle(epochs, 1e-3, hooks=HOOKS[kind]())
         killed.save("before")  # what a new process starts from when the training died before its first checkpoint
-        for file in killed.path.glob("*.checkpoint.safetensors"):
-            file.unlink()
         try:
             killed.fit_one_cycle(epochs, 1e-3, hooks=[*HOOKS[kind](), Kill(kill_at)])
         except Killed:

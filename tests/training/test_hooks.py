@@ -65,6 +65,21 @@ class Recorder(Hook):
             raise KeyboardInterrupt
 
 
+def test_the_message_after_a_divergence_is_true_with_hooks(learn, scripted):
+    """Catches "the weights are those the epoch began with" where a hook has put in those of its best epoch."""
+    scripted([0.5, 0.9])
+    recorder = Recorder()
+
+    class Explode(Hook):
+        def on_epoch_end(self, run):
+            if run.done == 2:
+                run.plan = replace(run.plan, schedule=lambda progress: float("inf"))
+
+    with pytest.raises(FloatingPointError, match="those the epoch began with, or what a hook put in after that"):
+        learn.fit(1e-3, 4, hooks=[KeepBest(), Explode(), recorder])
+    assert same(recorder.states[0], weights_of(learn))
+
+
 def test_averaging_takes_the_mean_of_the_chosen_epochs(learn):
     """Catches epochs counted from 0, the mean of all of them, and statistics that stay those of the last epoch."""
     learn.precompute = False
@@ -136,6 +151,15 @@ def test_epochs_that_have_no_mean_are_refused(learn, ends):
     with pytest.raises(ValueError, match=r"at least two of this training's epochs, 1 to 3; got \["):
         learn.fit(1e-3, 3, hooks=[AverageWeights(ends)])
     assert not learn.history.epochs
+
+
+@pytest.mark.parametrize(("ends", "found", "said"), [([1, 3], 1, "stay the last ones"), ([1, 2, 3], 2, "averaged")])
+def test_a_training_that_ends_before_its_last_cycle_says_what_was_averaged(learn, capsys, ends, found, said):
+    """Catches "averaged" weights that are those of one epoch, and a mean of fewer than were asked for."""
+    recorder = Recorder(interrupt_after=2)
+    learn.fit(1e-3, 3, hooks=[AverageWeights(ends), recorder])
+    assert f"{found} of the {len(ends)} epochs to average" in (printed := capsys.readouterr().out) and said in printed
+    assert same(recorder.states[-1], weights_of(learn)) == (found == 1)
 
 
 # The same hook in several trainings ----------------------------------------------------------------------------

@@ -58,6 +58,7 @@ class OneNumber(nn.Module):
         (OneNumber(), r"one number for each of 4 pictures; OneNumber gives \(\) with class numbers and \(\) with"),
         (nn.CrossEntropyLoss(weight=torch.ones(2)), "CrossEntropyLoss gives weight tensor should be defined"),
         (nn.CosineEmbeddingLoss(), "CosineEmbeddingLoss gives "),
+        (nn.CrossEntropyLoss(ignore_index=2), r"ignore_index=2 .*metrics.* data\.with_items"),
     ],
 )
 def test_a_loss_that_cannot_be_asked_picture_by_picture_is_refused(loss, sentence):

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -280,11 +281,42 @@ def test_a_checkpoint_follows_every_epoch_that_takes_its_time_and_none_a_short_t
     assert written == saved
 
 
+def test_a_full_disk_ends_no_training(learn, training, monkeypatch, capsys):
+    """Catches hours of training that die because their checkpoint could not be written."""
+    from helpers.training import checkpoints
+
+    def full(*args):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_tensors", full)
+    assert len(learn.fit(1e-3, 2).epochs) == 2
+    assert capsys.readouterr().out.count("no checkpoint: No space left on device") == 2
+
+
 def test_without_a_checkpoint_it_starts_and_says_so(learn, training, capsys):
     """Catches FileNotFoundError on the first run of a script that always resumes."""
     learn.fit(1e-3, 1, resume=True)
     assert "nothing to resume at model.checkpoint.safetensors: starting from the first epoch" in capsys.readouterr().out
     assert len(learn.history.epochs) == 1
+
+
+def test_a_training_killed_before_its_first_checkpoint_is_not_the_finished_one_before(learn, training, capsys):
+    """Catches a second training of the same kind that is said to be finished, because the first one is."""
+    learn.fit(1e-3, 2)
+    learn.fit(1e-3, 2, hooks=[stop_at(training, 1)])
+    learn.fit(1e-3, 2, resume=True)
+    assert "nothing to resume" in capsys.readouterr().out
+    assert [epoch.number for epoch in learn.history.epochs] == [0, 1, 2, 3]
+
+
+def test_an_unfinished_training_outlives_one_that_was_started_by_mistake(data, training, capsys):
+    """Catches hours that are lost because resume=True was left out once, and Ctrl-C was pressed at once."""
+    from helpers.learner import Learner
+
+    for stop, resume in ((4, False), (1, False), (None, True)):
+        learn = Learner.pretrained(data, "test_resnet", pretrained=False)
+        learn.fit(1e-3, 2, hooks=[stop_at(training, stop)], resume=resume)
+    assert "resuming after 1 of 2 epochs" in capsys.readouterr().out
 
 
 def another_schedule(learn):
@@ -561,6 +593,38 @@ def test_settings_inside_a_transform_or_a_loss_are_compared(data, training):
         learner(2, 0.1).fit(1e-3, 1, resume=True)
     with pytest.raises(ValueError, match="another run: loss .*0.1.* then, .*0.2"):
         learner(1, 0.2).fit(1e-3, 1, resume=True)
+
+
+def mixing(alpha):
+    return lambda inputs, targets: (inputs * alpha, targets)
+
+
+def doubling(inputs, targets):
+    return inputs * 2.0, targets
+
+
+def trebling(inputs, targets):
+    return inputs * 3.0, targets
+
+
+trebling.__qualname__ = "doubling"
+
+
+@pytest.mark.parametrize(
+    ("then", "now"), [(mixing(1), mixing(2)), (partial(mixing(1)), partial(mixing(2))), (doubling, trebling)]
+)
+def test_what_a_function_holds_is_compared(data, training, then, now):
+    """Catches a resume with another alpha that only a closure, or the function's own text, holds."""
+    from helpers.learner import Learner
+
+    def learner(transform):
+        how = {"batch_transform": transform, "precompute": False}
+        return Learner.pretrained(data, "test_resnet", pretrained=False, **how)
+
+    learner(then).fit(1e-3, 1)
+    learner(then).fit(1e-3, 1, resume=True)
+    with pytest.raises(ValueError, match="another run: settings of batch_transform .*then"):
+        learner(now).fit(1e-3, 1, resume=True)
 
 
 def test_a_checkpoint_holds_whatever_numbers_were_given(data, training):

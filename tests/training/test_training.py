@@ -235,6 +235,18 @@ def test_two_pictures_that_do_not_fit_end_it_in_a_sentence(make_run):
     assert caught.value.__context__ is None, "the traceback holds on to no tensors"
 
 
+def test_an_optimizer_that_does_not_fit_says_what_helps(make_run):
+    """Catches torch's own words, after which one would take smaller batches in vain."""
+    run = make_run()
+
+    def full(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory (simulated)")
+
+    run.optimizer.step = full
+    with pytest.raises(RuntimeError, match=r"out of memory for the optimizer.*learn\.freeze_to"):
+        fit(run)
+
+
 def test_parts_never_hold_a_single_picture(make_run):
     """Catches accumulation or halving that hands BatchNorm one picture, which it cannot train on."""
     for micro_batches in (1, 2, 4, 8, 16):
