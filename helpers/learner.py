@@ -65,7 +65,6 @@ class Learner:
     seed: int = 0
     name: str = "model"
     path: Path | str | None = None  # where `save` and checkpoints write; default: `models` below the data folder
-    history: History = field(init=False)  # all epochs so far, and the pictures that trained and validated
     interrupted: bool = field(default=False, init=False)  # whether the last training ended before its end
     copies: int = field(default=0, init=False)  # augmented versions of each picture behind the cached features
     _precompute: bool = field(default=False, init=False)
@@ -75,14 +74,15 @@ class Learner:
     def __post_init__(self):
         self.device, n_classes = pick_device(), len(self.data.classes)
         make_ready(self.device)
-        self.arch = self.arch or type(self.model).__name__
+        self._given = self.model
         own = not isinstance(self.model, Classifier)
         model = from_module(self.model, n_classes, size=self.data.size) if own else self.model
+        self.arch = self.arch or model.arch
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()
         self.loss = PictureLoss(self.loss or nn.CrossEntropyLoss(), n_classes).to(self.device)
         self.metrics = metrics_named(self.metrics)
         self.path = Path(self.path or data_setup.home() / "models")
-        self.history = History(validated_on=frozenset(self.data.split.valid))
+        self._go_on_from(getattr(self._given, "learner_history", History()))
         self.groups = models.layer_groups(self.model, self.layer_groups)  # first layers first
         self.freeze_to(0 if own else -1)
 
@@ -103,12 +103,26 @@ class Learner:
         precompute: train the head on cached features while the body is frozen (needs bn="frozen").
         """
         how = {"size": data.size, "pretrained": pretrained, "dropout": dropout, "seed": seed}
-        learn = cls(data, build_classifier(arch, len(data.classes), **how), arch=arch, seed=seed, **settings)
+        learn = cls(data, build_classifier(arch, len(data.classes), **how), seed=seed, **settings)
         learn.precompute = precompute
         return learn
 
     def __getattr__(self, name: str):
         raise old_attribute(self, name, OLDER["Learner"])
+
+    @property
+    def history(self) -> History:
+        """All epochs of the network, and the pictures that trained and validated it, whichever learner it was."""
+        return self._given.learner_history
+
+    @history.setter
+    def history(self, history: History) -> None:
+        self._given.learner_history = history
+
+    def _go_on_from(self, history: History) -> None:
+        if trained := history.trained_on & set(self.data.split.valid):
+            print(f"note: {len(trained)} of the validation pictures trained this model; its accuracy there is too high")
+        self.history = history + History(validated_on=frozenset(self.data.split.valid))
 
     def freeze(self) -> None:
         """Only the head trains."""
@@ -373,10 +387,7 @@ class Learner:
     def load(self, name: str) -> "Learner":
         """Take weights and history saved by `save`. Raises ValueError naming what does not fit."""
         file = self.path / f"{name}.safetensors"
-        history = load_model(file, self.model, arch=self.arch, classes=self.data.classes)
-        if trained := history.trained_on & set(self.data.split.valid):
-            print(f"note: {len(trained)} of the validation pictures trained this model; its accuracy there is too high")
-        self.history = history + History(validated_on=frozenset(self.data.split.valid))
+        self._go_on_from(load_model(file, self.model, arch=self.arch, classes=self.data.classes))
         return self
 
     def summary(self) -> None:

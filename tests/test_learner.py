@@ -494,6 +494,23 @@ def test_load_brings_back_epochs_and_history(data):
     assert [epoch.number for epoch in other.history.epochs] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_a_network_brings_its_history_to_another_learner(data, capsys, own):
+    """Catches a leak guard that ends where a second learner begins, and "0 epochs" of a network that was trained."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)) if own else make(data).model
+    first = Learner(data, network)
+    first.fit(1e-3, 2)
+    fresh = ImageData.from_items(data.items, size=32, batch_size=8, seed=5)
+    capsys.readouterr()
+    second = Learner(fresh, network if own else copy.deepcopy(network))
+    trained = set(data.split.train) & set(fresh.split.valid)
+    assert f"note: {len(trained)} of the validation pictures trained this model" in capsys.readouterr().out
+    assert second.about()["epochs"] == 2 and second.arch == first.arch == ("Sequential" if own else "test_resnet")
+    with pytest.raises(ValueError, match="have validated this model before"):
+        second.fit(1e-3, 1)
+    assert not make(fresh).history.epochs
+
+
 # Other networks, other losses ------------------------------------------------------------------------------------
 
 

@@ -57,8 +57,11 @@ class Classifier(nn.Module):
     makes of a picture can be computed once and used again.
     """
 
-    def __init__(self, normalize: Normalize, body: nn.Sequential, head: nn.Module, *, maps: bool):
+    def __init__(
+        self, normalize: Normalize, body: nn.Sequential, head: nn.Module, *, maps: bool, arch: str = "Classifier"
+    ):
         super().__init__()
+        self.arch = arch
         self.normalize, self.body, self.head = normalize, Body(*body), head
         self.pool = ConcatPool() if maps else nn.Identity()
         self.frozen_modules: list[nn.Module] = []  # kept in evaluation mode; set by `freeze_to`
@@ -131,7 +134,7 @@ def build_classifier(
     maps = probe.ndim == 4
     with seeded("head", seed):
         head = make_head(probe.shape[1] * (2 if maps else 1), n_classes, dropout=dropout)
-    return Classifier(Normalize(mean, std), body, head, maps=maps)
+    return Classifier(Normalize(mean, std), body, head, maps=maps, arch=arch)
 
 
 def from_module(module: nn.Module, n_classes: int, *, size: int) -> Classifier:
@@ -150,4 +153,5 @@ def from_module(module: nn.Module, n_classes: int, *, size: int) -> Classifier:
     found = tuple(logits.shape) if torch.is_tensor(logits) else type(logits).__name__
     if found != (2, n_classes):
         raise ValueError(f"{wanted}; for 2 pictures {type(module).__name__} gives {found}")
-    return Classifier(Normalize([0.0] * 3, [1.0] * 3), nn.Sequential(module), nn.Identity(), maps=False)
+    normalize, arch = Normalize([0.0] * 3, [1.0] * 3), type(module).__name__
+    return Classifier(normalize, nn.Sequential(module), nn.Identity(), maps=False, arch=arch)
