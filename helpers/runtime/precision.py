@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 
-import timm
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -67,6 +66,8 @@ def timings(kind: str) -> dict[str, float]:
 def _measure(kind: str) -> dict[str, float]:
     """The median of some turns each. Not the shortest: beside a busy program bfloat16's threads (oneDNN's weight
     gradients) wait for each other in a loop, a step takes up to ten times as long, and whoever trains feels it."""
+    import timm  # takes seconds to import
+
     with seeded("precision"):
         network, images = timm.create_model(KINDS[kind]), torch.rand(16, 3, 64, 64)
     network.to(memory_format=torch.channels_last)

@@ -67,7 +67,9 @@ def main(folder: Path, *, counts: Sequence[int]) -> int:
         ("count", by_count, "pictures"),
         ("size", sorted(by_size, key=lambda point: point["size_px"]), "size_px"),
     ):
-        say(f"written: {draw(series, what).save(folder / f'growth-{name}.png')}")
+        picture = folder / f"growth-{name}.png"
+        draw(series, what).figure.savefig(picture)
+        say(f"written: {picture}")
     text = markdown(points)
     (folder / "growth.md").write_text(text + "\n")
     say(f"\n{text}\n\nwritten to {folder / 'growth.md'} and growth.json")
@@ -112,15 +114,15 @@ def draw(points: list[dict], what: str) -> Drawing:
     """Two panels over the number or the size: seconds of each stage, and memory."""
     figure = new_figure(height_in=3.6, width_in=9)
     seconds, memory = figure.subplots(1, 2)
-    crop_position = [point[what] for point in points]
+    sizes = [point[what] for point in points]
     for index, stage in enumerate(STAGES):
         style = {"color": COLOURS[index], "linestyle": DASHES[index], "marker": MARKS[index], "label": stage}
-        seconds.plot(crop_position, [point["seconds"][stage] for point in points], **style)
+        seconds.plot(sizes, [point["seconds"][stage] for point in points], **style)
     memory.plot(
-        crop_position, [point["peak_mib"] for point in points], color=BLUE, marker=MARKS[0], label="peak of the process"
+        sizes, [point["peak_mib"] for point in points], color=BLUE, marker=MARKS[0], label="peak of the process"
     )
     memory.plot(
-        crop_position, [point["cache_mib"] for point in points], color=COLOURS[1], linestyle=DASHES[1], marker=MARKS[1],
+        sizes, [point["cache_mib"] for point in points], color=COLOURS[1], linestyle=DASHES[1], marker=MARKS[1],
         label="uint8 cache",
     )  # fmt: skip
     label = "pictures" if what == "pictures" else "side in pixels"

@@ -76,7 +76,7 @@ from helpers.data.items import find_images
 from helpers.learner import Learner
 from helpers.figures.pictures import show_pictures
 from helpers.data.decode import read_image
-show_pictures([read_image(file) for file in find_images(sys.argv[1])[:9]]).save(sys.argv[2])
+show_pictures([read_image(file) for file in find_images(sys.argv[1])[:9]]).figure.savefig(sys.argv[2])
 """
 FASTAI_FILES = """
 import sys
@@ -89,7 +89,7 @@ import sys
 from helpers.data.augment import top_down
 from helpers.data.dataset import ImageData
 from helpers.figures.pictures import show_batch
-show_batch(ImageData.from_folders(sys.argv[1], size=128, augment=top_down()), n=9).save(sys.argv[2])
+show_batch(ImageData.from_folders(sys.argv[1], size=128, augment=top_down()), n=9).figure.savefig(sys.argv[2])
 """
 FASTAI_BATCH = """
 import sys

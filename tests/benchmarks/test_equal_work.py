@@ -1,16 +1,18 @@
 """Equal work is asserted, not promised: counts of what passed the model, weights at the start, memory of the tree."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 from helpers.data.items import Item, label_by_folder
 from helpers.data.splits import Split, split_stratified
 from tests.benchmarks import bench as bench_module
-from tests.benchmarks import memory, rows
+from tests.benchmarks import growth, memory, rows
 from tests.benchmarks.bench import Bench, allowed_for
 from tests.benchmarks.contenders import CONTENDERS, load
 from tests.benchmarks.processes import Failed
@@ -149,6 +151,28 @@ def test_rows_name_what_exists(listed):
         else:
             assert row.task in TASKS
             replace(Work(), **row.work)
+
+
+@pytest.mark.parametrize("task", ["first_picture", "first_batch"])
+def test_our_scripts_show_pictures(task, work, tmp_path, monkeypatch):
+    """Catches a name of the package that has changed since the benchmark was written."""
+    shutil.copytree(tmp_path / "pictures", tmp_path / "set" / "train")
+    shutil.copytree(tmp_path / "pictures", tmp_path / "set" / "valid")
+    figure = tmp_path / "figure.png"
+    monkeypatch.setattr(sys, "argv", ["", str(tmp_path / "set"), str(figure)])
+    exec(rows.SCRIPTS[task, "ours"], {})  # noqa: S102
+    with Image.open(figure) as written:
+        assert written.width > 100
+
+
+def test_growth_is_drawn():
+    points = [
+        {"pictures": n, "size_px": 96, "seconds": dict.fromkeys(growth.STAGES, n / 100), "peak_mib": n, "cache_mib": n}
+        for n in (100, 1000)
+    ]
+    drawing = growth.draw(points, "pictures")
+    assert len(drawing.figure.axes[0].lines) == len(growth.STAGES)
+    assert "against pictures" in drawing.text
 
 
 class Interrupted(Exception):
