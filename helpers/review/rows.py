@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from helpers.data.dataset import ImageData
-from helpers.data.items import Item
+from helpers.data.items import VALID_FOLDERS, Item
+from helpers.data.splits import PARTS
 from helpers.review.marks import Mark
 from helpers.runtime.text import counted
 
@@ -95,7 +96,10 @@ def image_data_of(source) -> ImageData | None:
 
 
 def rows_from_items(source) -> tuple[Row, ...]:
-    """One row per picture, without predictions, of an `ImageData` (then with its part), a Learner or items."""
+    """One row per picture, without predictions, of an `ImageData`, a Learner (then with its part) or items.
+
+    An item's part is that of the folder it lies in, if this is called train, valid or test; else it is not known.
+    """
     data = image_data_of(source)
     items = data.items if data else tuple(source) if isinstance(source, Iterable) else (source,)
     if not all(isinstance(item, Item) for item in items):
@@ -103,9 +107,11 @@ def rows_from_items(source) -> tuple[Row, ...]:
             f"expected an ImageData, a Learner or items, got {type(source).__name__}; "
             "for a folder: ImageData.from_folders(folder), or label_by_folder(folder)"
         )
-    parts = ("train", "valid", "test") if data else ()
-    part_of = {name: part for part in parts for name in getattr(data.split, part)}
-    return tuple(Row(item.name, item.path, item.label, part_of.get(item.name, "")) for item in items)
+    part_of = {name: part for part in PARTS for name in getattr(data.split, part)} if data else {}
+    for item in items if not data else ():
+        top = item.name.split("/")[0]
+        part_of[item.name] = "valid" if top in VALID_FOLDERS else top if top in PARTS else ""
+    return tuple(Row(item.name, item.path, item.label, part_of[item.name]) for item in items)
 
 
 def rows_from_predictions(preds, *, n_top: int = 5) -> tuple[Row, ...]:

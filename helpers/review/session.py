@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from helpers.data.items import Item, relabel
+from helpers.data.splits import PARTS
 from helpers.review.marks import KINDS, Mark, MarkFile, default_file, read_table, write_table
 from helpers.review.rows import SORTS, Filter, Row, arranged
 from helpers.runtime.arguments import closest
@@ -18,6 +19,7 @@ from helpers.runtime.text import counted
 
 TABLE_COLUMNS = ["name", "label", "old_label", "mark", "note"]
 HELD_OUT = ("valid", "test")
+CHANGES = ("relabel", "remove")  # marks that change the data
 PER_DATA_SET = "one file per data set"  # as `save_to`: see `default_file`
 
 Names = str | Iterable[str]
@@ -186,8 +188,10 @@ class Review:
             text += f" {counted(len(elsewhere), 'mark')} kept for pictures that are not here: {_some(elsewhere)}."
         if stale := sorted(name for name in here if self.is_stale(name)):
             text += f" {counted(len(stale), 'mark')} made against an older label, not carried out: {_some(stale)}."
-        if n := sum(self._is_held_out(name) and here[name].kind in ("relabel", "remove") for name in here):
+        if n := sum(self._is_held_out(name) and here[name].kind in CHANGES for name in here):
             text += f" {counted(n, 'change')} to held-out pictures, carried out only with held_out=True."
+        if any(self.row_of[name].part not in PARTS and here[name].kind in CHANGES for name in here):
+            text += " Which pictures are held out is not known here: a browser of the data or Learner protects them."
         return text
 
     def apply(self, items: Iterable[Item], *, held_out: bool = False) -> tuple[Item, ...]:
@@ -229,7 +233,7 @@ class Review:
     def _outcome(self, name: str, label: str | None, held_out: bool) -> tuple[Mark | None, str]:
         """(the mark to carry out on a picture that has this label, or None; why it is refused)."""
         mark = self.mark_of(name)
-        if mark is None or mark.kind not in ("relabel", "remove"):
+        if mark is None or mark.kind not in CHANGES:
             return None, ""
         if mark.is_stale(label):
             return None, "made against an older label"

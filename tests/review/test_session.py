@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from filelock import FileLock
 
-from helpers.data.items import label_by_table
+from helpers.data.items import Item, label_by_table
 from helpers.review.marks import KINDS, Mark, read_marks, read_table, write_marks
 from helpers.review.rows import NO_LABEL, SORTS, ranked, rows_from_items
 from helpers.review.session import Review
@@ -265,6 +265,21 @@ def test_held_out_pictures_change_only_when_asked_for(data):
     assert label_of[held.name] == held.label and label_of[train.name] == other[train.label]
     label_of = {item.name: item.label for item in review.apply(data.items, held_out=True)}
     assert label_of[held.name] == other[held.label]
+
+
+def test_items_alone_are_held_out_by_their_folder_or_it_is_said_that_nobody_knows(tmp_path):
+    """Catches validation labels that are "corrected" without a word, because the browser was given items only."""
+    items = [Item(f"{part}/1.png", tmp_path / "1.png", "cat") for part in ("train", "val", "test")]
+    review = Review(rows_from_items(items), CLASSES)
+    review.relabel([item.name for item in items], "dog")
+    assert "2 changes to held-out pictures" in review.report() and "not known" not in review.report()
+    with pytest.warns(UserWarning, match="held-out pictures change only"):
+        assert [item.label for item in review.apply(items)] == ["dog", "cat", "cat"]
+    elsewhere = Review(rows_from_items([Item("1.png", tmp_path / "1.png", "cat")]), CLASSES)
+    elsewhere.mark("1.png", "right")
+    assert "not known" not in elsewhere.report()
+    elsewhere.mark("1.png", "remove")
+    assert "Which pictures are held out is not known here" in elsewhere.report()
 
 
 def test_export_and_apply_are_about_the_whole_data_set_whatever_is_in_view(tmp_path):
