@@ -61,7 +61,10 @@ def test_training_knows_its_source_by_a_protocol():
 
 IMPORTED = [  # one after the other in one process: what is imported, and what must not be loaded then
     ("helpers", {"torch", "matplotlib", "ipywidgets"}),
-    ("helpers.learner, helpers.analysis.interpret, helpers.export.bundle", {"matplotlib", "ipywidgets", "timm", "torchvision"}),
+    (
+        "helpers.learner, helpers.analysis.interpret, helpers.export.bundle",
+        {"matplotlib", "ipywidgets", "timm", "torchvision"},
+    ),
     ("helpers.figures.curves", {"ipywidgets"}),
 ]
 
