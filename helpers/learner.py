@@ -61,6 +61,7 @@ class Learner:
     max_norm: float | None = None  # clip the gradient norm here
     accumulate: int = 1  # batches added up into one update; `data.batch_size` pictures pass at a time
     batch_transform: BatchTransform | None = None  # after augmentation: torchvision's v2.MixUp, v2.CutMix ...
+    cuda_graphs: bool = False  # on a GPU: record a step once and replay it; hooks of modules then see nothing
     hooks: Hooks = ()
     seed: int = 0
     name: str = "model"
@@ -74,6 +75,10 @@ class Learner:
     def __post_init__(self):
         self.device, n_classes = pick_device(), len(self.data.classes)
         make_ready(self.device)
+        if self.cuda_graphs and self.device.type != "cuda":
+            raise ValueError(
+                f"cuda_graphs=True needs an NVIDIA GPU; this learner computes on {self.device}: leave it out"
+            )
         self._given = self.model
         own = not isinstance(self.model, Classifier)
         model = from_module(self.model, n_classes, size=self.data.size) if own else self.model
@@ -283,7 +288,8 @@ class Learner:
             )
         data, source = self.data, self.source()
         self._refuse_leaks(data)
-        own = {name: getattr(self, name) for name in ("precision", "max_norm", "metrics", "batch_transform", "seed")}
+        names = ("precision", "max_norm", "metrics", "batch_transform", "cuda_graphs", "seed")
+        own = {name: getattr(self, name) for name in names}
         plan = Plan(epochs, schedule, momentum, data.batch_size * self.accumulate, self.accumulate, **own)
         parameters = models.optimizer_groups(self.model, self.groups, lr, self.weight_decay)
         # betas, eps and weight decay of fastai v2; fused: one pass over all parameters

@@ -6,6 +6,7 @@ import socket
 os.environ["COURSE_PROGRESS"] = "off"
 os.environ.setdefault("COURSE_PRECISION", "float32")  # else a test's results depend on how busy the machine is
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
 
 import numpy as np
 import pytest
@@ -25,6 +26,16 @@ def no_network(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked gpu are skipped where there is none: `pytest -m gpu` on a machine with one runs them all."""
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
 @pytest.fixture

@@ -174,6 +174,13 @@ def test_half_precision_on_a_cpu_is_refused(data, monkeypatch):
         make(data).to_fp16()
 
 
+def test_graphs_without_a_gpu_are_refused(data, monkeypatch):
+    """Catches a setting that does nothing and says nothing."""
+    monkeypatch.setenv("COURSE_DEVICE", "cpu")
+    with pytest.raises(ValueError, match="cuda_graphs=True needs an NVIDIA GPU; this learner computes on cpu: leave"):
+        make(data, cuda_graphs=True)
+
+
 def test_pictures_run_in_channels_last(learn, data):
     """Catches a model whose convolutions run in the slower memory layout."""
     assert learn.model.body[0][0].weight.is_contiguous(memory_format=torch.channels_last)

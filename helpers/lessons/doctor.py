@@ -80,14 +80,13 @@ def check_precision() -> Check:
     used = {kind: str(precision.fast_precision(device, kind)).removeprefix("torch.") for kind in precision.KINDS}
     if chosen := os.environ.get("COURSE_PRECISION"):
         return Check("precision", True, f"{chosen}, as COURSE_PRECISION says")
-    if device.type != "cpu" or not precision.cpu_has_bfloat16():
-        native = "has" if "bfloat16" in used.values() else "has no"
-        return Check("precision", True, f"{used['dense']}: {device} {native} bfloat16 of its own")
+    if not precision.has_bfloat16(device):
+        return Check("precision", True, f"{used['dense']}: {device} has no bfloat16 of its own")
     timed = [
         f"{used[kind]} for {kind} networks (float32 {seconds['float32'] * 1000:.0f} ms, "
         f"bfloat16 {seconds['bfloat16'] * 1000:.0f} ms)"
         for kind in precision.KINDS
-        for seconds in [precision.timings(kind)]
+        for seconds in [precision.timings(kind, device)]
     ]
     return Check("precision", True, "; ".join(timed))
 

@@ -29,62 +29,81 @@ def network_kind(model: nn.Module) -> str:
 
 
 def fast_precision(device: torch.device, kind: str) -> torch.dtype:
-    """bfloat16 where a network of this `network_kind` is faster with it (on a CPU that has it: as timed), else float32;
+    """bfloat16 where a network of this `network_kind` is faster with it, as timed on this device, else float32;
     COURSE_PRECISION overrides."""
     if chosen := os.environ.get("COURSE_PRECISION"):
         if chosen not in ("float32", "bfloat16"):
             raise ValueError(f"COURSE_PRECISION is float32 or bfloat16; got {chosen!r}: set it anew, or unset it")
         return getattr(torch, chosen)
-    if device.type == "cuda":
-        faster = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif faster := device.type == "cpu" and cpu_has_bfloat16():
-        faster = timings(kind)["bfloat16"] < CLEARLY_FASTER * timings(kind)["float32"]
-    return torch.bfloat16 if faster else torch.float32
+    if not has_bfloat16(device):
+        return torch.float32
+    seconds = timings(kind, device)
+    return torch.bfloat16 if seconds["bfloat16"] < CLEARLY_FASTER * seconds["float32"] else torch.float32
 
 
 @functools.cache
-def timings(kind: str) -> dict[str, float]:
-    """{"float32": s, "bfloat16": s}: processor seconds in which a network of this kind trains and predicts once.
+def timings(kind: str, device: torch.device) -> dict[str, float]:
+    """{"float32": s, "bfloat16": s}: seconds in which a network of this kind trains and predicts once on `device`.
 
     Kept on the disk, so that a machine always computes alike, but for what was measured beside busy programs.
     """
     file = data_setup.home() / "cache" / "precision.json"
-    name = f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {kind} ({KINDS[kind]})"
+    on_cpu = device.type == "cpu"
+    where = f"{cpu_name()}, {torch.get_num_threads()} threads" if on_cpu else torch.cuda.get_device_name(device)
+    name = f"{where}, torch {torch.__version__}, {kind} ({KINDS[kind]})"
     try:
         kept = json.loads(file.read_text())
         kept = {name: {word: float(row[word]) for word in ("float32", "bfloat16")} for name, row in kept.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):  # missing or damaged
         kept = {}
     if name not in kept:
-        kept[name] = _measure(kind)
+        kept[name] = _measure(kind, device)
         if not hasattr(os, "getloadavg") or os.getloadavg()[0] <= (os.cpu_count() or 1):  # Windows does not say
             with suppress(OSError), write_atomically(file) as temporary:  # a full or read-only disk: measured again
                 temporary.write_text(json.dumps(kept, indent=1))
     return kept[name]
 
 
-def _measure(kind: str) -> dict[str, float]:
-    """The median of some turns each. Not the shortest: beside a busy program bfloat16's threads (oneDNN's weight
-    gradients) wait for each other in a loop, a step takes up to ten times as long, and whoever trains feels it."""
+def _measure(kind: str, device: torch.device) -> dict[str, float]:
+    """The median of some turns each: processor seconds on a CPU, else a GPU's time for more and larger pictures.
+
+    Not the shortest: beside a busy program bfloat16's threads (oneDNN's weight gradients) wait for each other in a
+    loop, a step takes up to ten times as long, and whoever trains feels it.
+    """
     import timm  # takes seconds to import
 
+    shape = (16, 3, 64, 64) if device.type == "cpu" else (64, 3, 128, 128)
     with seeded("precision"):
-        network, images = timm.create_model(KINDS[kind]), torch.rand(16, 3, 64, 64)
-    network.to(memory_format=torch.channels_last)
+        network, images = timm.create_model(KINDS[kind]), torch.rand(shape).to(device)
+    network.to(device, memory_format=torch.channels_last)
     turns = {"float32": [], "bfloat16": []}
     for name in ("float32", "bfloat16") * TURNS:
-        started = time.process_time()
-        with autocast(torch.device("cpu"), getattr(torch, name)):
+        started = _clock(device)
+        with autocast(device, getattr(torch, name)):
             with torch.enable_grad():
                 network.train()(images).float().square().mean().backward()
             with torch.no_grad():
                 network.eval()(images)
-        turns[name].append(time.process_time() - started)
+        turns[name].append(_clock(device) - started)
     return {name: statistics.median(seconds) for name, seconds in turns.items()}
 
 
+def _clock(device: torch.device) -> float:
+    if device.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether timing is worth while: not where bfloat16 is only emulated, and never on Apple's GPUs."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and cpu_has_bfloat16()
+
+
 def cpu_has_bfloat16() -> bool:
-    """Whether timing is worth while: a CPU that only emulates it is up to 100 times slower (pytorch issue 146508)."""
+    """A CPU that only emulates it is up to 100 times slower (pytorch issue 146508)."""
     return any(has_it is True for name, has_it in _capabilities().items() if "bf16" in name)
 
 

@@ -103,6 +103,7 @@ class Plan:
     max_norm: float | None = None  # clip the gradient norm here
     metrics: dict[str, Metric] = field(default_factory=dict)
     batch_transform: BatchTransform | None = None
+    cuda_graphs: bool = False  # on a GPU: forward and backward are recorded once for each shape of batch, and replayed
     seed: int = 0
 
 
@@ -132,6 +133,7 @@ class Run:
             raise TypeError(f"hooks are Hook objects, e.g. hooks=[KeepBest()]; got {wrong[0]!r}")
         self.split_point = getattr(self.source, "split_point", 0)  # where the source's inputs enter the model
         self.micro_batches = self.plan.micro_batches  # more when the memory is too small
+        self.recordings = {}  # CUDA graphs
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.plan.precision == torch.float16)
         self.steps_per_epoch = -(-len(self.source.indices_of("train")) // self.plan.batch_size)
         self.epoch = self.before.epochs[-1].number + 1 if self.before.epochs else 0  # over the learner's life

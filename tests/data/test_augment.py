@@ -333,8 +333,6 @@ def test_the_same_numbers_are_drawn_whatever_is_switched_on_elsewhere():
 @pytest.mark.gpu
 def test_the_gpu_draws_the_same_and_shows_the_same():
     """Catches draws made on the device, whose generator gives other numbers than the CPU's."""
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
     images, draws = squares(16, 40), draw(16, EVERYTHING, generator(1))
     assert draws.scale.device.type == "cpu"
     here, there = apply_draws(images, draws, 32), apply_draws(images.cuda(), draws, 32)

@@ -68,8 +68,6 @@ def test_grey_and_colour_mix_in_one_batch():
 @pytest.mark.gpu
 def test_a_store_on_the_gpu_gives_the_same_squares():
     """Catches indices or copies that behave differently there."""
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
     for pictures in (random_pictures(4, 3, 8, 8), [*random_pictures(3, 3, 8, 12), *random_pictures(1, 1, 9, 8)]):
         here = store_of(*pictures, px=8)
         there = here.on(torch.device("cuda"))

@@ -300,7 +300,6 @@ def test_the_body_is_hashed_only_after_it_may_have_changed(learn, monkeypatch):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_features_stay_on_the_gpu_and_are_those_of_the_cpu(learn, data):
     """Catches a gather on the CPU and a copy for every step, and rows that change places on the way."""
     cuda = torch.device("cuda")

@@ -66,7 +66,6 @@ def test_a_seeded_block_leaves_no_trace_on_any_device(monkeypatch):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_seeded_block_puts_every_gpu_back():
     """Catches a generator of the second card that goes on from the seed."""
     cards = range(torch.cuda.device_count())

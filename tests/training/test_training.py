@@ -2,7 +2,6 @@
 
 import math
 import random
-import warnings
 import weakref
 from dataclasses import replace
 from types import SimpleNamespace
@@ -27,7 +26,6 @@ from helpers.training.loop import fit, gradients, train_step
 from helpers.training.losses import PictureLoss
 from helpers.training.metrics import metrics_named
 from helpers.training.run import Hook, Plan, Run
-from helpers.training.schedules import constant
 
 CPU = torch.device("cpu")
 K = 3  # classes
@@ -712,65 +710,21 @@ def test_torchvisions_batch_transforms_train(data, name):
     assert all(map(math.isfinite, learn.history.losses)) and not same(before, weights(learn.model))
 
 
-# GPU -----------------------------------------------------------------------------------------------------------
+def test_a_shape_of_batch_is_recorded_when_it_comes_the_second_time(make_run, monkeypatch):
+    """Catches a recording of work that never ran before (libraries choose then), or one for every batch.
 
+    What a recording computes on a GPU is in test_gpu.py; here it calls the work again.
+    """
+    recorded = []
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("precision", ["to_fp32", "to_bf16", "to_fp16"])
-@pytest.mark.parametrize("trained_from", [0, 2])
-def test_no_step_waits_for_the_gpu(data, precision, trained_from):
-    """Catches a host synchronisation per step: batches from the store on the device, one update, every precision."""
-    learn = augmented(data, precompute=trained_from == 2, max_norm=1.0, metrics=("accuracy",))
-    assert learn.device.type == "cuda"
-    learn.freeze_to(trained_from)
-    getattr(learn, precision)()
-    learn.fit(1e-3, 1)  # everything has been loaded, compiled and allocated
-    run = learn._run(1e-3, 1, constant)
-    run.model.train()
-    batches = list(run.source.train_batches(run.device, 8, 0))
-    with warnings.catch_warnings():
-        train_step(run, batches[0])
-        torch.cuda.synchronize()
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            for batch in run.source.train_batches(run.device, 8, 1):
-                training.set_rates(run.optimizer, 0.5, None)
-                if precision != "to_fp16":  # the loss scaler must look whether a step overflowed
-                    train_step(run, batch)
-                else:
-                    gradients(run, batch)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+    class Again:
+        def __init__(self, work, inputs, parameters):
+            self.work = work
+            recorded.append(len(inputs[0]))
 
+        def replay(self, inputs):
+            return self.work(*inputs)
 
-@pytest.mark.gpu
-def test_both_devices_draw_the_same(data):
-    """Catches augmentation or order drawn on the device: a run would not be repeatable elsewhere."""
-    one, other = (data.with_augment(side_on()) for _ in range(2))
-    there = list(one.train_batches(torch.device("cuda"), 8, 0, 1))
-    here = list(other.train_batches(CPU, 8, 0, 1))
-    for gpu, cpu in zip(there, here, strict=True):
-        torch.testing.assert_close(gpu.inputs.cpu(), cpu.inputs, atol=1e-3, rtol=1e-3)
-        assert torch.equal(gpu.targets.cpu(), cpu.targets)
-
-
-@pytest.mark.gpu
-def test_a_resumed_run_goes_on_on_the_gpu(data, monkeypatch):
-    """Catches optimizer state that comes back on the wrong device or in another layout."""
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
-    learn = augmented(data)
-
-    class Stop(Hook):
-        def on_step_end(self, run):
-            if run.step == 4:
-                raise KeyboardInterrupt
-
-    learn.fit(1e-3, 3, hooks=[Stop()])
-    learn.fit(1e-3, 3, resume=True)
-    assert [epoch.number for epoch in learn.history.epochs] == [0, 1, 2]
-
-
-@pytest.fixture(autouse=True)
-def skip_without_gpu(request):
-    if request.node.get_closest_marker("gpu") and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
+    monkeypatch.setattr(training, "Recording", Again)
+    eager, graphs = (fit(make_run(epochs=3, cuda_graphs=wanted)) for wanted in (False, True))
+    assert eager.losses == graphs.losses and sorted(recorded) == [3, 4]
