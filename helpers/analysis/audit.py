@@ -58,6 +58,11 @@ class LabelError(NamedTuple):
     score: float  # probability of the given label, out of fold: the lower, the more suspicious
     row: int  # place among the items
 
+    @property
+    def captions(self) -> list[tuple[str, str]]:
+        """(name, caption) of the picture, as an image browser shows it."""
+        return [(self.item.name, f"perhaps {self.suggested}; probability of its label {self.score:.2f}")]
+
 
 @did_you_mean
 def find_label_errors(

@@ -35,6 +35,13 @@ class Duplicate:
         return None not in self.parts and self.parts[0] != self.parts[1]
 
     @property
+    def captions(self) -> list[tuple[str, str]]:
+        """(name, caption) of both pictures, as an image browser shows them, one after the other."""
+        where = ", in {} and {}".format(*self.parts) if self.across_split else ""
+        pair = (self.first.name, self.second.name)
+        return [(name, f"{self.kind} duplicate of {other}{where}") for name, other in (pair, pair[::-1])]
+
+    @property
     def text(self) -> str:
         said = [f"{self.first.name} and {self.second.name}: {self.kind}, similarity {self.similarity:.3f}"]
         if self.across_split:

@@ -11,39 +11,22 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from helpers.data.items import Item
 from helpers.review import pages
 from helpers.review.html import Html, fill, printable, shortened
-from helpers.review.marks import KINDS, Mark, default_file
+from helpers.review.marks import KINDS, default_file
 from helpers.review.rows import NO_LABEL, SORTS, Row
 from helpers.review.session import Review
-from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, choice, row
+from helpers.review.widgets import SafeText, StaticWidget, button, choice, control, row
 from helpers.runtime.text import counted
 
 MAX_BUTTONS = 9  # classes with a button and a digit of their own; more get a list
 NAME_LETTERS = 16  # of a file's name on its button
 BORDERS = {True: "3px solid #0072B2", False: "3px solid transparent"}  # selected or not
 TABLE_NAME = "labels_after_review_of_{}.csv"  # ... the data set, named as its file of marks
-
-# name: (words on the button, its key, hint)
-ACTIONS = {
-    "previous": ("◀ Previous page", "PageUp", ""),
-    "next": ("Next page ▶", "PageDown", ""),
-    "undo": ("Undo", "u", "undo the last marks made here and show the picture"),
-    "redo": ("Redo", "y", "make the undone marks again"),
-    "export": (
-        "Export labels",
-        "",
-        "write the labels of all pictures, seen or not, as the marks leave them, as a CSV table",
-    ),
-    "right": ("Label is correct", "r", ""),
-    "unsure": ("Unsure", "s", "the right label is not clear"),
-    "remove": ("Remove", "x", "leave the pictures out; no file is deleted"),
-    "clear": ("Clear mark", "0", "clear the marks of the selected pictures"),
-    "page": ("This page is correct", "p", "mark every picture of this page that has no mark as correct"),
-    "all": ("Select page", "a", "select every picture of this page"),
-}
-ARROWS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown")
+HELP = (
+    "Keys: arrows select, with Shift several; digits give a new label; {keys}. "
+    "A click with Ctrl or Shift selects several pictures."
+)
 
 
 class Browser(StaticWidget):
@@ -56,38 +39,18 @@ class Browser(StaticWidget):
         self._view, self._said = "", ""
         self._views = {"Zoom": partial(pages.zoomed, review), "Compare": self._compare, **views}
         self.filters = self._make_filters(sort)
-        self._make_controls()
+        controls = self._make_controls()
         self._make_tiles()
-        self.panel = SafeText(layout={"flex": "0 1 470px", "display": "none"})
-        self.panel.add_class("course-panel")
-        self.status = SafeText()
-        self.status.add_class("course-status")
+        self.panel = SafeText(layout={"flex": "0 1 470px", "display": "none"}).add_class("course-panel")
+        self.status = SafeText().add_class("course-status")
         page = widgets.HBox([self.grid, self.panel], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
-        keys = {key: words.strip("◀▶ ").lower() for words, key, _ in ACTIONS.values() if key}
         super().__init__(
-            [row(*self.filters.values()), self.turning, self.marking, self.looking, self.status, page],
-            keys=[*ARROWS, *self._on_key],
-            help="Keys: arrows select, with Shift several; digits give a new label; "
-            + ", ".join(f"{key.upper() if len(key) == 1 else key} {words}" for key, words in keys.items())
-            + ". A click with Ctrl or Shift selects several pictures.",
+            [row(*self.filters.values()), *controls, self.status, page],
+            keys=["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", *self._on_key],
+            help=HELP.format(keys=", ".join(self._key_words)),
             on_message=self._on_message,
         )
         self._refresh()
-
-    # --- what code can ask ------------------------------------------------------------------------------
-
-    @property
-    def marks(self) -> dict[str, Mark]:
-        """All marks by picture name."""
-        return self.review.marks
-
-    def apply(self, items: Iterable[Item], *, held_out: bool = False) -> tuple[Item, ...]:
-        """New items with the marks carried out; no file is touched. See `Review.apply` about held-out pictures."""
-        return self.review.apply(items, held_out=held_out)
-
-    def export(self, path: Path | str, *, held_out: bool = False) -> Path:
-        """Write the labels of the whole data set as the marks leave them as a CSV table."""
-        return self.review.export(path, held_out=held_out)
 
     @property
     def current(self) -> Row | None:
@@ -100,100 +63,94 @@ class Browser(StaticWidget):
         self.review.show(names=None if names is None else frozenset(names))
         self._select(0)
 
-    # --- making the controls ----------------------------------------------------------------------------
-
     def _make_filters(self, sort: str) -> dict[str, widgets.Widget]:
-        """The filters that this review's rows can use, by the name of the field of `Filter` they set."""
+        """The controls that this review's rows can use, by the name of the field of `Filter` they set."""
         rows, change = self.review.view, self._on_filter
-        has_predictions = any(r.top for r in rows)
-        has = {"loss": any(r.loss is not None for r in rows), "margin": has_predictions, "probability": has_predictions}
-        made = {"sort": choice("Sort by", [(SORTS[k][0], k) for k in SORTS if has.get(k, True)], change, value=sort)}
-        made["reverse"] = widgets.Checkbox(description="Reverse", indent=False, layout={"width": "auto"})
+        sorts = {key: words for key, (words, of, _) in SORTS.items() if not of or any(of(r) is not None for r in rows)}
         classes = [("all", None), *((name, name) for name in self.review.classes)]
-        if any(r.label is not None for r in rows):
-            made["label"] = choice("Label", [*classes, ("no label", NO_LABEL)], change, width="220px")
-        if has_predictions:
-            made["predicted"] = choice("Predicted", classes, change, width="240px")
-            answers = [("correct and wrong", None), ("wrong", False), ("correct", True)]
-            made["correct"] = choice("Answers", answers, change)
-            made["sure"] = widgets.FloatRangeSlider(
-                value=(0, 1), min=0, max=1, step=0.01, description="Probability", readout_format=".2f",
-                continuous_update=False, style=FULL_NAME, layout={"width": "330px"},
-            )  # fmt: skip
         parts = sorted({r.part for r in rows if r.part})
-        if len(parts) > 1:
-            made["part"] = choice("Part", [("all", None), *((part, part) for part in parts)], change)
         kinds = zip(("new label", "label is correct", "unsure", "to be removed", "only a note"), KINDS, strict=True)
-        made["mark"] = choice("Marks", [("all", None), ("any mark", "any"), ("no mark", "none"), *kinds], change)
-        made["text"] = _text("Name or note contains", "300px")
-        for name in {"reverse", "sure", "text"} & set(made):
-            made[name].observe(lambda _: change(), "value")
-        return made
-
-    def _make_controls(self) -> None:
-        calls = {
-            "previous": lambda: self._turn(self.review.page - 1),
-            "next": lambda: self._turn(self.review.page + 1),
-            "undo": lambda: self._take_back("Undone", self.review.undo),
-            "redo": lambda: self._take_back("Redone", self.review.redo),
-            "export": self._export,
-            "clear": lambda: self._mark(self.review.clear),
-            "page": self._page_is_right,
-            "all": lambda: self._select(self.cursor, set(range(len(self.review.page_rows())))),
+        sure = {"value": (0, 1), "min": 0, "max": 1, "step": 0.01, "readout_format": ".2f", "continuous_update": False}
+        made = {
+            "sort": choice("Sort by", [(words, key) for key, words in sorts.items()], change, value=sort),
+            "reverse": control(widgets.Checkbox, "Reverse", change, indent=False),
+            "label": choice("Label", [*classes, ("no label", NO_LABEL)], change, width="220px"),
+            "predicted": choice("Predicted", classes, change, width="240px"),
+            "correct": choice("Answers", [("correct and wrong", None), ("wrong", False), ("correct", True)], change),
+            "sure": control(widgets.FloatRangeSlider, "Probability", change, width="330px", **sure),
+            "part": choice("Part", [("all", None), *((part, part) for part in parts)], change),
+            "mark": choice("Marks", [("all", None), ("any mark", "any"), ("no mark", "none"), *kinds], change),
+            "text": control(widgets.Text, "Name or note contains", change, width="300px", continuous_update=False),
         }
-        calls |= {kind: partial(self._mark, partial(self._give, kind)) for kind in ("right", "unsure", "remove")}
-        self.buttons = {name: button(words, calls[name], hint=hint) for name, (words, _, hint) in ACTIONS.items()}
-        self._on_key = {key: calls[name] for name, (_, key, _) in ACTIONS.items() if key}
+        has_predictions = any(r.top for r in rows)
+        useful = {"label": any(r.label is not None for r in rows), "part": len(parts) > 1}
+        useful |= dict.fromkeys(("predicted", "correct", "sure"), has_predictions)
+        return {name: made[name] for name in made if useful.get(name, True)}
+
+    def _make_controls(self) -> list[widgets.HBox]:
+        """Three lines of buttons: turning pages, marking, looking closer."""
+        review, mark = self.review, self._mark
+        actions = {  # name: (words on the button, its key, what it does, hint)
+            "previous": ("◀ Previous page", "PageUp", lambda: self._turn(review.page - 1), ""),
+            "next": ("Next page ▶", "PageDown", lambda: self._turn(review.page + 1), ""),
+            "undo": ("Undo", "u", partial(self._take_back, "Undone", review.undo), "undo the last marks made here"),
+            "redo": ("Redo", "y", partial(self._take_back, "Redone", review.redo), "make the undone marks again"),
+            "export": ("Export labels", "", self._export, "write the labels of all pictures, seen or not, as a table"),
+            "right": ("Label is correct", "r", partial(mark, review.mark, "right"), ""),
+            "unsure": ("Unsure", "s", partial(mark, review.mark, "unsure"), "the right label is not clear"),
+            "remove": (
+                "Remove",
+                "x",
+                partial(mark, review.mark, "remove"),
+                "leave the pictures out; no file is deleted",
+            ),
+            "clear": ("Clear mark", "0", partial(mark, review.clear), "clear the marks of the selected pictures"),
+            "page": ("This page is correct", "p", self._page_is_right, "mark what has no mark on this page as correct"),
+            "all": ("Select page", "a", self._select_page, "select every picture of this page"),
+        }
+        self.buttons = {name: button(words, call, hint=hint) for name, (words, _, call, hint) in actions.items()}
+        self._on_key = {key: call for _, key, call, _ in actions.values() if key}
+        keys = {key: words.strip("◀▶ ").lower() for words, key, _, _ in actions.values() if key}
+        self._key_words = [f"{key.upper() if len(key) == 1 else key} {words}" for key, words in keys.items()]
         self.label_buttons, self.label_list = (), ()
-        classes = self.review.classes
-        if len(classes) <= MAX_BUTTONS:
-            for n, label in enumerate(classes, start=1):
-                relabel = self._on_key[str(n)] = partial(self._relabel, label)
+        if len(review.classes) <= MAX_BUTTONS:
+            for n, label in enumerate(review.classes, start=1):
+                relabel = self._on_key[str(n)] = partial(mark, review.relabel, label)
                 self.label_buttons += (button(f"{n} {shortened(label, 24)}", relabel, hint=f"new label: {label}"),)
         else:
-            options = [("choose a class", None), *((name, name) for name in classes)]
+            options = [("choose a class", None), *((name, name) for name in review.classes)]
             self.label_list = (choice("New label", options, self._relabel_from_list, width="300px"),)
-        self.page_box = widgets.BoundedIntText(
-            value=1, min=1, max=1, description="Page", style=FULL_NAME, layout={"width": "110px"}
-        )
-        self.page_box.observe(lambda _: self._turn(self.page_box.value - 1), "value")
+        box = {"value": 1, "min": 1, "max": 1, "width": "110px"}
+        self.page_box = control(widgets.BoundedIntText, "Page", lambda: self._turn(self.page_box.value - 1), **box)
         self.page_count = SafeText()
-        self.note = _text("Note", "260px")
-        self.note.observe(lambda _: self._write_note(), "value")
-        self.advance = widgets.Checkbox(
-            value=True, description="Advance after a mark", indent=False, layout={"width": "auto"}
-        )
-        self.view_buttons = {
-            name: button(name, partial(self._look, name), hint=f"{name.lower()}: the selected picture")
-            for name in self._views
-        }
+        self.note = control(widgets.Text, "Note", self._write_note, width="260px", continuous_update=False)
+        self.advance = control(widgets.Checkbox, "Advance after a mark", lambda: None, value=True, indent=False)
+        looks = {name: partial(self._look, name) for name in self._views}
+        hint = "{}: the selected picture"
+        self.view_buttons = {name: button(name, look, hint=hint.format(name.lower())) for name, look in looks.items()}
         self.close_view = button("Close", partial(self._look, ""), hint="close this view")
-        b = self.buttons
-        self.turning = row(b["previous"], self.page_box, self.page_count, b["next"], b["undo"], b["redo"], b["export"])
-        marks = (b[name] for name in ("right", "unsure", "remove", "clear"))
-        mark_what = SafeText(fill("Mark the selected pictures:&nbsp;"))
-        self.marking = row(mark_what, *self.label_buttons, *self.label_list, *marks, self.note, self.advance)
-        look = SafeText(fill("Look closer:&nbsp;"))
-        self.looking = row(b["all"], b["page"], look, *self.view_buttons.values(), self.close_view)
+        b, marks = self.buttons, [self.buttons[name] for name in ("right", "unsure", "remove", "clear")]
+        what, look = SafeText(fill("Mark the selected pictures:&nbsp;")), SafeText(fill("Look closer:&nbsp;"))
+        return [
+            row(b["previous"], self.page_box, self.page_count, b["next"], b["undo"], b["redo"], b["export"]),
+            row(what, *self.label_buttons, *self.label_list, *marks, self.note, self.advance),
+            row(b["all"], b["page"], look, *self.view_buttons.values(), self.close_view),
+        ]
 
     def _make_tiles(self) -> None:
         places = range(self.review.page_size)
         self.pictures = tuple(SafeText() for _ in places)
         self.names = tuple(button("-", partial(self._select, place), width="100%") for place in places)
-        self.tiles = tuple(widgets.VBox(pair) for pair in zip(self.pictures, self.names, strict=True))
-        for tile in self.tiles:
-            tile.layout = {"width": f"{pages.TILE_PX + 16}px", "padding": "4px", "border": BORDERS[False]}
-            tile.add_class("course-tile")
-        self.grid = widgets.HBox(layout={"flex_flow": "row wrap", "flex": "1 1 380px", "align_items": "stretch"})
-        self.grid.add_class("course-page")
-
-    # --- looking ----------------------------------------------------------------------------------------
+        look = {"width": f"{pages.TILE_PX + 16}px", "padding": "4px", "border": BORDERS[False]}
+        pairs = zip(self.pictures, self.names, strict=True)
+        self.tiles = tuple(widgets.VBox(pair, layout=look).add_class("course-tile") for pair in pairs)
+        look = {"flex_flow": "row wrap", "flex": "1 1 380px", "align_items": "stretch"}
+        self.grid = widgets.HBox(layout=look).add_class("course-page")
 
     def _on_filter(self) -> None:
         values = {name: control.value for name, control in self.filters.items()}
         self.review.sort_by(values.pop("sort"), reverse=values.pop("reverse"))
-        at_least, at_most = values.pop("sure", (0.0, 1.0))
-        self.review.show(at_least=at_least, at_most=at_most, **values)
+        self.review.show(**values)
         self._said = ""
         self._select(0)
 
@@ -207,61 +164,47 @@ class Browser(StaticWidget):
         self.cursor, self.selected = place, selected or {place}
         self._refresh()
 
+    def _select_page(self) -> None:
+        self._select(self.cursor, set(range(len(self.review.page_rows()))))
+
     def _go_to(self, position: int) -> None:
         """Select the picture at this position of the whole order, turning the page where that is needed."""
         if 0 <= position < len(self.review.order):
             self.review.go_to(position // self.review.page_size)
             self._select(position % self.review.page_size)
 
-    def _move(self, steps: int, *, extend: bool) -> None:
-        """Move the cursor so many places: across pages, or on this page with all it passes selected."""
-        if extend:
-            place = min(max(self.cursor + steps, 0), len(self.review.page_rows()) - 1)
-            self._select(place, self.selected | set(_between(self.cursor, place)))
-        else:
-            self._go_to(self.review.page * self.review.page_size + self.cursor + steps)
-
     def _look(self, view: str) -> None:
         self._view = view
         self._refresh_panel()
 
     def _on_message(self, message: dict) -> None:
-        """A key or a click on a picture, see keys.js."""
-        if "tile" in message:
-            place, how = int(message["tile"]), message.get("how")
-            ways = {"toggle": self.selected ^ {place}, "range": set(_between(self.cursor, place))}
-            return self._select(place, ways.get(how))
-        key, columns = message.get("key"), max(1, int(message.get("columns") or 1))
-        if key in ARROWS:
-            steps = dict(zip(ARROWS, (-1, 1, -columns, columns), strict=True))[key]
-            return self._move(steps, extend=bool(message.get("shift")))
-        return self._on_key.get(key, lambda: None)()
-
-    # --- marking ----------------------------------------------------------------------------------------
+        """A key, a click on a picture, or steps of the arrows, which lead on to the next page; see keys.js."""
+        if "key" in message:
+            return self._on_key.get(message["key"], lambda: None)()
+        place = message["tile"] if "tile" in message else self.cursor + message["step"]
+        if message["how"] == "only":
+            return self._go_to(self.review.page * self.review.page_size + place)
+        place = max(0, min(place, len(self.review.page_rows()) - 1))
+        passed = set(range(min(self.cursor, place), max(self.cursor, place) + 1))
+        return self._select(place, self.selected ^ {place} if message["how"] == "toggle" else self.selected | passed)
 
     def _selected_names(self) -> list[str]:
         rows = self.review.page_rows()
         return list(dict.fromkeys(rows[place].name for place in sorted(self.selected) if place < len(rows)))
 
-    def _give(self, kind: str, names: list[str]) -> None:
-        self.review.mark(names, kind)
-
-    def _relabel(self, label: str) -> None:
-        self._mark(lambda names: self.review.relabel(names, label))
+    def _mark(self, change: Callable, *new: str) -> None:
+        """Change the marks of the selected pictures; then the next picture is selected."""
+        if names := self._selected_names():
+            change(names, *new)
+            self._say(f"{self._in_words(names)}.")
+            if self.advance.value:
+                self._go_to(self.review.page * self.review.page_size + max(self.selected) + 1)
 
     def _relabel_from_list(self) -> None:
         (classes,) = self.label_list
         if classes.value is not None:
-            self._relabel(classes.value)
+            self._mark(self.review.relabel, classes.value)
             classes.value = None
-
-    def _mark(self, change: Callable[[list[str]], None]) -> None:
-        """Change the marks of the selected pictures; then the next picture is selected."""
-        if names := self._selected_names():
-            change(names)
-            self._say(f"{self._in_words(names)}.")
-            if self.advance.value:
-                self._go_to(self.review.page * self.review.page_size + max(self.selected) + 1)
 
     def _page_is_right(self) -> None:
         names = [r.name for r in self.review.page_rows() if not self.review.mark_of(r.name)]
@@ -287,13 +230,9 @@ class Browser(StaticWidget):
         if left:
             said += f" {counted(len(left), 'mark')} left as it is: changed by somebody else since ({left[0]})."
         positions = [i for i, n in enumerate(self.review.order) if self.review.view[n].name in names]
-        if names and not positions:
-            said += " The filter hides it."
-        self._said = said
+        self._say(said if positions or not names else f"{said} The filter hides it.")
         if positions:
             self._go_to(positions[0])
-        else:
-            self._refresh()
 
     def _in_words(self, names: Iterable[str], now: str = "") -> str:
         first, *others = names
@@ -301,18 +240,17 @@ class Browser(StaticWidget):
         return f"{first}{more}: {now}{pages.mark_in_words(self.review, first) or 'no mark'}"
 
     def _export(self) -> None:
+        table = Path(TABLE_NAME.format(default_file(self.review.row_of.values()).stem)).absolute()
         try:
             with warnings.catch_warnings(record=True, action="always") as refused:
-                path = self.export(Path(TABLE_NAME.format(default_file(self.review.row_of.values()).stem)).absolute())
-            self._say(" ".join([f"Written: {path}.", *(f"{warning.message}." for warning in refused)]))
+                self.review.export(table)
+            self._say(" ".join([f"Written: {table}.", *(f"{warning.message}." for warning in refused)]))
         except (OSError, ValueError) as error:
             self._say(f"Not written: {error}")
 
     def _say(self, said: str) -> None:
         self._said = said
         self._refresh()
-
-    # --- showing the state ------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
         """Bring the page in step with the review. What has not changed is not sent again."""
@@ -376,12 +314,3 @@ class Browser(StaticWidget):
     def face(self) -> tuple[str, Html]:
         text = f"{type(self).__name__}: {self._sentence()}"
         return text, pages.gallery(self.review, text)
-
-
-def _text(name: str, width: str) -> widgets.Text:
-    """A field for one line, which counts when it is left or Enter is pressed."""
-    return widgets.Text(description=name, continuous_update=False, style=FULL_NAME, layout={"width": width})
-
-
-def _between(first: int, last: int) -> range:
-    return range(min(first, last), max(first, last) + 1)

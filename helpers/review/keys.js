@@ -2,8 +2,8 @@
 //
 // Keys typed anywhere inside a course widget (but not in a text field, a list or a slider) go to Python, and are
 // caught before JupyterLab sees them: for it, "1" turns the cell into a heading and "d d" deletes it.
-// Messages: {key, columns, shift} · {tile, how: "only" | "toggle" | "range"} · {at} · {lasso: [[x, y], ...]}
-// with positions as shares of the picture's width and height.
+// Messages: {key} · {tile or step, how: "only" | "toggle" | "range"} · {at} · {lasso: [[x, y], ...]} with
+// positions as shares of the picture's width and height, and the steps of an arrow among the pictures.
 
 // The letter or digit that was meant: as typed, in lower case (Caps Lock); where the layout has no Latin letters, or
 // digits need Shift as on French keyboards, the one printed on that key of a US keyboard.
@@ -53,8 +53,9 @@ export default {
       const key = meant(event), ours = model.get("wanted").includes(key);
       if (ours) {
         event.preventDefault();
-        follow = key.startsWith("Arrow");
-        model.send({ key, columns: columns(), shift: event.shiftKey });
+        const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns(), ArrowDown: columns() }[key];
+        follow = step !== undefined;
+        model.send(follow ? { step, how: event.shiftKey ? "range" : "only" } : { key });
       }
       if (ours || (event.key.length === 1 && event.key !== " ")) event.stopImmediatePropagation();
     };

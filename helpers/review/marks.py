@@ -7,8 +7,8 @@ Lines are sorted and carry no date: the same marks make the same file.
 import csv
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -43,6 +43,9 @@ class Mark:
         return label != self.old_label and (self.kind != "relabel" or label != self.new_label)
 
 
+Step = dict[str, tuple[Mark | None, Mark | None]]  # picture -> (mark before, mark after)
+
+
 class MarkFile:
     """All marks, and the file they are kept in (`path` None: no file). Other programs may write it at the same time.
 
@@ -51,31 +54,26 @@ class MarkFile:
 
     def __init__(self, path: Path | str | None):
         self.path = None if path is None else Path(path)
-        self.marks = read_marks(self.path) if self.path else {}
+        self.marks: dict[str, Mark] = {}
         self.problem = ""
         self._unsaved: dict[str, Mark | None] = {}
+        self._read_again()
 
-    def update(
-        self, names: Iterable[str], change: Callable[[str, Mark | None], Mark | None]
-    ) -> dict[str, tuple[Mark | None, Mark | None]]:
-        """Replace each name's mark by `change(name, mark in the file now)`; (before, after) of those that changed."""
-        self.problem = ""
-        with ExitStack() as locked:
-            with self._reporting():
-                if self.path:
-                    self.path.parent.mkdir(parents=True, exist_ok=True)
-                    locked.enter_context(FileLock(self.path.with_name(f".{self.path.name}.lock"), LOCK_SECONDS))
-                    self._read_again()
-            pairs = {name: (self.marks.get(name), change(name, self.marks.get(name))) for name in names}
-            changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-            new_marks = {name: after for name, (_, after) in changed.items()}
-            self._unsaved.update(new_marks)
-            _put(self.marks, new_marks)
-            with self._reporting():
-                if self.path and not self.problem:
-                    write_marks(self.path, self.marks)
-                    self._unsaved.clear()
-        return changed
+    def update(self, names: Iterable[str], change: Callable[[str, Mark | None], Mark | None]) -> Step:
+        """Replace each name's mark by `change(name, mark in the file now)`; returns those that changed."""
+        if self.path is None:
+            return self._change(names, change)
+        changed, self.problem = None, ""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.path.with_name(f".{self.path.name}.lock"), LOCK_SECONDS):
+                self._read_again()
+                changed = self._change(names, change)
+                write_marks(self.path, self.marks)
+                self._unsaved.clear()
+        except (OSError, ValueError) as error:
+            self.problem = f"The marks are NOT saved: {error}. They stay in memory until the next mark is saved."
+        return self._change(names, change) if changed is None else changed
 
     def refresh(self) -> dict[str, Mark]:
         """All marks as they are now, what others wrote included; the next mark reports a file that cannot be read."""
@@ -85,24 +83,19 @@ class MarkFile:
 
     def _read_again(self) -> None:
         """Take over what others wrote; a file that has vanished is written again from memory."""
-        marks = read_marks(self.path) if self.path and self.path.exists() else dict(self.marks)
-        _put(marks, self._unsaved)
-        self.marks = marks
+        if self.path and self.path.exists():
+            self._put(read_marks(self.path), self._unsaved)
 
-    @contextmanager
-    def _reporting(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError) as error:
-            self.problem = f"The marks are NOT saved: {error}. They stay in memory until the next mark is saved."
+    def _change(self, names: Iterable[str], change: Callable[[str, Mark | None], Mark | None]) -> Step:
+        pairs = {name: (self.marks.get(name), change(name, self.marks.get(name))) for name in names}
+        step = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        new_marks = {name: after for name, (_, after) in step.items()}
+        self._unsaved |= new_marks
+        self._put(self.marks, new_marks)
+        return step
 
-
-def _put(marks: dict[str, Mark], changes: Mapping[str, Mark | None]) -> None:
-    for name, mark in changes.items():
-        if mark is None:
-            marks.pop(name, None)
-        else:
-            marks[name] = mark
+    def _put(self, marks: Mapping[str, Mark], changes: Mapping[str, Mark | None]) -> None:
+        self.marks = {name: mark for name, mark in {**marks, **changes}.items() if mark is not None}
 
 
 def default_file(items: Iterable[Item]) -> Path:
@@ -120,13 +113,10 @@ def default_file(items: Iterable[Item]) -> Path:
 
 
 def read_marks(path: Path | str) -> dict[str, Mark]:
-    """The marks in a file that `write_marks` wrote, by picture name; none when there is no file.
+    """The marks in a file that `write_marks` wrote, by picture name; a file without notes is read, too.
 
-    Raises ValueError, naming the file and the entry, for any other content. A file without notes is read, too.
+    Raises ValueError, naming the file and the entry, for any other content.
     """
-    path = Path(path)
-    if not path.exists():
-        return {}
     header, *entries = read_table(path) or [[]]
     if header not in (MARK_COLUMNS, MARK_COLUMNS[:4]):
         raise ValueError(f"{path} is not a file of marks: it should start with {','.join(MARK_COLUMNS)}")

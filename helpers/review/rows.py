@@ -5,12 +5,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from helpers.analysis.predictions import Predictions
 from helpers.data.dataset import ImageData
 from helpers.data.items import VALID_FOLDERS, Item
 from helpers.data.splits import PARTS
 from helpers.review.marks import Mark
 from helpers.runtime.text import counted
 
+N_TOP = 5  # classes of a prediction to show
 NO_LABEL = ""  # as a filter's label: pictures without one
 
 
@@ -52,20 +54,19 @@ class Filter:
     label: str | None = None  # a class, or NO_LABEL
     predicted: str | None = None
     correct: bool | None = None
-    at_least: float = 0.0  # probability of the predicted class
-    at_most: float = 1.0
+    sure: tuple[float, float] = (0.0, 1.0)  # least and largest probability of the predicted class
     part: str | None = None
     mark: str | None = None  # one of KINDS, "any" or "none"
     text: str = ""  # part of the picture's name or of the note
     names: frozenset[str] | None = None  # a selection made elsewhere
 
     def passes(self, row: Row, mark: Mark | None) -> bool:
-        sure, kinds = row.probability, ("any", mark.kind) if mark else ("none",)
+        (low, high), kinds = self.sure, ("any", mark.kind) if mark else ("none",)
         return (
             self.label in (None, row.label or NO_LABEL)
             and self.predicted in (None, row.predicted)
             and self.correct in (None, row.correct)
-            and (self.at_least <= sure <= self.at_most if sure is not None else (self.at_least, self.at_most) == (0, 1))
+            and (low <= row.probability <= high if row.top else (low, high) == (0, 1))
             and self.part in (None, row.part)
             and self.mark in (None, *kinds)
             and self.text.casefold() in f"{row.name}\n{mark.note if mark else ''}".casefold()
@@ -81,12 +82,6 @@ SORTS = {
     "name": ("name", lambda row: row.name, False),
     "given": ("the order given", None, False),
 }
-
-
-def arranged(rows: list[int], values: list, *, largest_first: bool) -> tuple[int, ...]:
-    """`rows` sorted by values[row]; those whose value is None come last."""
-    with_value = sorted((n for n in rows if values[n] is not None), key=values.__getitem__, reverse=largest_first)
-    return (*with_value, *(n for n in rows if values[n] is None))
 
 
 def image_data_of(source) -> ImageData | None:
@@ -114,40 +109,22 @@ def rows_from_items(source) -> tuple[Row, ...]:
     return tuple(Row(item.name, item.path, item.label, part_of[item.name]) for item in items)
 
 
-def rows_from_predictions(preds, *, n_top: int = 5) -> tuple[Row, ...]:
-    """One row per prediction with its `n_top` likeliest classes."""
-    top = preds.probs.topk(max(min(n_top, len(preds.classes)), 1), dim=1)
-    columns = zip(preds.items, preds.predicted.tolist(), top.values.tolist(), top.indices.tolist(), strict=True)
+def rows_from_predictions(preds: Predictions) -> tuple[Row, ...]:
+    """One row per prediction with its likeliest classes; of equal ones the first class leads, as in the record."""
+    order = preds.log_probs.sort(dim=1, descending=True, stable=True).indices[:, :N_TOP]  # (N, N_TOP)
+    columns = (preds.items, order.tolist(), preds.probs.gather(1, order).tolist(), preds.losses.tolist())
     rows = []
-    for (item, predicted, probs, places), loss in zip(columns, preds.losses.tolist(), strict=True):
-        order = [predicted, *(k for k in places if k != predicted)]  # of equal ones the record's choice comes first
-        classes = [preds.classes[k] for k in order[: len(places)]]
-        top_classes = tuple(zip(classes, probs, strict=True))
-        rows.append(Row(item.name, item.path, item.label, preds.part, top_classes, None if math.isnan(loss) else loss))
+    for item, places, probs, loss in zip(*columns, strict=True):
+        top = tuple((preds.classes[k], p) for k, p in zip(places, probs, strict=True))
+        rows.append(Row(item.name, item.path, item.label, preds.part, top, None if math.isnan(loss) else loss))
     return tuple(rows)
 
 
-def as_ranking(found: Iterable) -> list[tuple[str, str]]:
-    """(name, caption) pairs from such pairs, or from what `find_duplicates` or `find_label_errors` gave."""
-    ranking = []
-    for number, entry in enumerate(found, start=1):
-        if hasattr(entry, "second"):  # Duplicate: its two pictures are shown side by side
-            where = ", in {} and {}".format(*entry.parts) if entry.across_split else ""
-            caption = f"pair {number}: {entry.kind} duplicate{where}"
-            ranking += [(entry.first.name, caption), (entry.second.name, caption)]
-        elif hasattr(entry, "suggested"):  # LabelError
-            caption = f"perhaps {entry.suggested}; probability of its label {entry.score:.2f}"
-            ranking.append((entry.item.name, caption))
-        else:
-            name, caption = entry
-            ranking.append((name, caption))
-    return ranking
-
-
 def ranked(rows: Iterable[Row], found: Iterable) -> tuple[Row, ...]:
-    """The rows that a ranked list (see `as_ranking`) names, in its order; a name may come more than once."""
+    """The rows that `found` names, in its order, a name perhaps more than once: (name, caption) pairs, or records
+    with such `captions`, as `find_duplicates` and `find_label_errors` give them."""
     by_name = {row.name: row for row in rows}
-    ranking = as_ranking(found)
+    ranking = [pair for entry in found for pair in getattr(entry, "captions", (entry,))]
     if unknown := [name for name, _ in ranking if name not in by_name]:
         some = f"{counted(len(unknown), 'unknown picture')}, e.g. {unknown[0]!r}"
         raise KeyError(f"the ranked list names {some}; pass the data or items it was made from")

@@ -8,22 +8,22 @@ import math
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from helpers.data.items import Item, relabel
 from helpers.data.splits import PARTS
-from helpers.review.marks import KINDS, Mark, MarkFile, default_file, read_table, write_table
-from helpers.review.rows import SORTS, Filter, Row, arranged
-from helpers.runtime.arguments import closest
+from helpers.review.marks import KINDS, Mark, MarkFile, Step, default_file, read_table, write_table
+from helpers.review.rows import SORTS, Filter, Row
+from helpers.runtime.arguments import closest, did_you_mean
 from helpers.runtime.text import counted
 
 TABLE_COLUMNS = ["name", "label", "old_label", "mark", "note"]
 HELD_OUT = ("valid", "test")
-CHANGES = ("relabel", "remove")  # marks that change the data
+CHANGES = ("relabel", "remove")  # kinds of marks that `apply` carries out
 PER_DATA_SET = "one file per data set"  # as `save_to`: see `default_file`
 
 Names = str | Iterable[str]
-Step = dict[str, tuple[Mark | None, Mark | None]]  # picture -> (mark before, mark after)
 
 
 class Review:
@@ -57,12 +57,9 @@ class Review:
         self._filter, self._sort, self._reverse = Filter(), "given", False
         self._reorder()
 
-    # --- looking ----------------------------------------------------------------------------------------
-
+    @partial(did_you_mean, forwards_to=Filter)
     def show(self, **changes) -> None:
         """Change the filter, e.g. `show(correct=False)`; what is not named stays as it is. Back to page 0."""
-        for word in set(changes) - set(Filter.__dataclass_fields__):
-            raise TypeError(f"show() has no keyword {word!r}; {closest(word, Filter.__dataclass_fields__)}")
         self._filter = replace(self._filter, **changes)
         self._reorder()
 
@@ -74,15 +71,13 @@ class Review:
         self._reorder()
 
     def _reorder(self) -> None:
-        """Filter and sort once. Until the next call the pages stay the same, whatever is marked."""
+        """Filter and sort once: until the next call the pages stay the same, whatever is marked."""
         _, value_of, largest_first = SORTS[self._sort]
-        marks = self.marks
+        marks, values = self.marks, [value_of(row) if value_of else n for n, row in enumerate(self.view)]
         shown = [n for n, row in enumerate(self.view) if self._filter.passes(row, marks.get(row.name))]
-        if value_of is None:
-            self.order = tuple(reversed(shown) if self._reverse else shown)
-        else:
-            values = [value_of(row) for row in self.view]
-            self.order = arranged(shown, values, largest_first=largest_first != self._reverse)
+        known = [n for n in shown if values[n] is not None]
+        known.sort(key=values.__getitem__, reverse=largest_first != self._reverse)
+        self.order = (*known, *(n for n in shown if values[n] is None))
         self.page = 0
 
     @property
@@ -101,8 +96,6 @@ class Review:
     def page_rows(self) -> tuple[Row, ...]:
         start = self.page * self.page_size
         return tuple(self.view[n] for n in self.order[start : start + self.page_size])
-
-    # --- marking ----------------------------------------------------------------------------------------
 
     @property
     def marks(self) -> dict[str, Mark]:
@@ -171,8 +164,6 @@ class Review:
             taken.append(reverse)
         return tuple(reverse), tuple(name for name in step if name not in reverse)
 
-    # --- using the marks --------------------------------------------------------------------------------
-
     def is_stale(self, name: str) -> bool:
         """Was the mark made against another label than the picture has now? Such a mark is not carried out."""
         mark = self.mark_of(name)
@@ -201,17 +192,23 @@ class Review:
         `held_out=True`: correcting what the model got wrong makes its accuracy look better than it is. A warning
         says what was left as it is.
         """
-        items, _ = tuple(items), self._file.refresh()
-        outcome = {item.name: self._outcome(item.name, item.label, held_out) for item in items}
-        if refused := sorted(name for name, (_, why_not) in outcome.items() if why_not):
-            reasons = sorted({outcome[name][1] for name in refused})
-            warnings.warn(
-                f"{counted(len(refused), 'mark')} not carried out ({'; '.join(reasons)}): {_some(refused)}",
-                stacklevel=2,
-            )
-        kinds = {name: mark.kind if mark else "" for name, (mark, _) in outcome.items()}
-        labels = {name: mark.new_label for name, (mark, _) in outcome.items() if kinds[name] == "relabel"}
-        return tuple(item for item in relabel(items, labels) if kinds[item.name] != "remove")
+        items, marks, done, refused = tuple(items), self.marks, {}, {}
+        for item in items:
+            mark = marks.get(item.name)
+            if mark is None or mark.kind not in CHANGES:
+                continue
+            if mark.is_stale(item.label):
+                refused[item.name] = "made against an older label"
+            elif self._is_held_out(item.name) and not held_out:
+                refused[item.name] = "held-out pictures change only with held_out=True"
+            else:
+                done[item.name] = mark
+        if refused:
+            why = "; ".join(sorted(set(refused.values())))
+            words = f"{counted(len(refused), 'mark')} not carried out ({why}): {_some(sorted(refused))}"
+            warnings.warn(words, stacklevel=2)
+        labels = {name: mark.new_label for name, mark in done.items() if mark.kind == "relabel"}
+        return tuple(item for item in relabel(items, labels) if item.name not in done or item.name in labels)
 
     def export(self, path: Path | str, *, held_out: bool = False) -> Path:
         """Write the labels of the whole data set as `apply` leaves them, for `ImageData.from_table` (a new split).
@@ -229,17 +226,6 @@ class Review:
             lines.append([item.name, item.label or "", old or "", kind, note])
         write_table(path, TABLE_COLUMNS, lines)
         return path
-
-    def _outcome(self, name: str, label: str | None, held_out: bool) -> tuple[Mark | None, str]:
-        """(the mark to carry out on a picture that has this label, or None; why it is refused)."""
-        mark = self.mark_of(name)
-        if mark is None or mark.kind not in CHANGES:
-            return None, ""
-        if mark.is_stale(label):
-            return None, "made against an older label"
-        if self._is_held_out(name) and not held_out:
-            return None, "held-out pictures change only with held_out=True"
-        return mark, ""
 
     def _is_held_out(self, name: str) -> bool:
         return name in self.row_of and self.row_of[name].part in HELD_OUT

@@ -62,13 +62,18 @@ def button(name: str, on_click, *, hint: str = "", width: str = "auto") -> widge
     return made
 
 
-def choice(name: str, options, on_change, *, value=None, width: str = "auto") -> widgets.Dropdown:
-    """A list to choose from, at `value`; `options` are (words, value) pairs; `on_change` takes no argument."""
-    options = [(shortened(words, 40), option) for words, option in options]
-    index = [option for _, option in options].index(value)
-    made = widgets.Dropdown(description=name, options=options, index=index, style=FULL_NAME, layout={"width": width})
+def control(kind, name: str, on_change, *, width: str = "auto", **traits) -> widgets.Widget:
+    """A control of this kind that shows its full name; `on_change` takes no argument."""
+    made = kind(description=name, style=FULL_NAME, layout={"width": width}, **traits)
     made.observe(lambda _: on_change(), "value")
     return made
+
+
+def choice(name: str, options, on_change, *, value=None, width: str = "auto") -> widgets.Dropdown:
+    """A list to choose from, at `value`; `options` are (words, value) pairs; `on_change` takes no argument."""
+    index = [option for _, option in options].index(value)
+    options = [(shortened(words, 40), option) for words, option in options]
+    return control(widgets.Dropdown, name, on_change, width=width, options=options, index=index)
 
 
 def row(*children) -> widgets.HBox:

@@ -118,8 +118,10 @@ def seen(root):
 
 
 def press(browser, key, columns=4, shift=False):
-    """What keys.js sends for a key."""
-    browser.keyboard._handle_custom_msg({"key": key, "columns": columns, "shift": shift}, [])
+    """What keys.js sends for a key; with the arrows, `columns` pictures are side by side."""
+    steps = {"ArrowLeft": -1, "ArrowRight": 1, "ArrowUp": -columns, "ArrowDown": columns}
+    arrow = key in steps and {"step": steps[key], "how": "range" if shift else "only"}
+    browser.keyboard._handle_custom_msg(arrow or {"key": key}, [])
 
 
 def click(browser, tile, how="only"):

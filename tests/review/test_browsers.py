@@ -264,19 +264,19 @@ def test_every_mark_button_marks_the_selected_picture_and_undo_jumps_back_to_it(
         Mark("unsure", labels[3]),
         Mark("remove", labels[4]),
     ]
-    assert browser.marks == dict(zip(names, expected, strict=False)) == read_marks(tmp_path / "marks.csv")
+    assert browser.review.marks == dict(zip(names, expected, strict=False)) == read_marks(tmp_path / "marks.csv")
     browser.names[4].click()
     browser.buttons["clear"].click()
-    assert names[4] not in browser.marks
+    assert names[4] not in browser.review.marks
     browser.buttons["next"].click()
     browser.buttons["undo"].click()
-    assert browser.marks[names[4]] == expected[4] and f"Undone: {names[4]}" in browser.status.value
+    assert browser.review.marks[names[4]] == expected[4] and f"Undone: {names[4]}" in browser.status.value
     assert (browser.review.page, browser.cursor) == (0, 4)
     for _ in range(9):
         browser.buttons["undo"].click()
-    assert browser.marks == {} == read_marks(tmp_path / "marks.csv")
+    assert browser.review.marks == {} == read_marks(tmp_path / "marks.csv")
     browser.buttons["redo"].click()
-    assert list(browser.marks) == [names[0]]
+    assert list(browser.review.marks) == [names[0]]
 
 
 def test_advancing_after_a_mark_turns_the_page_and_can_be_switched_off(browser):
@@ -285,7 +285,7 @@ def test_advancing_after_a_mark_turns_the_page_and_can_be_switched_off(browser):
     assert (browser.review.page, browser.cursor) == (1, 0)
     browser.advance.value = False
     browser.buttons["unsure"].click()
-    assert (browser.review.page, browser.cursor) == (1, 0) and len(browser.marks) == 2
+    assert (browser.review.page, browser.cursor) == (1, 0) and len(browser.review.marks) == 2
 
 
 def test_several_pictures_are_selected_by_click_keys_or_button_and_marked_at_once(browser):
@@ -297,15 +297,15 @@ def test_several_pictures_are_selected_by_click_keys_or_button_and_marked_at_onc
     assert browser.selected == {0, 4, 6}
     assert "Selected: 3 pictures" in browser.status.value
     browser.buttons["remove"].click()
-    assert set(browser.marks) == {names[0], names[4], names[6]} and browser.selected == {7}
+    assert set(browser.review.marks) == {names[0], names[4], names[6]} and browser.selected == {7}
     browser.buttons["undo"].click()
-    assert browser.marks == {}
+    assert browser.review.marks == {}
     press(browser, "ArrowRight", shift=True)
     press(browser, "ArrowDown", shift=True)
     assert browser.selected == {0, 1, 2, 3, 4, 5}
     browser.buttons["all"].click()
     press(browser, "2")
-    assert set(browser.marks) == set(names)
+    assert set(browser.review.marks) == set(names)
 
 
 def test_this_page_is_correct_leaves_marks_alone_and_turns_the_page(browser):
@@ -313,22 +313,22 @@ def test_this_page_is_correct_leaves_marks_alone_and_turns_the_page(browser):
     browser.names[3].click()
     browser.buttons["remove"].click()
     browser.buttons["page"].click()
-    kinds = {name: mark.kind for name, mark in browser.marks.items()}
+    kinds = {name: mark.kind for name, mark in browser.review.marks.items()}
     assert kinds == {name: "remove" if name == names[3] else "right" for name in names}
     assert browser.review.page == 1 and "11 pictures marked as correct" in browser.status.value
     browser.buttons["undo"].click()
-    assert list(browser.marks) == [names[3]] and browser.review.page == 0
+    assert list(browser.review.marks) == [names[3]] and browser.review.page == 0
 
 
 def test_a_note_is_written_beside_the_mark_and_follows_the_selection(browser, tmp_path):
     first, second = shown(browser)[:2]
     browser.note.value = "ask Ada"
-    assert browser.marks == {first: Mark("note", browser.current.label, note="ask Ada")}
+    assert browser.review.marks == {first: Mark("note", browser.current.label, note="ask Ada")}
     browser.buttons["unsure"].click()
     assert read_marks(tmp_path / "marks.csv")[first].note == "ask Ada"
     assert browser.current.name == second and browser.note.value == ""
     browser.names[0].click()
-    assert browser.note.value == "ask Ada" and len(browser.marks) == 1
+    assert browser.note.value == "ask Ada" and len(browser.review.marks) == 1
     assert "? unsure: ask Ada" in browser.pictures[0].value
 
 
@@ -376,16 +376,16 @@ def test_export_is_about_the_whole_data_set_and_leaves_held_out_labels(data, lea
 def test_marks_are_kept_in_one_file_for_each_data_set(data, learn, tmp_path):
     first = LabelBrowser(data)
     first.buttons["unsure"].click()
-    assert list(MistakeBrowser(learn.get_preds("train"), learn).marks) == list(first.marks)
+    assert list(MistakeBrowser(learn.get_preds("train"), learn).review.marks) == list(first.review.marks)
     others = make_items(tmp_path / "others", ["a.png"], ["dark"])
     other = LabelBrowser(others)
-    assert other.marks == {}
+    assert other.review.marks == {}
     first.buttons["export"].click()
     other.buttons["export"].click()
     assert len(list(Path.cwd().glob("labels_after_review_of_*.csv"))) == 2
     (tmp_path / "link").symlink_to(data.items[0].path.parents[1])
     for folder in (os.path.relpath(data.items[0].path.parents[1]), tmp_path / "link"):  # the same, written otherwise
-        assert LabelBrowser(label_by_folder(folder)).marks == first.marks
+        assert LabelBrowser(label_by_folder(folder)).review.marks == first.review.marks
     assert len(list((tmp_path / "data/reviews").glob("*.csv"))) == 1
 
 
@@ -426,7 +426,7 @@ def test_marks_are_found_again_after_a_restart_and_in_another_browser(browser, p
     ):
         again.filters["mark"].value = "any"
         assert shown(again) == [name] and "to be removed" in again.pictures[0].value
-        assert [item.name for item in again.apply(items, held_out=True)] == [
+        assert [item.name for item in again.review.apply(items, held_out=True)] == [
             item.name for item in items if item.name != name
         ]
 
@@ -435,7 +435,7 @@ def test_marks_that_cannot_be_saved_say_so_on_the_page(preds, tmp_path):
     (tmp_path / "file").write_text("")
     browser = MistakeBrowser(preds, save_to=tmp_path / "file" / "marks.csv")
     browser.buttons["unsure"].click()
-    assert "NOT saved" in browser.status.value and len(browser.marks) == 1
+    assert "NOT saved" in browser.status.value and len(browser.review.marks) == 1
 
 
 def test_export_writes_into_this_folder_and_reports(browser, tmp_path):
@@ -454,7 +454,7 @@ def test_many_classes_get_a_list_instead_of_buttons(tmp_path):
     assert browser.label_buttons == () and len(browser.label_list[0].options) == 13
     name, (label_list,) = browser.current.name, browser.label_list
     label_list.value = "class 11"
-    assert browser.marks[name].new_label == "class 11"
+    assert browser.review.marks[name].new_label == "class 11"
     assert label_list.value is None  # ready for the next picture
 
 
@@ -463,7 +463,7 @@ def test_duplicates_and_label_errors_open_in_the_same_browsers(items, preds, tmp
     exact = Duplicate(items[7], items[8], "exact", 1.0)
     errors = [LabelError(items[6], "dark", "light", 0.04, 6), LabelError(items[3], "light", "dark", 0.11, 3)]
     for found, places, caption in (
-        ((near, exact), (4, 2, 7, 8), "pair 1: near duplicate, in train and valid"),
+        ((near, exact), (4, 2, 7, 8), f"near duplicate of {items[2].name}, in train and valid"),
         (errors, (6, 3), "perhaps light; probability of its label 0.04"),
     ):
         for browser in (
@@ -477,7 +477,7 @@ def test_duplicates_and_label_errors_open_in_the_same_browsers(items, preds, tmp
     assert [alt.split(":")[0] for alt in alts(browser.panel.value)] == [items[4].name, items[2].name]
     browser.names[1].click()
     browser.buttons["remove"].click()
-    assert browser.apply(items) == (*items[:2], *items[3:])
+    assert browser.review.apply(items) == (*items[:2], *items[3:])
 
 
 def test_ranked_lists_open_in_the_same_browser(items):
@@ -507,7 +507,10 @@ def test_keys_select_turn_mark_and_undo(browser):
     assert browser.cursor == 0
     for key in "xsr0u":
         press(browser, key)
-    assert {mark.kind for mark in browser.marks.values()} == {"right", browser.marks[shown(browser)[5]].kind}
+    assert {mark.kind for mark in browser.review.marks.values()} == {
+        "right",
+        browser.review.marks[shown(browser)[5]].kind,
+    }
     press(browser, "PageDown")
     assert browser.review.page == 1 and browser.cursor == 0
     press(browser, "ArrowLeft")
@@ -515,10 +518,10 @@ def test_keys_select_turn_mark_and_undo(browser):
     press(browser, "ArrowRight")
     assert browser.review.page == 1 and browser.cursor == 0
     press(browser, "PageUp")
-    before = browser.marks
+    before = browser.review.marks
     for key in ("9", "q", "Enter"):
         press(browser, key)
-    assert browser.marks == before and browser.review.page == 0
+    assert browser.review.marks == before and browser.review.page == 0
     click(browser, 7)
     assert browser.cursor == 7
 

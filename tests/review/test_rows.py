@@ -41,10 +41,10 @@ def test_rows_say_what_the_predictions_say():
 
 def test_equal_probabilities_count_as_the_first_class_as_in_the_record():
     preds = make_predictions(torch.zeros(3, 2), ["cat", "dog", None])
-    rows = rows_from_predictions(preds, n_top=1)
+    rows = rows_from_predictions(preds)
     assert [row.predicted for row in rows] == ["cat", "cat", "cat"]
     assert [row.correct for row in rows] == [True, False, None]
-    assert [row.top for row in rows_from_predictions(preds)][0] == (("cat", 0.5), ("dog", 0.5))
+    assert rows[0].top == (("cat", 0.5), ("dog", 0.5))
 
 
 def test_rows_come_from_data_a_learner_or_items_and_nothing_else(data, learn):
@@ -65,7 +65,7 @@ def test_ranked_lists_open_in_their_own_order_with_captions():
     assert [(row.name, row.caption) for row in plain] == [("c", "first"), ("a", "second"), ("c", "again")]
     pairs = ranked(rows, [Duplicate(items[3], items[1], "exact", 1.0, ("train", "valid"))])
     assert [row.name for row in pairs] == ["d", "b"]
-    assert pairs[0].caption == "pair 1: exact duplicate, in train and valid"
+    assert pairs[0].caption == "exact duplicate of b, in train and valid"
     errors = ranked(rows, [LabelError(items[2], "cat", "dog", 0.034, 2)])
     assert errors[0].caption == "perhaps dog; probability of its label 0.03"
     with pytest.raises(KeyError, match="names 1 unknown picture, e.g. 'x'"):

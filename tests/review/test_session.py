@@ -41,8 +41,7 @@ FILTERS = {
     "predicted": (["cat", "dog"], lambda row, value: row.predicted == value),
     "correct": ([True, False], lambda row, value: row.correct is value),
     "part": (["train", "valid", "test"], lambda row, value: row.part == value),
-    "at_least": ([0.3, 0.7], lambda row, value: row.top and row.top[0][1] >= value),
-    "at_most": ([0.6, 0.9], lambda row, value: row.top and row.top[0][1] <= value),
+    "sure": ([(0.3, 1), (0, 0.6), (0.55, 0.9)], lambda row, value: row.top and value[0] <= row.top[0][1] <= value[1]),
     "names": ([frozenset({"valid/001.png", "x"})], lambda row, value: row.name in value),
     "text": (["1", "VALID/0"], lambda row, value: value.lower() in row.name),
 }
