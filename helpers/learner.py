@@ -22,7 +22,7 @@ from helpers.runtime.device import make_ready, pick_device
 from helpers.runtime.files import save_tensors
 from helpers.runtime.precision import fast_precision, network_kind
 from helpers.training import schedules
-from helpers.training.checkpoints import load_model
+from helpers.training.checkpoints import forget_finished, load_model
 from helpers.training.loop import fit
 from helpers.training.losses import PictureLoss
 from helpers.training.lr_finder import LRFinderResult, lr_find
@@ -242,26 +242,28 @@ class Learner:
 
     @did_you_mean
     def fine_tune(
-        self, epochs: int, lr=2e-3, *, freeze_epochs=1, lr_mult=100.0, pct_start=0.3, div=5.0, hooks: Hooks = ()
+        self, epochs: int, lr=2e-3, *, freeze_epochs=1, lr_mult=100.0, pct_start=0.3, div=5.0, hooks=(), resume=False
     ) -> History:
         """The head alone for `freeze_epochs`, then everything for `epochs`, one-cycle each (fastai v2, same defaults).
 
         Frozen: slice(lr), pct_start 0.99, on augmented pictures. Unfrozen: slice(lr / 2 / lr_mult, lr / 2). Other than
-        in v2, BatchNorm does not change in frozen groups, unless bn="train". Killed in the second part, a learner goes
-        on with unfreeze() and fit_one_cycle(epochs, slice(lr / 200, lr / 2), pct_start=0.3, div=5, resume=True).
+        in v2, BatchNorm does not change in frozen groups, unless bn="train". Each part has a checkpoint of its own.
         """
         schedules.need_whole(epochs=epochs, freeze_epochs=freeze_epochs)
         self.freeze()
-        wanted, self._precompute = self._precompute, self._precompute and not self._misses_augmentation()
+        name, wanted = self.name, self._precompute
+        if not resume:
+            forget_finished(self.path / f"{name}.checkpoint.safetensors")  # of an earlier second part
+        self.name, self._precompute = f"{name}.frozen", wanted and not self._misses_augmentation()
         try:
-            first = self.fit_one_cycle(freeze_epochs, slice(lr), pct_start=0.99, hooks=hooks)
+            first = self.fit_one_cycle(freeze_epochs, slice(lr), pct_start=0.99, hooks=hooks, resume=resume)
         finally:
-            self._precompute = wanted
+            self.name, self._precompute = name, wanted
         if self.interrupted:
             return first
         self.unfreeze()
         rates = slice(lr / 2 / lr_mult, lr / 2)
-        return first + self.fit_one_cycle(epochs, rates, pct_start=pct_start, div=div, hooks=hooks)
+        return first + self.fit_one_cycle(epochs, rates, pct_start=pct_start, div=div, hooks=hooks, resume=resume)
 
     def _misses_augmentation(self) -> bool:
         """Whether cached features stand between the training and an augmentation that was asked for."""

@@ -253,19 +253,29 @@ def test_a_new_learner_takes_up_a_later_training(data, training):
     assert [epoch.number for epoch in later.history.epochs] == [0, 1, 2, 3]
 
 
-def test_fine_tune_goes_on_as_its_docstring_says(data, training):
-    """Catches a recipe for the second part that names other rates, shares or divisors than `fine_tune` takes."""
+@pytest.mark.parametrize("at", [1, 4, 7, 10, 99])  # its two parts have six steps each
+def test_fine_tune_goes_on_in_the_part_that_was_killed(data, training, at):
+    """Catches a second part that begins again, or goes on from a head that never trained, or from an older training."""
     from helpers.learner import Learner
+    from helpers.training.run import Hook
 
     def learner(name):
         return Learner.pretrained(data, "test_resnet", pretrained=False, name=name)
 
+    class StopAt(Hook):
+        steps = 0
+
+        def on_step_end(self, run):
+            self.steps += 1
+            if self.steps == at:
+                raise KeyboardInterrupt
+
     whole, killed, later = learner("whole"), learner("killed"), learner("killed")
-    whole.fine_tune(2, 4e-3)
-    killed.fine_tune(2, 4e-3, hooks=[stop_at(training, 4)])
-    assert len(killed.history.epochs) == 2, "stopped in the second epoch of the second part"
-    later.unfreeze()
-    later.fit_one_cycle(2, slice(4e-3 / 200, 4e-3 / 2), pct_start=0.3, div=5, resume=True)
+    whole.fine_tune(2, 4e-3, freeze_epochs=2)
+    learner("killed").fine_tune(2, 4e-3, freeze_epochs=2)
+    killed.fine_tune(2, 4e-3, freeze_epochs=2, hooks=[StopAt()])
+    steps = len(later.fine_tune(2, 4e-3, freeze_epochs=2, resume=True).losses)
+    assert steps == 12 and [epoch.number for epoch in later.history.epochs] == [0, 1, 2, 3]
     assert_same(weights(whole), weights(later))
 
 
