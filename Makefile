@@ -73,8 +73,8 @@ notebooks: data $(AUTHORS) ## run the notebooks and store their outputs (NAMES="
 timings: data ## run every notebook and write times and memory into README.md (NAMES="03 04": only these)
 	@$(PY) -m tools.course $(NAMES) --table README.md
 
-bench: data $(PEERS)/ready ## speed and memory beside fastai, timm, Lightning (QUICK=1, CHECK=1, WHAT=floors or growth)
-	@$(PEERS)/bin/python -m tests.benchmarks $(WHAT) $(if $(QUICK),--quick) \
+bench: data $(PEERS)/ready ## speed and memory beside fastai, timm, Lightning (QUICK=1, CHECK=1, GPU=1, WHAT=floors or growth)
+	@$(PEERS)/bin/python -m tests.benchmarks $(WHAT) $(if $(QUICK),--quick) $(if $(GPU),--gpu) \
 	  $(if $(CHECK),--check tests/benchmarks/ratios.json) $(ARGS)
 
 site: $(AUTHORS) ## all notebooks as web pages, in site/

@@ -5,6 +5,7 @@ rows        the table's rows: which task, which contenders, which target
 contenders  one file each; a task sets up what is not timed and returns what is
 worker      a process of its own per contender, which the bench tells what to run
 rounds      contenders in turn, rotating; medians, ratios per round, noise of the same against the same
+gpu         what a CUDA device is asked first: whether anything waits, and what lies on it
 memory      peak of a whole process tree
 tuning      workers and precision of the tuned peers, found by measuring
 bench       every row in turn; each finished row is on disk at once

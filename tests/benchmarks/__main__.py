@@ -2,7 +2,9 @@
 
 python -m tests.benchmarks                       all rows (about two hours on two cores); goes on where it stopped
 python -m tests.benchmarks --quick               fewer pictures: under ten minutes
-python -m tests.benchmarks --check FILE          the quick rows; exit 1 when a ratio fell below the stored one
+python -m tests.benchmarks --check FILE          the quick rows; exit 1 when a ratio fell below the stored one of this
+                                                 kind of machine; a kind that is not in FILE is added to it
+python -m tests.benchmarks --gpu                 training steps and epochs on a CUDA device, after a look at what waits
 python -m tests.benchmarks floors | growth       how near to the machine's limits | against number and size
 """
 
@@ -13,11 +15,13 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import torch
+
 import data_setup
-from tests.benchmarks import check, table
+from tests.benchmarks import check, gpu, table
 from tests.benchmarks.bench import Bench, machine, say
 from tests.benchmarks.processes import ENVIRONMENT
-from tests.benchmarks.rows import FULL, QUICK, Row
+from tests.benchmarks.rows import FULL, GPU, QUICK, Row
 from tests.benchmarks.work import Work
 
 R8_ACCURACY = 0.80
@@ -29,7 +33,8 @@ def main() -> int:
         sys.exit(f"there is no {asked.check} to compare with; make it: make bench QUICK=1 ARGS='--store {asked.check}'")
     os.environ.update(ENVIRONMENT)
     quick = asked.quick or asked.check is not None
-    folder = Path(asked.out or data_setup.home() / "bench" / ("quick" if quick else "full"))
+    name = ("gpu-" if asked.gpu else "") + ("quick" if quick else "full")
+    folder = Path(asked.out or data_setup.home() / "bench" / name)
     if asked.what == "floors":
         from tests.benchmarks import floors
 
@@ -42,10 +47,14 @@ def main() -> int:
         for file in folder.glob("*.json"):
             file.unlink()
     base = Work(data=asked.data, pattern=asked.pattern, limit=asked.limit)
-    records = Bench(folder, base, quick=quick).run(chosen(QUICK if quick else FULL, asked))
+    if asked.gpu:
+        if not torch.cuda.is_available():
+            sys.exit("--gpu needs a CUDA device, and there is none: leave it out")
+        say(gpu.proof(base))
+    records = Bench(folder, base, quick=quick).run(chosen(GPU if asked.gpu else QUICK if quick else FULL, asked))
     report(folder, records)
     if asked.store:
-        asked.store.write_text(json.dumps({"machine": machine(), "ratios": check.stored(records)}, indent=1) + "\n")
+        check.add(asked.store, machine(), check.stored(records))
     return compare(asked.check, records) if asked.check else 0
 
 
@@ -53,8 +62,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.split("\n")[0])
     parser.add_argument("what", nargs="?", default="rows", choices=["rows", "floors", "growth"])
     parser.add_argument("--quick", action="store_true", help="fewer and smaller pictures, fewer rows")
+    parser.add_argument("--gpu", action="store_true", help="the rows of a CUDA device; --quick: peers are not tuned")
     parser.add_argument("--check", type=Path, metavar="FILE", help="compare the quick rows with stored ratios")
-    parser.add_argument("--store", type=Path, metavar="FILE", help="write the ratios for a later --check")
+    parser.add_argument("--store", type=Path, metavar="FILE", help="write this machine's ratios for a later --check")
     parser.add_argument("--data", default="solar", help="a prepared data set (default: solar)")
     parser.add_argument("--pattern", default="", help="label = group 1 of this expression on the file's name")
     parser.add_argument("--limit", type=int, default=0, help="at most so many pictures")
@@ -89,10 +99,12 @@ def report(folder: Path, records: list[dict]) -> None:
 
 
 def compare(file: Path, records: list[dict]) -> int:
-    before = json.loads(file.read_text())
-    if before["machine"]["cpu"] != machine()["cpu"]:
-        say(f"note: the stored ratios are of another processor ({before['machine']['cpu']})")
-    found = check.regressions(before["ratios"], check.stored(records))
+    before, now = check.load(file, machine()), check.stored(records)
+    if not before.keys() & now.keys():
+        check.add(file, machine(), now)
+        say(f"{file} has no ratios of {check.kind(machine())} yet: these are added, and nothing is compared")
+        return 0
+    found = check.regressions({row: before[row] for row in before.keys() & now.keys()}, now)
     say("\n".join(["slower than stored:", *found]) if found else "no ratio fell below what is stored")
     return 1 if found else 0
 

@@ -1,11 +1,31 @@
-"""Ratios now against ratios stored: times differ from machine to machine, ratios hardly do."""
+"""Ratios now against ratios stored for the same kind of machine: times differ from day to day, ratios hardly do."""
 
+import json
+from pathlib import Path
 from statistics import median
 
 from tests.benchmarks.rounds import OURS, noise, ratios, spread
 from tests.benchmarks.table import COLUMNS, values_of
 
 LEAST_BAND = 0.10  # a smaller change is never called a regression
+
+
+def kind(machine: dict) -> str:
+    """The name of a kind of machine: its GPU, or its processor and how many cores it has."""
+    return machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores"
+
+
+def load(file: Path, machine: dict) -> dict:
+    """The stored ratios of this kind of machine, as `stored` gives them; {} when there are none."""
+    return json.loads(file.read_text()).get(kind(machine), {}).get("ratios", {})
+
+
+def add(file: Path, machine: dict, ratios: dict) -> None:
+    """Write this machine's ratios beside those of other kinds; rows that were not measured now stay as they are."""
+    kinds = json.loads(file.read_text()) if file.exists() else {}
+    kept = load(file, machine) if file.exists() else {}
+    kinds[kind(machine)] = {"machine": machine, "ratios": kept | ratios}
+    file.write_text(json.dumps(kinds, indent=1) + "\n")
 
 
 def stored(records: list[dict]) -> dict:

@@ -54,6 +54,12 @@ FULL = (
         ("ours", "fastai tuned", "plain"), rounds=3, work={"presized": "yes"}, note=STEADY),
 )  # fmt: skip
 
+ON_A_GPU = ("ours", "ours, graphs", "fastai default", "fastai tuned", "plain", "timm", "timm compiled")
+GPU = (
+    Row("G4", "R4 unfrozen epoch, lite0, 128 px", "epoch", ON_A_GPU, rounds=3, targets=(2.5, 1.3), note=STEADY),
+    Row("G9", "R9 ten training steps on a resident batch, lite0, 128 px", "step", ON_A_GPU),
+)
+
 SMALL = {"limit": 384, "size_px": 96}
 QUICK = (
     Row("import", "import of what a lesson needs", "import", ("ours", "fastai default"), rounds=2, kind="script",

@@ -6,8 +6,8 @@ from statistics import mean, median, stdev
 from tests.benchmarks.rounds import AGAIN, OURS, best_tuned, median_ratio, noise, not_lower, ratios, spread
 
 DEFAULT = "fastai default"
-COLUMNS = (OURS, DEFAULT, "fastai tuned", "plain", "timm", "timm compiled", "lightning")
-TUNED = COLUMNS[2:]
+TUNED = ("fastai tuned", "plain", "timm", "timm compiled", "lightning")
+COLUMNS = (OURS, "ours, graphs", DEFAULT, *TUNED)
 
 
 @dataclass(frozen=True)

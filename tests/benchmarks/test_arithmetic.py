@@ -191,3 +191,14 @@ def test_operations_of_a_step_are_three_passes_of_its_products(arch, monkeypatch
             layer.register_forward_hook(count)
     model(torch.rand(1, 3, 64, 64))
     assert flops_per_picture(work) == 3 * 2 * products
+
+
+def test_each_kind_of_machine_has_ratios_of_its_own(tmp_path):
+    """Catches a GPU whose ratios are compared with a processor's, and a new kind that wipes out the others."""
+    file, cpu = tmp_path / "ratios.json", {"cpu": "AMD", "cores": 2, "gpu": ""}
+    card = cpu | {"gpu": "NVIDIA H100"}
+    check.add(file, cpu, {"R": {"plain": {"ratio": 2.0, "band": 0.1}}})
+    assert check.load(file, card) == {} and check.load(file, cpu | {"cores": 4}) == {}
+    check.add(file, card, {"G": {"plain": {"ratio": 3.0, "band": 0.1}}})
+    check.add(file, card, {"G9": {}})
+    assert set(check.load(file, card)) == {"G", "G9"} and set(check.load(file, cpu)) == {"R"}

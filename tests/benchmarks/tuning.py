@@ -1,11 +1,16 @@
 """How the tuned peers are tuned: precision and number of workers."""
 
+import os
 from dataclasses import replace
 
+import torch
+
+from helpers.runtime.device import pick_device
+from helpers.runtime.precision import fast_precision, has_bfloat16
 from tests.benchmarks.processes import Worker
 from tests.benchmarks.work import Work
 
-WORKERS = (0, 2, 4)
+WORKERS = tuple(n for n in (0, 2, 4, 8, 16) if n <= max(4, os.cpu_count() or 1))
 DATA_TASKS = ("decode", "batches")
 PROBE_PICTURES = 384
 
@@ -18,7 +23,12 @@ def seconds(name: str, work: Work, task: str) -> float:
 
 
 def usual(work: Work) -> dict[str, dict]:
-    """What the probes of `tuned` found on two cores, without probing: for the quick bench."""
+    """What the probes of `tuned` found on two cores, without probing: for the quick bench. Beside a GPU all get as many
+    workers as help (up to eight), and the precision that this kit has timed for itself."""
+    if torch.cuda.is_available():
+        kind = "depthwise" if work.arch.startswith("efficientnet") else "dense"
+        fast, workers = fast_precision(torch.device("cuda"), kind) is torch.bfloat16, min(8, os.cpu_count() or 1)
+        return settings_of({"train_bf16": fast, "predict_bf16": fast, "workers": workers}, workers)
     depthwise = work.arch.startswith("efficientnet")  # trains faster in float32 on a CPU
     native = bf16_is_built_in()
     return settings_of({"train_bf16": native and not depthwise, "predict_bf16": native, "workers": 2}, 2)
@@ -49,6 +59,4 @@ def tuned(work: Work, task: str) -> dict[str, dict]:
 
 
 def bf16_is_built_in() -> bool:
-    from helpers.runtime.precision import cpu_has_bfloat16
-
-    return cpu_has_bfloat16()
+    return has_bfloat16(pick_device())

@@ -5,6 +5,7 @@ from importlib import import_module
 # name in the table -> (module, class)
 CONTENDERS = {
     "ours": ("ours", "Ours"),
+    "ours, graphs": ("ours", "OursGraphs"),
     "fastai default": ("fastai_learner", "FastaiDefault"),
     "fastai tuned": ("fastai_learner", "FastaiTuned"),
     "plain": ("plain", "Plain"),
@@ -12,7 +13,7 @@ CONTENDERS = {
     "timm compiled": ("timm_loop", "TimmCompiled"),
     "lightning": ("lightning_module", "Lightning"),
 }
-PEERS = tuple(name for name in CONTENDERS if name != "ours")
+PEERS = tuple(name for name in CONTENDERS if not name.startswith("ours"))
 TUNED = tuple(name for name in PEERS if name != "fastai default")
 
 
