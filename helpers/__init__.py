@@ -38,11 +38,11 @@ NAMES_OF = {
     "analysis.predictions": "Predictions mean_of",
     "analysis.interpret": "Interpretation",
     "analysis.intervals": "accuracy_interval accuracy_text compare mcnemar",
-    "analysis.audit": "find_label_errors",
     "figures.curves": "plot_loss plot_lr plot_lr_find",
     "figures.pictures": "show_batch show_picks show_pictures show_results",
     "figures.results": "plot_accuracies plot_confusion",
     "review.browsers": "LabelBrowser MistakeBrowser",
+    "lessons.audit": "find_label_errors",
 }
 ROOM_OF = {name: room for room, names in NAMES_OF.items() for name in names.split()}
 __all__ = list(ROOM_OF)

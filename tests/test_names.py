@@ -19,7 +19,7 @@ from helpers.learner import Learner
 
 TABLE = Path(__file__).resolve().parents[1] / "notebooks" / "NAMES.md"
 HELPERS = TABLE.parents[1] / "helpers"
-MODULES = {  # audit: helpers.analysis.audit
+MODULES = {  # audit: helpers.lessons.audit
     path.stem: ".".join(["helpers", *path.relative_to(HELPERS).with_suffix("").parts]) for path in HELPERS.rglob("*.py")
 }
 INSTANCES = {"learn": Learner, "data": ImageData, "interp": Interpretation}

@@ -1,1 +1,1 @@
-"""Numbers about predictions and data: predictions · interpret · report · intervals · calibration · heatmaps · audit."""
+"""Numbers about predictions: predictions · interpret · report · intervals · calibration · heatmaps."""

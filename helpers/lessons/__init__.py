@@ -7,6 +7,8 @@ quiz_questions  the kinds of question, read from a quiz file
 doctor        is this machine ready?
 decisions     when to answer at all, and from which threshold to raise an alarm
 temperature   what makes a model as sure as it may be
+audit         which pictures look alike, which labels are probably wrong
+neighbours_view  the training pictures most like one, in the browser of mistakes
 duplicates    the same picture more than once
 figures       what only lessons draw
 labs          things to play with: rates, schedules, augmentation
@@ -63,6 +65,8 @@ MODULE_OF = {
     "Quiz": "lessons.quiz",
     "fit_temperature": "lessons.temperature",
     "find_duplicates": "lessons.duplicates",
+    "nearest_neighbours": "lessons.audit",
+    "neighbours_view": "lessons.neighbours_view",
     "find_leaks": "lessons.messy",
     "messy_folder": "lessons.messy",
     "misfiled": "lessons.messy",

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from helpers.analysis.audit import most_similar
 from helpers.data.decode import read_image
 from helpers.data.items import Item
 from helpers.data.splits import Split
+from helpers.lessons.audit import most_similar
 from helpers.runtime.arguments import did_you_mean
 
 PARTS = {"train": "training", "valid": "validation", "test": "the test part"}

@@ -28,16 +28,20 @@ HELP = (
     "A click with Ctrl or Shift selects several pictures."
 )
 
+View = Callable[[Review, Row], Html]  # a larger view of one picture
+
 
 class Browser(StaticWidget):
-    """The parts that all browsers share; `views` are more views of one picture: name -> function of a row."""
+    """The parts that all browsers share; `views` are more ways to look closer, by the name on their button."""
 
-    def __init__(self, review: Review, *, what: str, sort: str, views: Mapping[str, Callable[[Row], Html]] = {}):
+    def __init__(
+        self, review: Review, *, what: str, sort: str, views: Mapping[str, Callable[[Review, Row], Html]] = {}
+    ):
         self.review, self.what = review, what
         self.review.sort_by(sort)
         self.cursor, self.selected = 0, {0}  # places on the page; marks are about all that are selected
         self._view, self._said = "", ""
-        self._views = {"Zoom": partial(pages.zoomed, review), "Compare": self._compare, **views}
+        self._views = {"Zoom": pages.zoomed, "Compare": self._compare, **views}
         self.filters = self._make_filters(sort)
         controls = self._make_controls()
         self._make_tiles()
@@ -299,12 +303,12 @@ class Browser(StaticWidget):
             self.panel.value = fill("")
             return
         try:
-            page = self._views[self._view](current)
+            page = self._views[self._view](self.review, current)
         except (ValueError, KeyError, RuntimeError) as error:
             page = fill("<em>{problem}</em>", problem=error)
         self.panel.value = fill("<b>{view}</b>{page}", view=self._view, page=page)
 
-    def _compare(self, shown: Row) -> Html:
+    def _compare(self, review: Review, shown: Row) -> Html:
         """All selected pictures, or the only one with the next of the page (the other half of a pair)."""
         rows, places = self.review.page_rows(), sorted(self.selected)
         if len(places) == 1:

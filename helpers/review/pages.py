@@ -10,7 +10,7 @@ from helpers.review.rows import Row
 from helpers.review.session import Review
 from helpers.runtime.text import counted
 
-TILE_PX, ZOOM_PX, COMPARE_PX, NEAR_PX, STATIC_PX = 150, 400, 210, 100, 96
+TILE_PX, ZOOM_PX, COMPARE_PX, STATIC_PX = 150, 400, 210, 96
 STATIC_TILES, STATIC_CHARS = 24, 110_000  # the static face shows no more pictures than this
 FACT = '<tr style="line-height:1.4"><th style="text-align:left">{name}</th><td>&emsp;{value}</td></tr>'
 SIGNS = {"relabel": "✎", "right": "✓", "unsure": "?", "remove": "✕", "note": "✍"}

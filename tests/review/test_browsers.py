@@ -15,11 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.analysis.audit import LabelError
 from helpers.analysis.predictions import Predictions
 from helpers.data.decode import read_image
 from helpers.data.items import Item, label_by_folder
+from helpers.lessons.audit import LabelError
 from helpers.lessons.duplicates import Duplicate
+from helpers.lessons.neighbours_view import neighbours_view
 from helpers.review import html as safe_html
 from helpers.review.browsers import LabelBrowser, MistakeBrowser
 from helpers.review.html import fill, join, printable, shortened, thumbnail
@@ -192,7 +193,8 @@ def test_a_changed_file_gets_a_new_thumbnail_and_an_unchanged_one_is_made_once(i
 def test_neighbours_and_heat_maps_come_from_the_learner(data, learn, tmp_path):
     preds = learn.get_preds("valid")
     features = torch.randn(len(data.items), 8, generator=generator("features"))
-    browser = MistakeBrowser(preds, learn, features=features, save_to=None)
+    views = {"Neighbours": neighbours_view(data, features)}
+    browser = MistakeBrowser(preds, learn, views=views, save_to=None)
     assert list(browser.view_buttons) == ["Zoom", "Compare", "Heat map", "Neighbours"]
     browser.view_buttons["Heat map"].click()
     assert len(alts(browser.panel.value)) == 1
@@ -206,8 +208,8 @@ def test_neighbours_and_heat_maps_come_from_the_learner(data, learn, tmp_path):
     )
     best = max(data.indices_of("train").tolist(), key=lambda index: query[index])
     assert near[0] == data.items[best].name
-    with pytest.raises(ValueError, match="one row per picture; got 3 rows and 24 pictures"):
-        MistakeBrowser(preds, data, features=features[:3], save_to=None)
+    with pytest.raises(ValueError, match="got 3 rows of features for 24 items"):
+        neighbours_view(data, features[:3])
 
 
 def test_a_closer_look_that_fails_says_why(learn):
@@ -533,7 +535,8 @@ def roots(browser, data, learn, tmp_path):
     many = make_items(tmp_path / "many", [f"{n:02}.png" for n in range(24)], [f"class {n % 12:02}" for n in range(24)])
     features = torch.randn(len(data.items), 8, generator=generator("features"))
     records = [learn.get_preds("train"), learn.get_preds("valid")]
-    full = MistakeBrowser(records, learn, features=features, save_to=marks, page_size=4)
+    views = {"Neighbours": neighbours_view(data, features)}
+    full = MistakeBrowser(records, learn, views=views, save_to=marks, page_size=4)
     labels = LabelBrowser(many, save_to=tmp_path / "labels.csv", page_size=4)
     return (
         browser,

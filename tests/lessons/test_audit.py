@@ -12,8 +12,8 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
-from helpers.analysis.audit import find_label_errors, nearest_neighbours, out_of_fold_probs
 from helpers.data.items import Item
+from helpers.lessons.audit import find_label_errors, nearest_neighbours, out_of_fold_probs
 
 NAMES = ("crack", "fine", "stain")
 

@@ -28,7 +28,7 @@ def nearest_neighbours(
     query: Tensor, features: Tensor, items: Sequence[Item], *, k: int = 4, other_than: str | None = None
 ) -> list[Neighbour]:
     """The `k` items whose `features` (N, D) are most similar to `query` (D,), best first; none named `other_than`."""
-    _check_rows(features, items)
+    check_rows(features, items)
     similarities, rows = most_similar(query[None], features, k + 1)
     near = [Neighbour(items[row], s) for row, s in zip(rows[0].tolist(), similarities[0].tolist(), strict=True)]
     return [neighbour for neighbour in near if neighbour.item.name != other_than][:k]
@@ -44,7 +44,8 @@ def most_similar(queries: Tensor, features: Tensor, k: int) -> tuple[Tensor, Ten
     return torch.cat([block.values for block in found]), torch.cat([block.indices for block in found])
 
 
-def _check_rows(features: Tensor, items: Sequence[Item]) -> None:
+def check_rows(features: Tensor, items: Sequence[Item]) -> None:
+    """Raise ValueError unless there is one row of features for each item."""
     if len(features) != len(items):
         raise ValueError(f"got {len(features)} rows of features for {len(items)} items; row i must be about items[i]")
 
@@ -80,7 +81,7 @@ def find_label_errors(
     """
     from cleanlab.filter import find_label_issues
 
-    _check_rows(features, items)
+    check_rows(features, items)
     rows = [row for row, item in enumerate(items) if item.label is not None]
     classes = class_names(items)
     labels = np.array([classes.index(items[row].label) for row in rows], dtype=int)
