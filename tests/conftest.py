@@ -57,6 +57,22 @@ def draw_pictures(folder, *, n=12, size=(40, 32), seed=0, mode="RGB"):
     return folder
 
 
+def tiny_network():
+    """Three stages with BatchNorm and a head, always the same weights."""
+    import torch
+    from torch import nn
+
+    from helpers.models.classifier import Classifier, Normalize, make_head
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        stages = [
+            nn.Sequential(nn.Conv2d(n, 6, 3, stride=2, padding=1), nn.BatchNorm2d(6), nn.ReLU()) for n in (3, 6, 6)
+        ]
+        head = make_head(12, 2)
+    return Classifier(Normalize([0.5] * 3, [0.5] * 3), nn.Sequential(*stages), head, maps=True)
+
+
 @pytest.fixture
 def pictures(tmp_path):
     """A folder with 12 dark and 12 light pictures of 40 x 32 pixels."""

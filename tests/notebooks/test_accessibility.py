@@ -13,9 +13,9 @@ from pygments.styles import get_style_by_name
 
 from helpers.figures import style as drawing
 from helpers.figures.style import COLOURS, DASHES, GREY, MARKS, ink
-from tests.notebooks.test_stored import SENTENCE_WORDS, label
+from tests.notebooks.test_stored import SENTENCE_WORDS, label, stored
 from tools import links, pages, site, slides
-from tools.notebook_files import NOTEBOOKS, code_cells, read_notebook
+from tools.notebook_files import NOTEBOOKS, code_cells
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 
@@ -204,7 +204,7 @@ RULES = [
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_every_notebook(path, rule):
-    assert rule(read_notebook(path)) == []
+    assert rule(stored(path)) == []
 
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

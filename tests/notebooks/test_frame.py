@@ -12,9 +12,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tests.notebooks.rewriting import NOT_YET
-from tests.notebooks.test_stored import MAX_CELL_LINES, label, texts
+from tests.notebooks.test_stored import MAX_CELL_LINES, label, stored, texts
 from tools.learner_copies import is_solution
-from tools.notebook_files import NOTEBOOKS, ROOT, code_cells, headings, minutes, normalise, read_notebook, tags
+from tools.notebook_files import NOTEBOOKS, ROOT, code_cells, headings, minutes, normalise, tags
 
 BEFORE = ["What you will be able to do", "Before you start"]
 AFTER = ["Check yourself", "Key points", "If something went wrong", "Next"]
@@ -331,7 +331,7 @@ RULES = [
 def test_every_lesson_has_the_frame(path, rule):
     if rule in NEWEST and path.stem in NOT_YET:
         pytest.skip("this lesson is being rewritten")
-    assert rule(read_notebook(path)) == []
+    assert rule(stored(path)) == []
 
 
 def test_lessons_are_numbered_without_a_gap_and_titled_with_their_number():
@@ -341,7 +341,7 @@ def test_lessons_are_numbered_without_a_gap_and_titled_with_their_number():
     assert plain == [f"{number:02}" for number in range(len(plain))]
     between = [(before, number) for before, number in itertools.pairwise(numbers) if not number.isdigit()]
     assert all(number == f"{before}b" for before, number in between)
-    titles = [next(headings(read_notebook(path).cells))[1] for path in PATHS]
+    titles = [next(headings(stored(path).cells))[1] for path in PATHS]
     assert [title.partition(" ")[0] for title in titles] == numbers
 
 
@@ -349,7 +349,7 @@ def test_each_lesson_leads_to_the_next():
     for path, following in zip(PATHS, PATHS[1:], strict=False):
         if path.stem in NOT_YET:
             continue
-        assert f"({following.name})" in prose(part(read_notebook(path), "Next")), path.stem
+        assert f"({following.name})" in prose(part(stored(path), "Next")), path.stem
 
 
 def test_all_stored_outputs_are_compared_strictly_and_no_cell_may_hang():

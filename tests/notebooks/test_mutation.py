@@ -15,10 +15,10 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from tests.notebooks.rewriting import NOT_YET
-from tests.notebooks.test_stored import is_compared
+from tests.notebooks.test_stored import is_compared, stored
 from tools.compare import LINE_ENDS, Measured, Tolerances, differences, is_epoch_head, measured_in, tolerances_of
 from tools.execute import kernel_environment
-from tools.notebook_files import NOTEBOOKS, ROOT, code_cells, normalise, read_notebook, write_notebook
+from tools.notebook_files import NOTEBOOKS, ROOT, code_cells, normalise, write_notebook
 
 MUTANTS = 40  # per notebook, each in another output cell while there are any
 MIN_CAUGHT = 0.95
@@ -155,7 +155,7 @@ def share_compared(notebook: NotebookNode, tolerances: Tolerances) -> tuple[int,
 def test_changed_digits_are_caught_in_every_notebook(path, record_property):
     if path.stem in NOT_YET:
         pytest.skip("this lesson is being rewritten")
-    caught, tried, escaped = share_caught(read_notebook(path), tolerances_of(path.stem))
+    caught, tried, escaped = share_caught(stored(path), tolerances_of(path.stem))
     record_property("caught", f"{caught} of {tried}")
     assert tried >= 20
     assert caught >= MIN_CAUGHT * tried, f"{caught} of {tried} caught; not these:\n" + "\n".join(escaped)
@@ -165,7 +165,7 @@ def test_changed_digits_are_caught_in_every_notebook(path, record_property):
 def test_nearly_all_printed_numbers_are_compared(path):
     if path.stem in NOT_YET:
         pytest.skip("this lesson is being rewritten")
-    compared, printed = share_compared(read_notebook(path), tolerances_of(path.stem))
+    compared, printed = share_compared(stored(path), tolerances_of(path.stem))
     assert compared >= MIN_COMPARED * printed, f"{compared} of {printed} numbers are compared"
 
 
@@ -173,9 +173,7 @@ def test_nearly_all_printed_numbers_are_compared(path):
 def test_every_phrase_with_a_tolerance_is_printed(path):
     """A phrase that no output holds any more would let a reader believe in a tolerance that is not in force."""
     tolerances = tolerances_of(path.stem)
-    names = {
-        number.measured.tolerance.name for number in printed_numbers(read_notebook(path), tolerances) if number.measured
-    }
+    names = {number.measured.tolerance.name for number in printed_numbers(stored(path), tolerances) if number.measured}
     assert {phrase.name for phrase in tolerances.phrases.values()} - names == set()
 
 

@@ -5,6 +5,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 
 import nbformat
 import pytest
@@ -25,6 +26,12 @@ REASON = re.compile(r"^# not compared: \S", flags=re.MULTILINE)
 SENTENCE_WORDS = 4
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+
+
+@cache
+def stored(path):
+    """The notebook, read once for all rules: none of them changes it."""
+    return read_notebook(path)
 
 
 def label(cell) -> str:
@@ -224,7 +231,7 @@ def test_there_are_notebooks():
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_every_notebook(path, rule):
-    assert rule(read_notebook(path)) == []
+    assert rule(stored(path)) == []
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

@@ -12,16 +12,14 @@ import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from torch import nn
 
 from helpers.data.augment import side_on
 from helpers.data.dataset import ImageData
 from helpers.learner import Learner
-from helpers.models.classifier import Classifier, Normalize, make_head
 from helpers.training import loop
 from helpers.training.hooks import AverageWeights, EarlyStopping, KeepBest
 from helpers.training.run import Hook
-from tests.conftest import draw_pictures
+from tests.conftest import draw_pictures, tiny_network
 
 SEQUENCES = int(os.environ.get("COURSE_SEQUENCES", "4"))
 HOOKS = {
@@ -56,17 +54,6 @@ def folder(tmp_path_factory):
         data = ImageData.from_folders(root / "pictures", size=16, batch_size=5)
         AnyOrder.data = {"plain": data, "augmented": data.with_augment(side_on()), "larger": data.resized(24)}
         yield
-
-
-def tiny_network():
-    """Three stages with BatchNorm and a head, always the same weights."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        stages = [
-            nn.Sequential(nn.Conv2d(n, 6, 3, stride=2, padding=1), nn.BatchNorm2d(6), nn.ReLU()) for n in (3, 6, 6)
-        ]
-        head = make_head(12, 2)
-    return Classifier(Normalize([0.5] * 3, [0.5] * 3), nn.Sequential(*stages), head, maps=True)
 
 
 class AnyOrder(RuleBasedStateMachine):
