@@ -8,7 +8,7 @@ doctor        is this machine ready?
 decisions     when to answer at all, and from which threshold to raise an alarm
 temperature   what makes a model as sure as it may be
 audit         which pictures look alike, which labels are probably wrong
-neighbours_view  the training pictures most like one, in the browser of mistakes
+closer_look   the training pictures most like one, in the browser of mistakes
 duplicates    the same picture more than once
 figures       what only lessons draw
 labs          things to play with: rates, schedules, augmentation
@@ -66,7 +66,7 @@ MODULE_OF = {
     "fit_temperature": "lessons.temperature",
     "find_duplicates": "lessons.duplicates",
     "nearest_neighbours": "lessons.audit",
-    "neighbours_view": "lessons.neighbours_view",
+    "neighbours_view": "lessons.closer_look",
     "find_leaks": "lessons.messy",
     "messy_folder": "lessons.messy",
     "misfiled": "lessons.messy",

@@ -19,8 +19,8 @@ from helpers.analysis.predictions import Predictions
 from helpers.data.decode import read_image
 from helpers.data.items import Item, label_by_folder
 from helpers.lessons.audit import LabelError
+from helpers.lessons.closer_look import neighbours_view
 from helpers.lessons.duplicates import Duplicate
-from helpers.lessons.neighbours_view import neighbours_view
 from helpers.review import html as safe_html
 from helpers.review.browsers import LabelBrowser, MistakeBrowser
 from helpers.review.html import fill, join, printable, shortened, thumbnail
