@@ -54,7 +54,7 @@ def tree_digest(files: dict[str, dict]) -> str:
 def unsealed(folder: Path, paths: list[Path]) -> list[Path]:
     """`paths` (below `folder`) without those in a sealed folder; prints which folder, how many files and why.
 
-    When `folder` itself is sealed, whoever named it wants it open: that is printed, too.
+    When `folder` itself is sealed, or lies in such a folder, whoever named it wants it open: that is printed, too.
     """
 
     @functools.cache
@@ -68,8 +68,9 @@ def unsealed(folder: Path, paths: list[Path]) -> list[Path]:
         why = (place / SEAL).read_text(encoding="utf-8").partition("\n")[0]
         photographs = "1 photograph" if n == 1 else f"{n:,} photographs"
         print(f"{place.relative_to(folder).as_posix()}/ is sealed: {photographs} left out; {why}")
-    if (folder / SEAL).is_file():
-        print(f"{folder.name}/ is sealed, and this opens it")
+    for place in (folder.absolute(), *folder.absolute().parents):
+        if (place / SEAL).is_file():
+            print(f"{place.name}/ is sealed, and this opens it")
     return [path for path in paths if not seal_above(path.parent)]
 
 

@@ -135,7 +135,9 @@ class Board:
         for row in rows:
             if row.lesson == lesson:
                 print(self.lines(row))
-        return draw_board([(row.title, row.measures, row.photographs == rows[0].photographs) for row in rows])
+        sets = [row.photographs for row in rows]
+        usual = max(sets, key=sets.count, default=None)  # rows of an older data set may come first
+        return draw_board([(row.title, row.measures, row.photographs == usual) for row in rows])
 
     def export(self, path: Path | str) -> None:
         """Write the board without its probabilities: each measure as [estimate, low, high], and the step before it."""

@@ -22,7 +22,7 @@ from helpers.runtime.text import counted, shorten
 
 WIDTH_IN = 8.0
 ROW_IN = 0.46
-Line = tuple[str, Measures, bool]  # title, what it is worth, whether on the same photographs as the first line
+Line = tuple[str, Measures, bool]  # title, what it is worth, whether on the same photographs as most lines
 
 
 def draw_board(lines: Sequence[Line]) -> Drawing:

@@ -15,6 +15,7 @@ from helpers.data.items import Item
 from helpers.data.splits import PARTS
 from helpers.learner import Learner
 
+ARCH = "efficientnet_lite0"  # of every model that a lesson hands on
 BATCH_SIZE = 32
 # Cells have no up, and a straight edge that every photograph shows: all eight symmetries, hardly any rotation, no crop.
 COURSE_AUGMENT = top_down(max_rotate_deg=3.0, max_zoom=1.0, max_lighting=0.1)
@@ -28,8 +29,11 @@ def course_data(size: int = 128) -> ImageData:
 
 
 def hand_on(learn: Learner, stage: str) -> None:
-    """Keep the model for later lessons. Raises ValueError for a stage the course does not have."""
-    learn.save(_name_of(stage, learn.data))
+    """Keep the model for later lessons. Raises ValueError for a stage or an arch the course does not have."""
+    name = _name_of(stage, learn.data)
+    if learn.arch != ARCH:
+        raise ValueError(f"later lessons go on with {ARCH}, and this is {learn.arch}: keep it with learn.save(...)")
+    learn.save(name)
     print(f"kept as {stage}: a later lesson can start from it")
 
 
@@ -39,7 +43,7 @@ def start_from(stage: str, *, size: int | None = None) -> Learner:
     `size`: the photographs' side in pixels, by default that at which the model was trained.
     """
     _check_stage(stage)
-    learn = Learner.pretrained(course_data(size or SIZE_OF[stage]))
+    learn = Learner.pretrained(course_data(size or SIZE_OF[stage]), ARCH)
     name = _name_of(stage, learn.data)
     if (learn.path / f"{name}.safetensors").is_file():
         learn.load(name)

@@ -51,8 +51,8 @@ def _count_one_more() -> int:
     except FileNotFoundError:
         before = 0
     except (ValueError, KeyError, TypeError):
-        print(f"note: {file} is damaged, so the openings are counted from the start")
-        before = 0
+        print(f"note: {file} is damaged; it was there, so the envelope was opened at least once before")
+        before = 1
     with write_atomically(file) as staged:
         staged.write_text(json.dumps({"opened": before + 1}) + "\n", encoding="utf-8")
     return before + 1

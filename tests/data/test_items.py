@@ -78,6 +78,9 @@ def test_a_sealed_folder_opens_when_it_is_named_and_that_is_said(tmp_path, capsy
     (tmp_path / "test" / "SEALED.txt").touch()
     assert len(label_by_folder(tmp_path / "test")) == 2
     assert capsys.readouterr().out == "test/ is sealed, and this opens it\n"
+    tree(tmp_path, "test/deep/a/5.png", "test/deep/b/6.png")
+    assert len(label_by_folder(tmp_path / "test" / "deep")) == 2
+    assert capsys.readouterr().out == "test/ is sealed, and this opens it\n", "a folder inside is opened, too"
 
 
 def test_a_sealed_folder_beside_class_folders_is_no_empty_class(tmp_path):

@@ -127,6 +127,27 @@ def test_the_figure_has_the_numbers_of_the_rows_and_marks_the_best(board, weak, 
         assert f"{row.title}: found ≈ {100 * row.measures.found.estimate:.0f} of 100" in drawing.alt
 
 
+def test_rows_of_an_older_data_set_are_the_hollow_ones(board, weak, strong):
+    """Catches every model of today drawn as one on other photographs, because lesson 00 was not run again."""
+    board.add("00", "older", drawn_preds(90, separation=4, seed=3))
+    board.add("02", "weak", weak)
+    board.add("03", "strong", strong)
+    auc = board.show("03").figure.axes[2]
+    dots = [line for line in auc.get_lines() if len(line.get_xdata()) == 1]
+    assert [dot.get_markerfacecolor() == "white" for dot in dots] == [True, False, False]
+    assert [dot.get_marker() for dot in dots] == ["o", "o", "s"], "the best of today's photographs"
+
+
+def test_two_notebooks_share_the_board(board, weak, strong):
+    """Catches a notebook that writes back what it read when it was opened: the other one's row would be gone."""
+    other = Board(board.path)
+    board.add("02", "head", weak)
+    other.add("03", "tuned", strong)
+    board.add("02", "head again", weak)
+    assert [row.title for row in other.rows] == ["02 head", "02 head again", "03 tuned"]
+    assert board.show().alt.count("AUC") == 2 and other.show().alt.count("AUC") == 3, "each shows up to its own lesson"
+
+
 def test_a_missing_and_a_damaged_file_give_a_clear_line(board, weak, capsys):
     assert board.rows == []
     assert "The board is empty" in board.show().text

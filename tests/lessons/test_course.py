@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from helpers.data.dataset import ImageData
+from helpers.learner import Learner
 from helpers.lessons import course
 
 
@@ -48,6 +49,13 @@ def test_a_model_of_another_split_is_not_taken(small_course, data, monkeypatch, 
     capsys.readouterr()
     course.start_from("03_head")
     assert "substitute" in capsys.readouterr().out
+
+
+def test_another_architecture_is_not_handed_on(small_course, data):
+    """Catches a lesson that dies in its first cell, because in the one before a student tried another network."""
+    learn = Learner.pretrained(data, "test_resnet", pretrained=False)
+    with pytest.raises(ValueError, match="go on with efficientnet_lite0, and this is test_resnet"):
+        course.hand_on(learn, "03_head")
 
 
 def test_an_unknown_stage_names_those_there_are(small_course):

@@ -96,19 +96,32 @@ class AnyOrder(RuleBasedStateMachine):
         """Freeze, unfreeze, precompute on and off, with and without copies, BatchNorm, other data."""
         self.both(**what)
 
-    @rule(epochs=st.integers(1, 3), kind=st.sampled_from(sorted(HOOKS)), kill_at=st.integers(0, 6))
-    def fit(self, epochs, kind, kill_at):
+    @rule(
+        verb=st.sampled_from(["fit_one_cycle", "fine_tune"]),
+        epochs=st.integers(1, 3),
+        kind=st.sampled_from(sorted(HOOKS)),
+        kill_at=st.integers(0, 6),
+    )
+    def train(self, verb, epochs, kind, kill_at):
+        def fit(learn, hooks, **how):
+            if verb == "fine_tune":
+                learn.fine_tune(epochs, 1e-3, freeze_epochs=epochs, hooks=hooks, **how)
+            else:
+                learn.fit_one_cycle(epochs, 1e-3, hooks=hooks, **how)
+
         whole, killed = self.learners
         kind = kind if epochs > 1 else "none"  # one epoch has no mean, no best and no end before its end
-        whole.fit_one_cycle(epochs, 1e-3, hooks=HOOKS[kind]())
+        fit(whole, HOOKS[kind]())
         killed.save("before")  # what a new process starts from when the training died before its first checkpoint
         try:
-            killed.fit_one_cycle(epochs, 1e-3, hooks=[*HOOKS[kind](), Kill(kill_at)])
+            fit(killed, [*HOOKS[kind](), Kill(kill_at)])
         except Killed:
             again = self.fresh("killed").load("before")
             self.arrange(again)
-            again.fit_one_cycle(epochs, 1e-3, hooks=HOOKS[kind](), resume=True)
+            fit(again, HOOKS[kind](), resume=True)
             self.learners[1] = again
+        if verb == "fine_tune":
+            self.state["first"] = 0  # it unfreezes
         self.compare()
 
     @rule()
