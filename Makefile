@@ -16,7 +16,7 @@ QUIET := COURSE_PRECISION=float32 COURSE_PROGRESS=off IPYTHONDIR="$(CURDIR)/$(VE
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data course lab work check test browser notebooks timings bench site slides lint spelling links lock clean
+.PHONY: help setup data course lab work check test browser notebooks notes timings bench site slides lint spelling links lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -69,6 +69,9 @@ links: $(AUTHORS) ## links of notebooks and texts that lead nowhere (ONLINE=1 tr
 
 notebooks: data $(AUTHORS) ## run the notebooks and store their outputs (NAMES="03 04": only these)
 	@COURSE_PRECISION=float32 $(PY) -m tools.store $(NAMES)
+
+notes: $(READY) ## write NOTES.md, the lecture notes line by line, from notes.toml
+	@$(PY) -m tools.notes
 
 timings: data ## run every notebook and write times and memory into README.md (NAMES="03 04": only these)
 	@$(PY) -m tools.course $(NAMES) --table README.md
