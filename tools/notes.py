@@ -120,10 +120,9 @@ def read_documents(path: Path = DATA) -> tuple[Document, ...]:
     for line in all_lines(documents):
         if line.how not in SAID:
             raise ValueError(f"{line.name}: how is one of {', '.join(SAID)}; got {line.how!r}")
-        if not (line.where if line.how == "taught" else line.says):
-            raise ValueError(
-                f"{line.name}: it is {line.how!r}, so it needs {'where' if line.how == 'taught' else 'says'}"
-            )
+        needed = "where" if line.how == "taught" else "says"
+        if not getattr(line, needed):
+            raise ValueError(f"{line.name}: it is {line.how!r}, so it needs {needed!r}")
     return tuple(documents)
 
 
@@ -157,9 +156,7 @@ def missing_references(documents: tuple[Document, ...], lessons: Mapping[str, tu
             if lesson not in lessons:
                 missing.append(f"{line.name}: there is no lesson {lesson!r}")
             elif find_cell(lessons[lesson][1].cells, phrase) is None:
-                missing.append(
-                    f"{line.name}: no cell of lesson {lesson} has {phrase!r} any more (notebooks/notes.toml)"
-                )
+                missing.append(f"{line.name}: {_gone(lesson, phrase)}")
     return missing
 
 
