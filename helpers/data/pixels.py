@@ -121,10 +121,14 @@ def load_or_decode(items: Sequence[Item], file: Path, *, presize_px: int, method
     except (OSError, ValueError, TypeError):
         complete = False
     if not complete:
-        with write_atomically(file) as temporary:
-            shapes = _decode_all(items, presize_px, method, temporary)
-        with write_atomically(shapes_file) as temporary:  # written last, so it vouches for the pixels
-            temporary.write_text(json.dumps(shapes))
+        try:
+            with write_atomically(file) as temporary:
+                shapes = _decode_all(items, presize_px, method, temporary)
+            with write_atomically(shapes_file) as temporary:  # written last, so it vouches for the pixels
+                temporary.write_text(json.dumps(shapes))
+        except OSError as error:
+            fix = "make room there, or set COURSE_DATA to a folder on another disk"
+            raise OSError(f"the decoded pictures could not be kept in {file.parent} ({error}): {fix}") from error
     flat = torch.from_file(str(file), shared=False, size=file.stat().st_size, dtype=torch.uint8)
     return PixelStore.of(flat, shapes, presize_px)
 

@@ -172,6 +172,18 @@ def test_of_very_many_bad_files_the_first_twenty_are_shown(tmp_path):
     assert (len(lines), lines[0], lines[-1]) == (22, "30 of 30 pictures cannot be read:", "and 10 more")
 
 
+def test_a_full_disk_says_where_and_what_helps(items, tmp_path, monkeypatch):
+    """Catches "No space left on device" without a word of which, in the first line of a lesson."""
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "_decode_all", full)
+    with pytest.raises(OSError, match="could not be kept in .*pixels .*No space left on device.*COURSE_DATA"):
+        load_or_decode(items, tmp_path / "pixels" / "a.u8", presize_px=8)
+    assert list((tmp_path / "pixels").iterdir()) == []
+
+
 def test_a_decode_that_is_cut_off_leaves_nothing_half(items, tmp_path, monkeypatch):
     """Catches a store that ends in the middle and is taken for a whole one the next time."""
     folder = tmp_path / "cache"
