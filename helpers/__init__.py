@@ -35,14 +35,16 @@ NAMES_OF = {
     "data.splits": "split_by_group split_stratified",
     "data.augment": "no_augment top_down",
     "learner": "Learner",
-    "analysis.predictions": "Predictions mean_of",
+    "analysis.predictions": "Predictions",
     "analysis.interpret": "Interpretation",
     "analysis.intervals": "accuracy_interval accuracy_text compare mcnemar",
     "figures.curves": "plot_loss plot_lr plot_lr_find",
-    "figures.pictures": "show_batch show_picks show_pictures show_results",
+    "figures.pictures": "show_batch show_pictures",
     "figures.results": "plot_accuracies plot_confusion",
     "review.browsers": "LabelBrowser MistakeBrowser",
+    "lessons.answers": "show_picks show_results",
     "lessons.audit": "find_label_errors",
+    "lessons.together": "mean_of",
 }
 ROOM_OF = {name: room for room, names in NAMES_OF.items() for name in names.split()}
 __all__ = list(ROOM_OF)

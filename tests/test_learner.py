@@ -17,8 +17,8 @@ from helpers.data.dataset import ImageData
 from helpers.data.items import Item, relabel
 from helpers.data.splits import Split
 from helpers.figures.curves import plot_loss, plot_lr
-from helpers.figures.pictures import show_results
 from helpers.learner import Learner
+from helpers.lessons.answers import show_results
 from helpers.models.features import FeatureData
 from helpers.runtime import device as runtime
 from helpers.training import loop

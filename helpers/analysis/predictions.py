@@ -97,19 +97,6 @@ def check_same_pictures(first: Predictions, second: Predictions) -> None:
         raise ValueError(f"{here}; predict both after the relabelling")
 
 
-def mean_of(records: Sequence[Predictions]) -> Predictions:
-    """Several models together: the mean of their probabilities for the same pictures, one record like theirs.
-
-    Raises ValueError without a record, or when they differ in pictures, order, classes or labels.
-    """
-    if not records:
-        raise ValueError("mean_of takes at least one record: mean_of([learn.tta(), other.tta()])")
-    for record in records[1:]:
-        check_same_pictures(records[0], record)
-    probs = torch.stack([record.probs for record in records]).mean(dim=0)
-    return replace(records[0], log_probs=probs.clamp(min=1e-12).log())
-
-
 class Arithmetic(NamedTuple):
     """Where a model predicts, in which precision, and how many pictures at a time."""
 

@@ -1,4 +1,4 @@
-"""Grids of pictures: batches, answers, heat maps. Each says in words what it shows."""
+"""Grids of pictures: batches, top losses, heat maps. Each says in words what it shows."""
 
 import math
 import textwrap
@@ -7,18 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from helpers.analysis.interpret import PICKS, Interpretation, Picks
-from helpers.analysis.predictions import Predictions
+from helpers.analysis.interpret import Interpretation
 from helpers.figures.style import BLACK, MIDDLE_PT, RED, SMALL_PT, WIDTH_IN, Drawing, empty_drawing, new_figure
 from helpers.runtime.arguments import did_you_mean
-from helpers.runtime.seeds import generator
 from helpers.runtime.text import counted, listed, shorten
-
-ANSWERS = "each with the model's answer, its probability, and the label where the answer is wrong"
 
 
 def show_pictures(
@@ -107,38 +102,6 @@ def show_batch(data, part: str = "train", n: int = 9, *, columns: int = 0) -> Dr
     seen = "augmented" if part == "train" else "without augmentation"
     text = f"{counted(len(names), 'picture')} of the {part} part, {seen}, {data.size} px: {counts}."
     return show_pictures(images[:n], names, columns=columns, text=text)
-
-
-def show_picks(picks: Picks, data, *, columns: int = 0) -> Drawing:
-    """What `Interpretation.pick` gave: pictures, the answers, how sure they are, and the label if wrong."""
-    of = "" if picks.of_class is None else f", class {picks.of_class}"
-    which = PICKS[picks.which].partition(":")[0].format(of=of)  # without counts: the same on every machine
-    text = f"{which}: {counted(len(picks.indices), 'picture')}, {ANSWERS}."
-    return _show_answers(picks.preds, data, header=picks.caption, text=text, columns=columns)
-
-
-@did_you_mean
-def show_results(preds: Predictions, data, n: int = 9, *, seed: int = 0, columns: int = 0) -> Drawing:
-    """`n` pictures drawn at random from the predictions, correct and wrong as they come."""
-    rows = torch.randperm(len(preds.items), generator=generator("show_results", seed))[:n].tolist()
-    among = f"{len(preds.items):,} of the {preds.part} part"
-    text = f"{counted(len(rows), 'picture')} drawn at random from {among}, {ANSWERS}."
-    return _show_answers(preds.subset(rows), data, text=text, columns=columns)
-
-
-def _show_answers(preds: Predictions, data, *, text: str, columns: int, header: str = "") -> Drawing:
-    if not preds.items:
-        return empty_drawing(f"No pictures to show. {header}".strip())
-    titles, wrong = [], ((preds.targets >= 0) & ~preds.correct).tolist()
-    rows = zip(preds.predicted.tolist(), preds.targets.tolist(), preds.probs.amax(1).tolist(), wrong, strict=True)
-    for answer, target, p, is_wrong in rows:
-        verdict = f", wrong\nis {preds.classes[target]}" if is_wrong else ", correct" if target >= 0 else "\nno label"
-        titles.append(f"{preds.classes[answer]}\np = {p:.2f}{verdict}")
-    answers = [title.replace("\n", ", ") for title in titles]
-    said = "; ".join(f"{item.name}: {answer}" for item, answer in zip(preds.items, answers, strict=True))
-    images = data.eval_images([data.index_of(item.name) for item in preds.items])
-    drawing = show_pictures(images, titles, columns=columns, wrong=wrong, header=header, text=text)
-    return replace(drawing, detail=f"{header} {said}.")
 
 
 @did_you_mean

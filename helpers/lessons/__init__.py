@@ -7,7 +7,9 @@ quiz_questions  the kinds of question, read from a quiz file
 doctor        is this machine ready?
 decisions     when to answer at all, and from which threshold to raise an alarm
 temperature   what makes a model as sure as it may be
+answers       grids of pictures with the model's answers
 audit         which pictures look alike, which labels are probably wrong
+together      several models together
 closer_look   the training pictures most like one, in the browser of mistakes
 duplicates    the same picture more than once
 figures       what only lessons draw

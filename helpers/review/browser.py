@@ -110,7 +110,7 @@ class Browser(StaticWidget):
             ),
             "clear": ("Clear mark", "0", partial(mark, review.clear), "clear the marks of the selected pictures"),
             "page": ("This page is correct", "p", self._page_is_right, "mark what has no mark on this page as correct"),
-            "all": ("Select page", "a", self._select_page, "select every picture of this page"),
+            "all": ("Select page", "a", lambda: self._select(self.cursor, {*range(len(review.page_rows()))}), ""),
         }
         self.buttons = {name: button(words, call, hint=hint) for name, (words, _, call, hint) in actions.items()}
         self._on_key = {key: call for _, key, call, _ in actions.values() if key}
@@ -167,9 +167,6 @@ class Browser(StaticWidget):
         """Put the cursor on a place of the page; selects only it, or all of `selected`."""
         self.cursor, self.selected = place, selected or {place}
         self._refresh()
-
-    def _select_page(self) -> None:
-        self._select(self.cursor, set(range(len(self.review.page_rows()))))
 
     def _go_to(self, position: int) -> None:
         """Select the picture at this position of the whole order, turning the page where that is needed."""
@@ -297,16 +294,14 @@ class Browser(StaticWidget):
 
     def _refresh_panel(self) -> None:
         """The larger view follows the selection."""
-        current = self.current if self._view else None
-        self.panel.layout.display = "none" if current is None else None
-        if current is None:
-            self.panel.value = fill("")
-            return
-        try:
-            page = self._views[self._view](self.review, current)
-        except (ValueError, KeyError, RuntimeError) as error:
-            page = fill("<em>{problem}</em>", problem=error)
-        self.panel.value = fill("<b>{view}</b>{page}", view=self._view, page=page)
+        current, page = self.current if self._view else None, ""
+        self.panel.layout.display = None if current else "none"
+        if current:
+            try:
+                page = self._views[self._view](self.review, current)
+            except (ValueError, KeyError, RuntimeError) as error:
+                page = fill("<em>{problem}</em>", problem=error)
+        self.panel.value = fill("<b>{view}</b>{page}", view=self._view, page=page) if current else fill("")
 
     def _compare(self, review: Review, shown: Row) -> Html:
         """All selected pictures, or the only one with the next of the page (the other half of a pair)."""

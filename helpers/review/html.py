@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+import jinja2
 from markupsafe import Markup as Html
 from PIL import Image
 
@@ -28,6 +29,12 @@ UNREADABLE = '<div role="img" aria-label="{alt}" style="max-width:{side}px"><em>
 def fill(template: str, /, **values: object) -> Html:
     """`template` with every {name} replaced by its value, escaped unless it is `Html` itself."""
     return Html(template).format(**{name: _filtered(value) for name, value in values.items()})
+
+
+def macros(file: Path, **known: object):
+    """The macros of a Jinja file, as functions that return `Html`; what they show is escaped as by `fill`."""
+    environment = jinja2.Environment(autoescape=True, finalize=_filtered, undefined=jinja2.StrictUndefined)
+    return environment.from_string(file.read_text(encoding="utf-8"), globals=known).module
 
 
 def join(parts: Iterable[Html]) -> Html:

@@ -1,24 +1,25 @@
-"""What a review looks like: rows and marks in, HTML and alternative texts out. No widget, no state.
+"""What a review looks like: rows and marks in, HTML (pages.html) and alternative texts out. No widget, no state.
 
 Correct and wrong, marked and selected are always said in words or signs, never by colour alone.
 """
 
-from collections.abc import Iterable
+from itertools import accumulate
+from pathlib import Path
 
-from helpers.review.html import Html, fill, join, picture
+from helpers.review.html import Html, macros, picture
 from helpers.review.rows import Row
 from helpers.review.session import Review
 from helpers.runtime.text import counted
 
 TILE_PX, ZOOM_PX, COMPARE_PX, STATIC_PX = 150, 400, 210, 96
 STATIC_TILES, STATIC_CHARS = 24, 110_000  # the static face shows no more pictures than this
-FACT = '<tr style="line-height:1.4"><th style="text-align:left">{name}</th><td>&emsp;{value}</td></tr>'
 SIGNS = {"relabel": "✎", "right": "✓", "unsure": "?", "remove": "✕", "note": "✍"}
+VERDICTS = {True: " ✓\N{NO-BREAK SPACE}correct", False: " ✗\N{NO-BREAK SPACE}wrong", None: ""}
 
 
 def in_words(row: Row, mark: str = "") -> str:
     """The alternative text: 'cell_17.png: labelled defective, predicted functional 0.97, wrong; unsure'."""
-    text = f"{row.name}: {_label(row)}"
+    text = f"{row.name}: {label_in_words(row)}"
     if row.top:
         text += f", predicted {row.predicted} {row.probability:.2f}"
     if row.correct is not None:
@@ -35,58 +36,21 @@ def mark_in_words(review: Review, name: str) -> str:
     return f"{mark}{stale}" if mark else ""
 
 
-def _label(row: Row) -> str:
+def label_in_words(row: Row) -> str:
     return "no label" if row.label is None else f"labelled {row.label}"
 
 
-def tile(review: Review, row: Row, side_px: int = TILE_PX, *, named: bool = False) -> Html:
-    """One picture with its caption; `named`: with the file's name, too."""
-    mark = mark_in_words(review, row.name)
-    lines = [_label(row)]
-    if row.top:
-        verdict = {True: " ✓\N{NO-BREAK SPACE}correct", False: " ✗\N{NO-BREAK SPACE}wrong", None: ""}[row.correct]
-        lines.append(f"predicted {row.predicted} {row.probability:.2f}{verdict}")
-    lines += [fill("<em>{caption}</em>", caption=row.caption)] if row.caption else []
-    lines += [fill("<b>{sign} {mark}</b>", sign=SIGNS[review.mark_of(row.name).kind], mark=mark)] if mark else []
-    lines += [fill("<small>{name}</small>", name=row.name)] if named else []
-    return fill(
-        '<div style="max-width:{width}px;line-height:1.3;overflow-wrap:anywhere">{picture}{lines}</div>',
-        width=max(side_px, 130) + 10,  # room for the words
-        picture=picture(row.path, in_words(row, mark), side_px),
-        lines=join(fill("<div>{line}</div>", line=line) for line in lines),
-    )
-
-
-def tiles(review: Review, rows: Iterable[Row], side_px: int) -> Html:
-    """Pictures side by side, with names."""
-    return _side_by_side(tile(review, row, side_px, named=True) for row in rows)
-
-
-def _side_by_side(pieces: Iterable[Html]) -> Html:
-    return fill('<div style="display:flex;flex-wrap:wrap;gap:8px">{pieces}</div>', pieces=join(pieces))
-
-
-def zoomed(review: Review, row: Row) -> Html:
-    """One picture large, with everything known about it."""
-    facts = [("part", row.part)] if row.part else []
-    facts += [(f"p({name})", f"{p:.3f}") for name, p in row.top]
-    facts += [(name, f"{n:.3f}") for name, n in (("loss", row.loss), ("margin", row.margin)) if n is not None]
-    return fill(
-        "<div>{tile}<table>{facts}</table></div>",
-        tile=tile(review, row, ZOOM_PX, named=True),
-        facts=join(fill(FACT, name=name, value=value) for name, value in facts),
-    )
+SIZES = {"TILE_PX": TILE_PX, "ZOOM_PX": ZOOM_PX, "STATIC_PX": STATIC_PX}
+WORDS = {"in_words": in_words, "mark_in_words": mark_in_words, "label_in_words": label_in_words}
+HTML = macros(Path(__file__).with_name("pages.html"), **SIZES, **WORDS, SIGNS=SIGNS, VERDICTS=VERDICTS, picture=picture)
+tile, tiles, zoomed = HTML.tile, HTML.tiles, HTML.zoomed  # their arguments stand in the file
 
 
 def gallery(review: Review, sentence: str) -> Html:
     """The static face: the current page, with its marks; small enough for a notebook (below 150 kB)."""
-    rows, pieces, n_chars = review.page_rows(), [], 0
-    for row in rows[:STATIC_TILES]:
-        piece = tile(review, row, STATIC_PX, named=True)
-        n_chars += len(piece)
-        if n_chars > STATIC_CHARS:
-            break
-        pieces.append(piece)
-    rest = len(rows) - len(pieces)
+    rows = review.page_rows()
+    sizes = accumulate(len(tile(review, row, STATIC_PX, named=True)) for row in rows[:STATIC_TILES])
+    shown = rows[: sum(size <= STATIC_CHARS for size in sizes)]
+    rest = len(rows) - len(shown)
     more = f"And {counted(rest, 'more picture')} on this page." if rest else ""
-    return fill("<div><p>{text}</p>{tiles}<p>{more}</p></div>", text=sentence, tiles=_side_by_side(pieces), more=more)
+    return HTML.gallery(review, shown, sentence, more)

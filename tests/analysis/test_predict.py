@@ -11,13 +11,14 @@ from torch import nn
 
 from helpers.analysis import predictions as prediction
 from helpers.analysis.intervals import accuracy_interval, mcnemar
-from helpers.analysis.predictions import Arithmetic, Predictions, mean_of, predict_views
+from helpers.analysis.predictions import Arithmetic, Predictions, predict_views
 from helpers.data import augment, dataset, pixels
 from helpers.data.augment import no_augment, side_on
 from helpers.data.dataset import ImageData
 from helpers.data.items import Item
 from helpers.data.splits import Split
 from helpers.learner import Learner
+from helpers.lessons.together import mean_of
 
 CPU = torch.device("cpu")
 HOW = Arithmetic(CPU, torch.float32, batch_size=4)

@@ -28,12 +28,11 @@ from helpers.figures.pictures import (
     plot_top_losses,
     show_batch,
     show_heat_map,
-    show_picks,
     show_pictures,
-    show_results,
 )
 from helpers.figures.results import plot_accuracies, plot_confusion, plot_reliability
 from helpers.figures.style import COLOURS, DASHES, MIDDLE_PT, ink, name_ends, new_figure
+from helpers.lessons.answers import show_picks, show_results
 from helpers.runtime.text import counted, listed, number, shorten, two_lines
 from helpers.training.lr_finder import LRFinderResult
 from helpers.training.run import Epoch, History

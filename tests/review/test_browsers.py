@@ -682,6 +682,7 @@ def test_filled_in_html_stays_and_everything_else_is_escaped():
 
 def test_html_comes_from_literal_templates_only():
     """In the source: templates are literals, `Html` is made in one module, and `HTML(...)` stands nowhere."""
+    assert not re.search("safe|autoescape", (REPO / "helpers/review/pages.html").read_text(encoding="utf-8"))
     seen = 0
     for path in sorted((REPO / "helpers").rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))

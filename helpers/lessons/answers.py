@@ -1,0 +1,47 @@
+"""Grids of pictures with the model's answers: picked ones, or some at random."""
+
+from dataclasses import replace
+
+import torch
+
+from helpers.analysis.interpret import PICKS, Picks
+from helpers.analysis.predictions import Predictions
+from helpers.figures.pictures import show_pictures
+from helpers.figures.style import Drawing, empty_drawing
+from helpers.runtime.arguments import did_you_mean
+from helpers.runtime.seeds import generator
+from helpers.runtime.text import counted
+
+ANSWERS = "each with the model's answer, its probability, and the label where the answer is wrong"
+
+
+def show_picks(picks: Picks, data, *, columns: int = 0) -> Drawing:
+    """What `Interpretation.pick` gave: pictures, the answers, how sure they are, and the label if wrong."""
+    of = "" if picks.of_class is None else f", class {picks.of_class}"
+    which = PICKS[picks.which].partition(":")[0].format(of=of)  # without counts: the same on every machine
+    text = f"{which}: {counted(len(picks.indices), 'picture')}, {ANSWERS}."
+    return _show_answers(picks.preds, data, header=picks.caption, text=text, columns=columns)
+
+
+@did_you_mean
+def show_results(preds: Predictions, data, n: int = 9, *, seed: int = 0, columns: int = 0) -> Drawing:
+    """`n` pictures drawn at random from the predictions, correct and wrong as they come."""
+    rows = torch.randperm(len(preds.items), generator=generator("show_results", seed))[:n].tolist()
+    among = f"{len(preds.items):,} of the {preds.part} part"
+    text = f"{counted(len(rows), 'picture')} drawn at random from {among}, {ANSWERS}."
+    return _show_answers(preds.subset(rows), data, text=text, columns=columns)
+
+
+def _show_answers(preds: Predictions, data, *, text: str, columns: int, header: str = "") -> Drawing:
+    if not preds.items:
+        return empty_drawing(f"No pictures to show. {header}".strip())
+    titles, wrong = [], ((preds.targets >= 0) & ~preds.correct).tolist()
+    rows = zip(preds.predicted.tolist(), preds.targets.tolist(), preds.probs.amax(1).tolist(), wrong, strict=True)
+    for answer, target, p, is_wrong in rows:
+        verdict = f", wrong\nis {preds.classes[target]}" if is_wrong else ", correct" if target >= 0 else "\nno label"
+        titles.append(f"{preds.classes[answer]}\np = {p:.2f}{verdict}")
+    answers = [title.replace("\n", ", ") for title in titles]
+    said = "; ".join(f"{item.name}: {answer}" for item, answer in zip(preds.items, answers, strict=True))
+    images = data.eval_images([data.index_of(item.name) for item in preds.items])
+    drawing = show_pictures(images, titles, columns=columns, wrong=wrong, header=header, text=text)
+    return replace(drawing, detail=f"{header} {said}.")
