@@ -14,15 +14,9 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def text(self) -> str:
-        """Three digits, for any statistic: "≈ -0.020, 95 % confidence interval ≈ -0.030 to -0.010"."""
-        return f"≈ {self.estimate:z.3f}, {self.range_text(scale=1, digits=3)}"
-
-    def range_text(self, *, scale: float = 100, digits: int = 1) -> str:
-        """ "95 % confidence interval ≈ 82.0 to 87.4": in percent, unless `scale` is 1."""
-        low, high = (f"{scale * bound:z.{digits}f}" for bound in (self.low, self.high))
-        return f"95 % confidence interval ≈ {low} to {high}"
+    def range_text(self) -> str:
+        """In percent: "95 % confidence interval ≈ 82.0 to 87.4"."""
+        return f"95 % confidence interval ≈ {100 * self.low:z.1f} to {100 * self.high:z.1f}"
 
 
 def wilson(correct: int, n: int) -> Interval:

@@ -112,10 +112,8 @@ def plot_top_losses(interp: Interpretation, data, k: int = 9, *, columns: int = 
         p, wrong = f"{row.p_truth:.3f}" if row.p_truth >= 0.0005 else "<0.001", ", wrong" * (row.predicted != row.truth)
         titles.append(f"{row.predicted} /\n{row.truth}\n{row.loss:.2f} / {p}{wrong}")
         said.append(f"{row.name}: predicted {row.predicted}, actual {row.truth}, loss {row.loss:.2f}, p of actual {p}")
-    images, wrong = (
-        data.eval_images([data.index_of(row.name) for row in top]),
-        [row.predicted != row.truth for row in top],
-    )
+    images = data.eval_images([data.index_of(row.name) for row in top])
+    wrong = [row.predicted != row.truth for row in top]
     header = "prediction / actual / loss / probability of actual"
     text = f"The {counted(len(top), 'picture')} with the largest loss, worst first, of {len(interp.preds.items):,}."
     drawing = show_pictures(images, titles, columns=min(columns, len(top)), wrong=wrong, header=header, text=text)
