@@ -1,8 +1,8 @@
 """`Learner`: the verbs of the lectures, each a few lines over the rooms above it."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, field
-from hashlib import sha256
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import data_setup
 from helpers.analysis.intervals import accuracy_interval
+from helpers.analysis.lr_curve import LRFinderResult, read_curve
 from helpers.analysis.predictions import Arithmetic, Predictions, predict, predict_files, predict_views
 from helpers.data.augment import no_augment
 from helpers.data.dataset import ImageData
@@ -17,16 +18,16 @@ from helpers.data.items import Item
 from helpers.models import groups as models
 from helpers.models.classifier import Classifier, build_classifier, from_module
 from helpers.models.features import FeatureData, body_fingerprint, precompute
-from helpers.runtime.arguments import OLDER, did_you_mean, old_attribute
+from helpers.runtime.arguments import OLDER, did_you_mean, need_whole, old_attribute
 from helpers.runtime.device import make_ready, pick_device
 from helpers.runtime.files import save_tensors
 from helpers.runtime.precision import fast_precision, network_kind
 from helpers.training import schedules
 from helpers.training.checkpoints import forget_finished, load_model
 from helpers.training.loop import fit
-from helpers.training.losses import PictureLoss
-from helpers.training.lr_finder import LRFinderResult, lr_find
-from helpers.training.metrics import Metric, count_confusions, empty_counts, metrics_named
+from helpers.training.losses import per_picture
+from helpers.training.lr_finder import lr_find
+from helpers.training.metrics import Metric, count_confusions, metrics_named
 from helpers.training.run import BatchTransform, History, Hook, Plan, Run
 
 Rates = float | Sequence[float] | slice
@@ -76,15 +77,14 @@ class Learner:
         self.device, n_classes = pick_device(), len(self.data.classes)
         make_ready(self.device)
         if self.cuda_graphs and self.device.type != "cuda":
-            raise ValueError(
-                f"cuda_graphs=True needs an NVIDIA GPU; this learner computes on {self.device}: leave it out"
-            )
+            found = f"this learner computes on {self.device}"
+            raise ValueError(f"cuda_graphs=True needs an NVIDIA GPU; {found}: leave it out")
         self._given = self.model
         own = not isinstance(self.model, Classifier)
         model = from_module(self.model, n_classes, size=self.data.size) if own else self.model
         self.arch = self.arch or model.arch
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()
-        self.loss = PictureLoss(self.loss or nn.CrossEntropyLoss(), n_classes).to(self.device)
+        self.loss = per_picture(self.loss or nn.CrossEntropyLoss(), n_classes).to(self.device)
         self.metrics = metrics_named(self.metrics)
         self.path = Path(self.path or data_setup.home() / "models")
         self._go_on_from(getattr(self._given, "learner_history", History()))
@@ -93,15 +93,7 @@ class Learner:
 
     @classmethod
     def pretrained(
-        cls,
-        data: ImageData,
-        arch="efficientnet_lite0",
-        *,
-        precompute=True,
-        pretrained=True,
-        dropout=0.5,
-        seed=0,
-        **settings,
+        cls, data, arch="efficientnet_lite0", *, precompute=True, pretrained=True, dropout=0.5, seed=0, **settings
     ) -> "Learner":
         """ImageNet weights in the body and a new head; all but the head frozen. `settings` as for `Learner`.
 
@@ -157,10 +149,8 @@ class Learner:
     @precompute.setter
     def precompute(self, wanted: bool) -> None:
         if wanted and not self.bn.startswith("frozen"):
-            raise ValueError(
-                'features can be cached only while BatchNorm does not change: bn="frozen", or precompute=False; got '
-                f"bn={self.bn!r}"
-            )
+            fix = 'bn="frozen", or precompute=False'
+            raise ValueError(f"features can be cached only while BatchNorm does not change: {fix}; got bn={self.bn!r}")
         self._precompute = wanted
 
     def precompute_copies(self, copies: int) -> None:
@@ -207,7 +197,8 @@ class Learner:
 
         `lr` only says how the groups' rates relate, e.g. slice(1e-5, 1e-3); their size comes from `start` and `end`.
         """
-        return lr_find(self._run(lr, 1, schedules.constant), start=start, end=end, steps=steps)
+        rates, losses = lr_find(self._run(lr, 1, schedules.constant), start=start, end=end, steps=steps)
+        return read_curve(rates, losses, steps=steps)
 
     @did_you_mean
     def fit(
@@ -220,7 +211,7 @@ class Learner:
         if cycle_len is not None:
             epochs = sum(schedules.cycle_epochs(cycles, cycle_len, cycle_mult))
             return self._train(lr, epochs, schedules.sgdr(cycles, cycle_len, cycle_mult), None, hooks, resume)
-        schedules.need_whole(cycles=cycles)
+        need_whole(cycles=cycles)
         if cycle_mult != 1:
             line = f"fit({lr}, {cycles}, cycle_len=1, cycle_mult={cycle_mult})"
             raise ValueError(f"cycle_mult needs cycle_len: without it the rate is constant; type {line}")
@@ -249,7 +240,7 @@ class Learner:
         Frozen: slice(lr), pct_start 0.99, on augmented pictures. Unfrozen: slice(lr / 2 / lr_mult, lr / 2). Other than
         in v2, BatchNorm does not change in frozen groups, unless bn="train". Each part has a checkpoint of its own.
         """
-        schedules.need_whole(epochs=epochs, freeze_epochs=freeze_epochs)
+        need_whole(epochs=epochs, freeze_epochs=freeze_epochs)
         self.freeze()
         name, wanted = self.name, self._precompute
         if not resume:
@@ -267,8 +258,8 @@ class Learner:
 
     def _misses_augmentation(self) -> bool:
         """Whether cached features stand between the training and an augmentation that was asked for."""
-        asked = self.batch_transform is not None or (not self.copies and self.data.augment != no_augment())
-        return self.precompute and asked
+        augments = not self.copies and self.data.augment != no_augment()
+        return self.precompute and (augments or self.batch_transform is not None)
 
     def _train(self, lr: Rates, epochs: int, schedule, momentum, hooks: Hooks, resume: bool) -> History:
         run = self._run(lr, epochs, schedule, momentum, hooks)
@@ -284,10 +275,8 @@ class Learner:
     def _run(self, lr: Rates, epochs: int, schedule, momentum=None, hooks: Hooks = ()) -> Run:
         """All that a training needs, each room asked once."""
         if self.precompute and self.batch_transform:
-            raise ValueError(
-                "batch_transform needs pictures, and this learner trains on cached features: type "
-                "learn.precompute = False, or Learner.pretrained(data, precompute=False, batch_transform=...)"
-            )
+            fix = "learn.precompute = False, or Learner.pretrained(data, precompute=False, batch_transform=...)"
+            raise ValueError(f"batch_transform needs pictures, and this learner trains on cached features: type {fix}")
         data, source = self.data, self.source()
         self._refuse_leaks(data)
         names = ("precision", "max_norm", "metrics", "batch_transform", "cuda_graphs", "seed")
@@ -296,26 +285,20 @@ class Learner:
         parameters = models.optimizer_groups(self.model, self.groups, lr, self.weight_decay)
         # betas, eps and weight decay of fastai v2; fused: one pass over all parameters
         optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.99), eps=1e-5, fused=self.device.type != "mps")
-        facts = {"arch": self.arch, "bn": self.bn, "trained from": self.trained_from, "data": str(source)}
-        facts |= {"pictures": data.key[:8], "augmentation": str(data.augment), "split": data.split.digest()}
-        for name, column in (("labels", data.targets), ("weights of pictures", data.weights)):
-            facts[name] = sha256(column.numpy().tobytes()).hexdigest()[:8]
+        facts = {"arch": self.arch, "bn": self.bn, "trained from": self.trained_from, **source.facts}
         hooks = [hook for given in (self.hooks, hooks) for hook in ([given] if isinstance(given, Hook) else given)]
-        before = self.history + History(trained_on=frozenset(data.split.train))
+        before = replace(self.history, trained_on=self.history.trained_on.union(data.split.train))
         file = self.path / f"{self.name}.checkpoint.safetensors"
         return Run(plan, self.model, optimizer, source, self.loss, self.device, hooks, file, facts, before)
 
     def _refuse_leaks(self, data: ImageData) -> None:
-        history, split = self.history, data.split
-        for seen, part, did in (
-            (history.validated_on & set(split.train), "training", "validated"),
-            (history.trained_on & set(split.valid), "validation", "trained"),
-        ):
+        validated = self.history.validated_on & set(data.split.train), "training", "validated"
+        trained = self.history.trained_on & set(data.split.valid), "validation", "trained"
+        for seen, part, did in (validated, trained):
             if seen:
-                raise ValueError(
-                    f"{len(seen)} pictures of the {part} part, e.g. {min(seen)}, have {did} this model before: "
-                    "its accuracy would be too high from now on. Keep the split: data.resized(...)"
-                )
+                found = f"{len(seen)} pictures of the {part} part, e.g. {min(seen)}, have {did} this model before"
+                fix = "Keep the split: data.resized(...)"
+                raise ValueError(f"{found}: its accuracy would be too high from now on. {fix}")
 
     def set_data(self, data: ImageData) -> None:
         """Go on with other pictures, or the same at another size. Refuses to mix what trained with what validated."""
@@ -337,7 +320,7 @@ class Learner:
         """Predictions without augmentation, in item order: "train", "valid", "test", or items of your own."""
         if isinstance(part, str):
             source = self.source(training=False)
-            return self._predictions(part, lambda rows: predict(self.model, source, rows, self._arithmetic()))
+            return self._predictions(part, partial(predict, self.model, source, how=self._arithmetic()))
         items, classes = tuple(part), self.data.classes
         if wrong := [item for item in items if not isinstance(item, Item)]:
             raise TypeError(f"get_preds takes a part or items; got {wrong[0]!r}. A file: learn.predict_one(path)")
@@ -348,10 +331,8 @@ class Learner:
     @did_you_mean
     def tta(self, n: int = 4, beta: float = 0.25, use_max: bool = False, *, part: str = "valid") -> Predictions:
         """Test-time augmentation: the mean over `n` augmented views, and `beta` of the plain one (fastai v2)."""
-        how = {"n": n, "beta": beta, "use_max": use_max}
-        return self._predictions(
-            part, lambda rows: predict_views(self.model, self.data, rows, self._arithmetic(), **how)
-        )
+        views = partial(predict_views, self.model, self.data, how=self._arithmetic(), n=n, beta=beta, use_max=use_max)
+        return self._predictions(part, views)
 
     def _predictions(self, part: str, log_probs_of: Callable[[Tensor], Tensor]) -> Predictions:
         rows = self.data.indices_of(part)
@@ -377,8 +358,7 @@ class Learner:
     def about(self, preds: Predictions | None = None) -> dict:
         """What a saved file says of the model, measured on the weights as they are now (or `preds`, made by them)."""
         data, preds, normalize = self.data, preds or self.get_preds("valid"), self.model.normalize
-        counts = empty_counts(len(data.classes), torch.device("cpu"))
-        count_confusions(counts, preds.predicted, preds.targets)
+        counts = count_confusions(preds.predicted, preds.targets, len(data.classes))
         about = {"arch": self.arch, "classes": list(data.classes), "size": data.size, "presize_px": data.presize_px}
         about |= {"method": data.method, "split": data.split.digest(), "data": data.key, "torch": torch.__version__}
         about |= {"mean": normalize.mean.flatten().tolist(), "std": normalize.std.flatten().tolist()}

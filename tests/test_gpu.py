@@ -16,10 +16,10 @@ from helpers.data.augment import side_on
 from helpers.data.dataset import ImageData
 from helpers.learner import Learner
 from helpers.models.features import precompute
+from helpers.recipe.averaging import AverageWeights
 from helpers.runtime import precision
 from helpers.runtime.graphs import Recording
 from helpers.training import loop
-from helpers.training.hooks import AverageWeights
 from helpers.training.loop import gradients, train_step
 from helpers.training.run import Hook
 from helpers.training.schedules import constant

@@ -19,10 +19,10 @@ from helpers.data.splits import Split
 from helpers.figures.curves import plot_loss, plot_lr
 from helpers.learner import Learner
 from helpers.lessons.answers import show_results
+from helpers.lessons.overfitting import KeepBest
 from helpers.models.features import FeatureData
 from helpers.runtime import device as runtime
 from helpers.training import loop
-from helpers.training.hooks import KeepBest
 from helpers.training.run import Hook
 
 

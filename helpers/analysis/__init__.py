@@ -1,1 +1,1 @@
-"""Numbers about predictions: predictions · interpret · report · intervals · calibration · heatmaps."""
+"""What came out: predictions · interpret · report · intervals · calibration · heatmaps · lr_curve."""

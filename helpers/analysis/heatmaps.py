@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from helpers.models.classifier import eval_mode
+from helpers.runtime.precision import eval_mode
 
 
 def heat_map(model, images: Tensor, class_index: int | Tensor | None = None) -> Tensor:

@@ -11,9 +11,10 @@ from torch import Tensor
 from helpers.data import augment as augmentation
 from helpers.data.dataset import ImageData
 from helpers.data.items import Item
-from helpers.data.pixels import upload
-from helpers.models.classifier import Classifier, evaluating
+from helpers.models.classifier import Classifier
 from helpers.runtime.arguments import closest
+from helpers.runtime.device import upload
+from helpers.runtime.precision import evaluating
 from helpers.runtime.progress import progress
 from helpers.runtime.seeds import generator
 

@@ -1,1 +1,1 @@
-"""From files to batches: items · splits · decode · pixels (the uint8 store) · augment · dataset (`ImageData`)."""
+"""From files to batches: items · splits · decode (and the uint8 store) · augment · dataset (`ImageData`)."""

@@ -6,14 +6,14 @@ CPU generator: the same on every device. torchvision's transforms plug in behind
 
 import math
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from helpers.data.pixels import upload
 from helpers.runtime.arguments import did_you_mean
+from helpers.runtime.device import upload
 
 MOST_MINIFIED = 2.2  # times larger than the model sees: as far as `soften` is exact
 
@@ -63,6 +63,7 @@ def basic(**changes) -> Augment:
     return replace(Augment(max_rotate_deg=10.0, max_lighting=0.05), **changes)
 
 
+@cache
 def no_augment() -> Augment:
     """Every picture as it is."""
     return Augment()
@@ -116,12 +117,6 @@ def draw(n: int, ranges: Augment, rng: torch.Generator) -> Draws:
         brightness=sometimes(torch.logit(uniform(0.5 - light / 2, 0.5 + light / 2)), ranges.p_lighting),
         contrast=sometimes(uniform(math.log(1 - light), -math.log(1 - light)), ranges.p_lighting).exp(),
     )
-
-
-def identity(n: int) -> Draws:
-    """Draws that change nothing."""
-    neutral = {"crop_position": 0.5, "scale": 1.0, "mirror": 1.0, "contrast": 1.0}
-    return Draws(**{field.name: torch.full((n,), neutral.get(field.name, 0.0)) for field in fields(Draws)})
 
 
 def matrices(draws: Draws) -> Tensor:

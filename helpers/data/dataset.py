@@ -4,7 +4,9 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from hashlib import sha256
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,11 +14,11 @@ from torch import Tensor
 import data_setup
 from helpers.data import augment as augmentation
 from helpers.data.augment import Augment, Draws
-from helpers.data.decode import METHODS, read_presized
+from helpers.data.decode import METHODS, PixelStore, fingerprint, load_or_decode, read_presized
 from helpers.data.items import Item, check_items, class_names, label_by_folder, label_by_regex, label_by_table
-from helpers.data.pixels import PixelStore, fingerprint, load_or_decode, upload
 from helpers.data.splits import PARTS, Split, split_by_folder, split_stratified
 from helpers.runtime.arguments import OLDER, OlderNames, closest, did_you_mean, old_attribute
+from helpers.runtime.device import upload
 from helpers.runtime.seeds import generator
 
 
@@ -64,8 +66,8 @@ class Settings(metaclass=OlderNames):
         if self.method not in METHODS:
             raise ValueError(f"method is one of {', '.join(METHODS)}; got {self.method!r}")
         if self.size < 1 or self.presize_px < self.size:
-            words = f"pictures of {self.size} px cannot be cut from {self.presize_px} px"
-            raise ValueError(f"{words}: presize_px is at least the size")
+            found = f"pictures of {self.size} px cannot be cut from {self.presize_px} px"
+            raise ValueError(f"{found}: presize_px is at least the size")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,6 +79,7 @@ class ImageData(Settings):
 
     items: tuple[Item, ...]  # those of the split, sorted by name
     split: Split  # which names train, validate, test
+    split_point: ClassVar[int] = 0  # pictures enter a model at its beginning
     decoded: tuple[str, PixelStore] | None = field(default=None, kw_only=True)  # pixels at hand, and their `key`
 
     def __post_init__(self):
@@ -85,9 +88,8 @@ class ImageData(Settings):
         items = tuple(item for item in check_items(self.items) if item.name in named)
         object.__setattr__(self, "items", items)
         if missing := sorted(named.difference(item.name for item in items)):
-            fix = "if you removed them from a data set, data.with_items(items) keeps the rest of its split"
-            found = f"{len(missing)} pictures that are not among the items, e.g. {missing[0]}"
-            raise ValueError(f"the split names {found}; {fix}")
+            found = f"the split names {len(missing)} pictures that are not among the items, e.g. {missing[0]}"
+            raise ValueError(f"{found}; without them: data.with_items(items) keeps the rest of its split")
         for part in ("train", "valid"):
             items = self.items_of(part)
             unlabelled = [item.name for item in items if item.label is None]
@@ -101,8 +103,6 @@ class ImageData(Settings):
             alone = f"batch_size={self.batch_size} leaves one of the {n} training pictures alone in a batch"
             raise ValueError(f"{alone}, where BatchNorm cannot train; take at least 3")
         len(self.targets)  # raises for a label that no training picture has
-
-    # Ways to make one ------------------------------------------------------------------------------------------
 
     @classmethod
     @partial(did_you_mean, forwards_to=Settings)
@@ -158,15 +158,12 @@ class ImageData(Settings):
         """
         items = check_items(items)
         if unknown := [item.name for item in items if item.name not in self._position]:
-            unknown_files = f"{len(unknown)} of these pictures are not in this data, e.g. {unknown[0]}"
-            fix = "ImageData.from_items(items) splits all of them anew"
-            raise ValueError(f"{unknown_files}, so it is not known whether they train or validate; {fix}")
+            found = f"{len(unknown)} of these pictures are not in this data, e.g. {unknown[0]}, nor in its split"
+            raise ValueError(f"{found}; ImageData.from_items(items) makes a new split")
         data = replace(self, items=items, split=self.split.of({item.name for item in items}))
-        if fingerprint(self.items, self.presize_px, self.method) != self.key:  # a file has changed since
+        if replace(self).key != self.key:  # a file has changed since
             return data
         return replace(data, decoded=(data.key, self.store.subset([self._position[item.name] for item in items])))
-
-    # Items and pixels ------------------------------------------------------------------------------------------
 
     @cached_property
     def _position(self) -> dict[str, int]:
@@ -199,16 +196,30 @@ class ImageData(Settings):
         """The items of "train", "valid" or "test"."""
         return tuple(self.items[index] for index in self.indices_of(part).tolist())
 
+    @cached_property
+    def rows(self) -> dict[str, Tensor]:
+        """Part -> the rows of its items, int64 (n,)."""
+        places = {part: [self._position[name] for name in getattr(self.split, part)] for part in PARTS}
+        return {part: torch.tensor(places[part], dtype=torch.int64) for part in PARTS}
+
     def indices_of(self, part: str) -> Tensor:
         """Their rows in `items`: int64 (n,)."""
         if part not in PARTS:
             raise ValueError(f"part is one of {', '.join(PARTS)}; got {part!r}")
-        return torch.tensor([self._position[name] for name in getattr(self.split, part)], dtype=torch.int64)
+        return self.rows[part]
 
     @cached_property
     def key(self) -> str:
         """Changes with any file's content, the order, the presizing and the arithmetic of a model's pixels."""
-        return fingerprint(self.items, self.presize_px, self.method)
+        return fingerprint([item.path for item in self.items], self.presize_px, self.method)
+
+    @cached_property
+    def facts(self) -> dict[str, str]:
+        """What must be the same when a training on this data is resumed, in short."""
+        columns = {"labels": self.targets, "weights of pictures": self.weights}
+        facts = {name: sha256(column.numpy().tobytes()).hexdigest()[:8] for name, column in columns.items()}
+        facts |= {"data": str(self), "pictures": self.key[:8]}
+        return facts | {"augmentation": str(self.augment), "split": self.split.digest()}
 
     @cached_property
     def store(self) -> PixelStore:
@@ -216,7 +227,8 @@ class ImageData(Settings):
         if self.decoded and self.decoded[0] == self.key:
             return self.decoded[1]
         file = data_setup.home() / "cache" / "pixels" / f"{self.key}.u8"
-        return load_or_decode(self.items, file, presize_px=self.presize_px, method=self.method)
+        paths = [item.path for item in self.items]
+        return load_or_decode(paths, file, presize_px=self.presize_px, method=self.method)
 
     @cached_property
     def _stores(self) -> dict[torch.device, PixelStore]:
@@ -233,34 +245,30 @@ class ImageData(Settings):
         pictures = [torch.from_numpy(read_presized(path, self.presize_px, self.method)) for path in paths]
         return PixelStore.of_pictures(pictures, self.presize_px).squares(torch.arange(len(paths)))
 
-    # Batches ---------------------------------------------------------------------------------------------------
-
     def train_batches(self, device: torch.device, batch_size: int, *key: object) -> Iterator[Batch]:
         """One epoch of augmented batches in random order. `key` fixes the order and every draw."""
         rng = generator("epoch", *key)
-        indices = self.indices_of("train")
+        indices = self.rows["train"]
         order = indices[torch.randperm(len(indices), generator=rng)]
         draws = augmentation.draw(len(order), self.augment, rng)  # the whole epoch's draws at once
         return self.drawn_batches(order, draws, device, batch_size)
 
     def drawn_batches(self, rows: Tensor, draws: Draws, device: torch.device, batch_size: int) -> Iterator[Batch]:
         """The pictures in the order of `rows`, number i augmented as row i of `draws` says."""
-        store = self.store_on(device)
-        for some in even_batches(torch.arange(len(rows)), batch_size):
+        store, places = self.store_on(device), torch.arange(len(rows))
+        columns = (places, upload(self.targets[rows], device), upload(self.weights[rows], device))
+        for some, *answers in zip(*(even_batches(column, batch_size) for column in columns), strict=True):
             squares = upload(store.squares(rows[some], draws.crop_position[some]), device)
-            yield self._batch(augmentation.apply_draws(squares, draws[some], self.size), rows[some], device)
+            yield Batch(augmentation.apply_draws(squares, draws[some], self.size), *answers)
 
     def eval_batches(self, rows: Tensor, device: torch.device, batch_size: int) -> Iterator[Batch]:
         """The pictures in the order of `rows`, without augmentation."""
         if not len(rows):
             raise ValueError("there are no pictures here: this part of the data is empty")
         store = self.store_on(device)
-        for some in rows.split(batch_size):
-            squares = upload(store.squares(some), device)
-            yield self._batch(augmentation.resize(squares, self.size), some, device)
-
-    def _batch(self, inputs: Tensor, rows: Tensor, device: torch.device) -> Batch:
-        return Batch(inputs, upload(self.targets[rows], device), upload(self.weights[rows], device))
+        columns = (rows, upload(self.targets[rows], device), upload(self.weights[rows], device))
+        for some, *answers in zip(*(column.split(batch_size) for column in columns), strict=True):
+            yield Batch(augmentation.resize(upload(store.squares(some), device), self.size), *answers)
 
     def one_batch(self, part: str = "train") -> tuple[Tensor, Tensor]:
         """(images (N, 3, size, size) float in 0..1, targets (N,) int64), augmented for "train", on the CPU."""

@@ -1,18 +1,35 @@
-"""One picture from its file: upright, 8 bit, and resampled once to the size training needs.
+"""A picture from its file: upright, 8 bit, resampled once to the size training needs. All of them in one uint8 store.
 
-Pillow decodes: native decoders can kill the process on a damaged file.
+Pillow decodes: native decoders can kill the process on a damaged file. The store is a flat file that the operating
+system maps into memory: in RAM while it fits, on disk when it does not. `PixelStore.on` moves it onto a GPU.
 """
 
+import hashlib
+import json
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from helpers.runtime.device import place_for, upload
+from helpers.runtime.files import content_hash, write_atomically
+from helpers.runtime.progress import progress
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 METHODS = ("crop", "pad", "squish")
 MAX_PIXELS = 80_000_000  # a 50 KB file can claim 400 million pixels: refuse before decoding
 MAX_ASPECT = 4
 CACHE_VERSION = 5  # in every key of stored pixels and features: raise it when the pixels a model sees change
+Shape = tuple[int, int, int]  # (C, h, w)
 
 
 class UnreadableImage(ValueError):
@@ -92,3 +109,124 @@ def presize(image: Image.Image, presize_px: int, method: str = "crop") -> np.nda
 def read_presized(path: Path | str, presize_px: int, method: str = "crop") -> np.ndarray:
     """A picture file, presized: uint8 (C, h, w). Raises UnreadableImage naming the file."""
     return presize(read_image(path, at_least_px=presize_px), presize_px, method)
+
+
+@dataclass(frozen=True, eq=False)
+class PixelStore:
+    """Presized pictures one behind the other in a flat uint8 tensor; the short side of each is `presize_px`."""
+
+    flat: Tensor
+    shapes: tuple[Shape, ...]
+    starts: tuple[int, ...]  # where in `flat` each picture begins
+    presize_px: int
+
+    @classmethod
+    def of(cls, flat: Tensor, shapes: Sequence[Shape], presize_px: int) -> "PixelStore":
+        """The store of all pictures in `flat`: a `SquareStore` when they are all squares of one kind."""
+        starts = accumulate((math.prod(shape) for shape in shapes[:-1]), initial=0)
+        squares = len(set(shapes)) == 1 and shapes[0][1:] == (presize_px, presize_px)
+        return (SquareStore if squares else PixelStore)(flat, tuple(shapes), tuple(starts), presize_px)
+
+    @classmethod
+    def of_pictures(cls, pictures: Sequence[Tensor], presize_px: int) -> "PixelStore":
+        return cls.of(torch.cat([p.flatten() for p in pictures]), [tuple(p.shape) for p in pictures], presize_px)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def picture(self, row: int) -> Tensor:
+        """One presized picture: uint8 (C, h, w)."""
+        return self.flat[self.starts[row] :][: math.prod(self.shapes[row])].view(self.shapes[row])
+
+    def squares(self, rows: Tensor, crop_position: Tensor | None = None) -> Tensor:
+        """uint8 (n, C, P, P). `crop_position` in 0..1: where on the long side (default: the middle)."""
+        positions = [0.5] * len(rows) if crop_position is None else crop_position.tolist()
+        crops, px = [], self.presize_px
+        for row, position in zip(rows.tolist(), positions, strict=True):
+            picture = self.picture(row)
+            top, left = (round((extent - px) * position) for extent in picture.shape[1:])
+            crops.append(picture[:, top : top + px, left : left + px])
+        if not crops:
+            return self.flat.new_empty(0, 1, px, px)
+        channels = max(map(len, crops))  # beside colour, grey is repeated
+        return torch.stack([crop.expand(channels, -1, -1) for crop in crops])
+
+    def subset(self, rows: Sequence[int]) -> "PixelStore":
+        """A store of these rows, which shares the pixels."""
+        shapes, starts = (tuple(column[row] for row in rows) for column in (self.shapes, self.starts))
+        return replace(self, shapes=shapes, starts=starts)
+
+    def on(self, device: torch.device) -> "PixelStore":
+        """A copy on a CUDA device if it fits there, else one on the CPU, which shares the pixels."""
+        return replace(self, flat=self.flat.to(place_for(self.flat.nbytes, device)))
+
+
+class SquareStore(PixelStore):
+    """Squares of one kind, which have no long side to move along: a batch is one gather."""
+
+    def squares(self, rows: Tensor, crop_position: Tensor | None = None) -> Tensor:
+        table = self.flat.view(-1, *self.shapes[0])  # (N, C, P, P)
+        return table.index_select(0, upload(self._places[rows], table.device))
+
+    @cached_property
+    def _places(self) -> Tensor:  # (N,) int64: each picture's row in the table
+        return torch.tensor(self.starts) // math.prod(self.shapes[0])
+
+
+def fingerprint(paths: Sequence[Path], *settings: object) -> str:
+    """A key that changes whenever a file's content, the order or a setting does: 24 hex digits of sha256."""
+    digest = hashlib.sha256(repr((CACHE_VERSION, *settings)).encode())
+    try:
+        with ThreadPoolExecutor() as pool:
+            for text in pool.map(content_hash, paths):
+                digest.update(bytes.fromhex(text))
+    except OSError as error:
+        words = f"{error.filename} cannot be read ({error.strerror}); was the data set moved or deleted?"
+        raise UnreadableImage(words) from error
+    return digest.hexdigest()[:24]
+
+
+def load_or_decode(paths: Sequence[Path], file: Path, *, presize_px: int, method: str = "crop") -> PixelStore:
+    """The store of the pictures at `paths` from `file`, decoded and written there first if it is not there yet.
+
+    Raises UnreadableImage listing every file that could not be read: nothing is written then.
+    """
+    shapes_file = file.with_suffix(".json")
+    try:
+        shapes = [(c, h, w) for c, h, w in json.loads(shapes_file.read_text())]
+        complete = file.stat().st_size == sum(map(math.prod, shapes))
+    except (OSError, ValueError, TypeError):
+        complete = False
+    if not complete:
+        try:
+            with write_atomically(file) as temporary:
+                shapes = _decode_all(paths, presize_px, method, temporary)
+            with write_atomically(shapes_file) as temporary:  # written last, so it vouches for the pixels
+                temporary.write_text(json.dumps(shapes))
+        except OSError as error:
+            fix = "make room there, or set COURSE_DATA to a folder on another disk"
+            raise OSError(f"the decoded pictures could not be kept in {file.parent} ({error}): {fix}") from error
+    flat = torch.from_file(str(file), shared=False, size=file.stat().st_size, dtype=torch.uint8)
+    return PixelStore.of(flat, shapes, presize_px)
+
+
+def _decode_all(paths: Sequence[Path], presize_px: int, method: str, target: Path) -> list[Shape]:
+    def decode(path: Path) -> np.ndarray | UnreadableImage:
+        try:
+            return read_presized(path, presize_px, method)
+        except UnreadableImage as error:
+            return error
+
+    shapes, errors = [], []
+    with target.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in progress(range(0, len(paths), 256), "decoding"):  # in pieces, so that memory does not grow
+            for pixels in pool.map(decode, paths[start : start + 256]):
+                if isinstance(pixels, UnreadableImage):
+                    errors.append(str(pixels))
+                else:
+                    shapes.append(pixels.shape)
+                    file.write(pixels.tobytes())
+    if errors:
+        lines = [f"{len(errors)} of {len(paths)} pictures cannot be read:", *errors[:20]]
+        raise UnreadableImage("\n".join(lines + [f"and {len(errors) - 20} more"] * (len(errors) > 20)))
+    return shapes

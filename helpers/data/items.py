@@ -1,18 +1,17 @@
 """Pictures and their labels, as data: nothing here moves, renames or changes a file."""
 
 import csv
-import hashlib
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from unicodedata import normalize
 
 from data_setup.folders import SEAL, unsealed
 from helpers.data.decode import FORMATS
 from helpers.runtime.arguments import closest, did_you_mean
+from helpers.runtime.files import visible_files
 from helpers.runtime.text import counted
 
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -40,7 +39,7 @@ def find_images(folder: Path | str) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder.absolute()}; check the path, or run `python -m data_setup`")
-    files = unsealed(folder, list(_walk(folder)))
+    files = unsealed(folder, list(visible_files(folder)))
     broken = {path for path in files if not path.exists()}
     pictures = [path for path in files if path not in broken and is_picture(path)]
     readable = ", ".join(FORMATS)
@@ -54,17 +53,6 @@ def find_images(folder: Path | str) -> list[Path]:
     return sorted(pictures, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Every visible file, and every link that leads nowhere."""
-    for entry in folder.iterdir():
-        if entry.name.startswith(".") or (entry.is_symlink() and entry.is_dir()):
-            continue
-        if entry.is_dir():
-            yield from _walk(entry)
-        elif entry.is_file() or not entry.exists():
-            yield entry
-
-
 def _kinds(files: Iterable[Path]) -> str:
     return ", ".join(sorted({path.suffix or path.name for path in files})[:8]) or "nothing"
 
@@ -76,17 +64,6 @@ def is_picture(path: Path) -> bool:
     bmp, webp = head[:2] == b"BM" and head[6:10] == bytes(4), head[:4] == b"RIFF" and head[8:] == b"WEBP"
     suffix = path.suffix.lower()
     return suffix in SUFFIXES or bmp or webp or (head.startswith(SIGNATURES) and suffix not in RAW)
-
-
-def content_hash(path: Path) -> str:
-    """sha256 of the file's bytes, in hex; read again only when the file's size or one of its times has changed."""
-    stat = path.stat()
-    return _hash_of(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-
-
-@cache
-def _hash_of(path: Path, *_stamp: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def items_in(folder: Path | str, label_of: Callable[[str], str | None]) -> tuple[Item, ...]:
@@ -133,7 +110,7 @@ def _refuse_empty_classes(folder: Path, items: Iterable[Item]) -> None:
     beside = sorted({item.path.parent.parent for item in items})
     for entry in (entry for above in beside for entry in sorted(above.iterdir()) if entry not in full):
         if entry.is_dir() and not entry.name.startswith((".", "__")) and not (entry / SEAL).is_file():
-            held = "is a link, which is not followed" if entry.is_symlink() else _kinds(_walk(entry))
+            held = "is a link, which is not followed" if entry.is_symlink() else _kinds(visible_files(entry))
             fix = "put pictures there, or delete the folder"
             raise ValueError(f"the class folder {entry} holds no picture ({held}): {fix}")
 

@@ -15,7 +15,7 @@ duplicates    the same picture more than once
 figures       what only lessons draw
 labs          things to play with: rates, schedules, augmentation
 embedding_map  a map of the pictures, alike ones together; a lasso opens them in a browser
-overfitting   a training that ends at the first cycle that got worse
+overfitting   the best epoch kept, or a training ended where the validation loss got worse
 messy         a folder of pictures as people send them
 drawings      schematics for the words of a lecture
 photo_drawings  schematics made of photographs: split, presizing, views
@@ -63,7 +63,7 @@ MODULE_OF = {
     "ScheduleLab": "lessons.labs",
     "basic": "data.augment",
     "side_on": "data.augment",
-    "identity": "data.augment",
+    "identity": "lessons.figures",
     "Quiz": "lessons.quiz",
     "fit_temperature": "lessons.temperature",
     "find_duplicates": "lessons.duplicates",
@@ -74,6 +74,9 @@ MODULE_OF = {
     "misfiled": "lessons.messy",
     "export": "export.bundle",
     "NORM_LAYERS": "models.groups",
+    "AverageWeights": "recipe.averaging",
+    "EarlyStopping": "lessons.overfitting",
+    "KeepBest": "lessons.overfitting",
     "StopAtOverfitting": "lessons.overfitting",
     "RatePicker": "lessons.labs",
     "plot_lines": "lessons.figures",

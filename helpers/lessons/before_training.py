@@ -12,7 +12,7 @@ from torch import Tensor
 
 from helpers.learner import Learner
 from helpers.lessons.heads import FeatureSet, HeadRun, hidden_head, logistic_head, train_head
-from helpers.models.classifier import evaluating
+from helpers.runtime.precision import evaluating
 from helpers.runtime.seeds import generator
 
 N_FEW = 20  # photographs that a network must be able to learn by heart

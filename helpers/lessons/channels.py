@@ -12,7 +12,7 @@ from helpers.data.items import Item
 from helpers.figures.pictures import show_pictures
 from helpers.figures.style import SMALL_PT, Drawing
 from helpers.lessons.schematic import brightened, photo, sheet, words
-from helpers.models.classifier import evaluating
+from helpers.runtime.precision import evaluating
 from helpers.runtime.seeds import generator
 from helpers.runtime.text import counted, listed
 

@@ -15,9 +15,9 @@ from helpers.data.decode import read_image
 from helpers.figures.style import Drawing
 from helpers.lessons.figures import row_of
 from helpers.lessons.schematic import brightened, photo, sheet, words
-from helpers.models.classifier import evaluating
 from helpers.review.html import Html, fill, jpeg_uri
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, drawn, row
+from helpers.runtime.precision import evaluating
 from helpers.runtime.text import counted, listed, shorten
 
 WIDTHS = (0, 1, 2, 4, 8)  # pixels of a 300 px photograph

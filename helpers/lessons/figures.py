@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
 
 from helpers.analysis.intervals import wilson
 from helpers.analysis.predictions import Predictions
-from helpers.data.augment import Augment, apply_draws, draw, identity
+from helpers.data.augment import Augment, Draws, apply_draws, draw
 from helpers.figures.pictures import show_pictures
 from helpers.figures.style import (
     BLACK,
@@ -117,6 +117,12 @@ def row_of(data, item) -> int:
     if isinstance(item, int):
         return range(len(data.items))[item]
     return data.index_of(getattr(item, "name", item))
+
+
+def identity(n: int) -> Draws:
+    """Draws that change nothing."""
+    neutral = {"crop_position": 0.5, "scale": 1.0, "mirror": 1.0, "contrast": 1.0}
+    return Draws(**{field.name: torch.full((n,), neutral.get(field.name, 0.0)) for field in fields(Draws)})
 
 
 def show_each_operation(data, item, *, augment: Augment | None = None, columns: int = 4) -> Drawing:

@@ -14,7 +14,6 @@ from helpers.data.augment import (
     adjust_lighting,
     apply_draws,
     draw,
-    identity,
     matrices,
     resize,
     side_on,
@@ -23,7 +22,7 @@ from helpers.data.augment import (
 from helpers.figures.curves import plot_lr_find
 from helpers.figures.pictures import show_pictures
 from helpers.figures.style import MIDDLE_PT, ORANGE
-from helpers.lessons.figures import plot_schedule
+from helpers.lessons.figures import identity, plot_schedule
 from helpers.review.html import Html, data_uri, fill
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, choice, drawn, figure_tag, row
 from helpers.runtime.seeds import generator

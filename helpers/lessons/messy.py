@@ -5,8 +5,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from helpers.data.items import Item, content_hash, find_images
+from helpers.data.items import Item, find_images
 from helpers.data.splits import Split
+from helpers.runtime.files import content_hash
 
 CLASSES = {
     ("mono", "functional"): "mono_sound",

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 
 from helpers.figures.style import BLACK, BLUE, GREEN, GREY, MIDDLE_PT, PINK, RED, SMALL_PT, Drawing, ink
 from helpers.lessons.schematic import arrow, box, padlock, sheet, words
-from helpers.models.classifier import eval_mode
 from helpers.models.groups import spread_rates
+from helpers.runtime.precision import eval_mode
 from helpers.runtime.text import counted, number
 
 GROUP_COLOURS = (BLUE, GREEN, RED, PINK)

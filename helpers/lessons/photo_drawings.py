@@ -13,7 +13,7 @@ from helpers.data.decode import read_image
 from helpers.figures.style import BLUE, GREEN, GREY, MIDDLE_PT, ORANGE, RED, SMALL_PT, Drawing, ink
 from helpers.lessons.figures import row_of
 from helpers.lessons.schematic import arrow, box, frame, padlock, photo, sheet, words
-from helpers.models.classifier import evaluating
+from helpers.runtime.precision import evaluating
 from helpers.runtime.seeds import generator
 from helpers.runtime.text import counted, shorten
 

@@ -12,9 +12,9 @@ from helpers.data.decode import read_image
 from helpers.data.items import Item
 from helpers.figures.style import BLUE, GREY, RED, SMALL_PT, Drawing
 from helpers.lessons.schematic import box, photo, sheet, words
-from helpers.models.classifier import evaluating
 from helpers.review.html import Html, fill
 from helpers.review.widgets import SafeText, StaticWidget, drawn, row
+from helpers.runtime.precision import evaluating
 from helpers.runtime.text import counted
 from helpers.training.run import Hook, Run
 

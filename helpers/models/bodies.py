@@ -41,10 +41,8 @@ def load_body(arch: str, pretrained: bool) -> tuple[nn.Sequential, Sequence[floa
             return _load_torchvision(arch, pretrained)
         network = timm.create_model(arch, pretrained=pretrained)
     except (OSError, RuntimeError) as error:
-        raise RuntimeError(
-            f"the weights of {arch} are neither on this machine nor could they be downloaded ({error}). "
-            f"Without a network use {', '.join(lites)}, or pretrained=False"
-        ) from error
+        found = f"the weights of {arch} are neither on this machine nor could they be downloaded ({error})"
+        raise RuntimeError(f"{found}. Without a network use {', '.join(lites)}, or pretrained=False") from error
     return _timm_body(network), network.pretrained_cfg["mean"], network.pretrained_cfg["std"]
 
 

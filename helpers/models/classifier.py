@@ -1,14 +1,13 @@
 """A pretrained body, a pooling step and a new head: `Classifier`."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from helpers.models.bodies import load_body
 from helpers.runtime.arguments import did_you_mean
-from helpers.runtime.precision import autocast
+from helpers.runtime.precision import eval_mode
 from helpers.runtime.seeds import seeded
 
 
@@ -93,25 +92,6 @@ class Classifier(nn.Module):
         for module in self.frozen_modules:
             module.training = False
         return self
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Every part of the model evaluates inside the block; after it each is in the mode it had, whatever happened."""
-    modes = {part: part.training for part in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
-
-
-@contextmanager
-def evaluating(model: nn.Module, device: torch.device, precision: torch.dtype) -> Iterator[None]:
-    """Inside the block the model predicts: evaluation mode, no gradients, in `precision`."""
-    with eval_mode(model), torch.no_grad(), autocast(device, precision):
-        yield
 
 
 @did_you_mean

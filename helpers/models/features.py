@@ -7,8 +7,7 @@ times augmented; every epoch then takes one of the copies by chance: augmentatio
 
 import hashlib
 from collections.abc import Iterator
-from itertools import accumulate, chain
-from pathlib import Path
+from itertools import chain
 from weakref import WeakKeyDictionary
 
 import torch
@@ -17,9 +16,10 @@ from torch import Tensor
 import data_setup
 from helpers.data import augment as augmentation
 from helpers.data.dataset import Batch, ImageData, even_batches
-from helpers.data.pixels import upload
-from helpers.models.classifier import Classifier, evaluating
-from helpers.runtime.files import load_tensors, save_tensors
+from helpers.models.classifier import Classifier
+from helpers.runtime.device import place_for, upload
+from helpers.runtime.files import forget_oldest, load_tensors, save_tensors
+from helpers.runtime.precision import evaluating
 from helpers.runtime.progress import progress
 from helpers.runtime.seeds import generator
 
@@ -36,9 +36,10 @@ class FeatureData:
 
     def __init__(self, data: ImageData, split_point: int, features: Tensor):
         """`features` (n_items + copies * n_train, ...): the plain ones, then copy after copy."""
-        self.data, self.split_point, self.indices_of = data, split_point, data.indices_of
+        self.data, self.split_point, self.rows = data, split_point, data.rows
         self.plain = features[: len(data.items)]
-        self.augmented = features[len(data.items) :].unflatten(0, (-1, len(data.indices_of("train"))))
+        self.augmented = features[len(data.items) :].unflatten(0, (-1, len(data.rows["train"])))
+        self.facts = data.facts | {"data": str(self)}
 
     def __repr__(self) -> str:
         return f"features at split point {self.split_point} ({len(self.augmented)} augmented copies) of {self.data}"
@@ -46,7 +47,7 @@ class FeatureData:
     def train_batches(self, device: torch.device, batch_size: int, *key: object) -> Iterator[Batch]:
         """One epoch in random order; `key` fixes the order and which copy each picture gets."""
         rng = generator("epoch", *key)
-        indices, copies = self.indices_of("train"), len(self.augmented)
+        indices, copies = self.rows["train"], len(self.augmented)
         order = torch.randperm(len(indices), generator=rng)
         chosen = torch.randint(max(copies, 1), (len(indices),), generator=rng)
         for rows in even_batches(order, batch_size):
@@ -102,24 +103,15 @@ def precompute(
     try:
         features = load_tensors(file)[0]["features"]
         file.touch()  # used again: `forget_oldest` goes by this time
-        features = features.to(_place_for(features.nbytes, device))
+        features = features.to(place_for(features.nbytes, device))
     except (FileNotFoundError, ValueError):  # never computed, or damaged since
         features = _compute(model, data, split_point, device, precision, copies)
         try:
             save_tensors(file, {"features": features}, {"what": "features", "images": str(data)})
-            forget_oldest(file.parent)
+            forget_oldest(file.parent, most_bytes=CACHE_BYTES)
         except OSError as error:  # a full disk
             print(f"note: the features are not kept for the next time ({error})")
     return FeatureData(data, split_point, features)
-
-
-def forget_oldest(folder: Path, *, most_bytes: int = CACHE_BYTES) -> None:
-    """Delete the features in `folder` that were not used for longest, until the rest fits; the newest file stays."""
-    files = sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
-    totals = list(accumulate(file.stat().st_size for file in files))
-    for file, total in list(zip(files, totals, strict=True))[1:]:
-        if total > most_bytes:
-            file.unlink(missing_ok=True)
 
 
 def _compute(
@@ -136,15 +128,9 @@ def _compute(
         for batch in chain(*batches):
             found = model.before(batch.inputs, split_point)
             if features is None:
-                place = _place_for(total * found[0].nbytes, device)
+                place = place_for(total * found[0].nbytes, device)
                 features = torch.empty(total, *found.shape[1:], dtype=found.dtype, device=place)
             features[filled : filled + len(batch)] = found
             filled += len(batch)
             bar.update(len(batch))
     return features
-
-
-def _place_for(n_bytes: int, device: torch.device) -> torch.device:
-    """`device` if it is a CUDA device on which this takes at most 40 % of the free memory, else the CPU."""
-    fits = device.type == "cuda" and n_bytes <= 0.4 * torch.cuda.mem_get_info(device)[0]
-    return device if fits else torch.device("cpu")

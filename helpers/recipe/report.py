@@ -12,6 +12,7 @@ import torch
 
 from helpers.analysis.interpret import Interpretation
 from helpers.analysis.intervals import accuracy_interval
+from helpers.analysis.lr_curve import LRFinderResult
 from helpers.analysis.predictions import Predictions
 from helpers.export.bundle import versions
 from helpers.export.card import source_of
@@ -21,7 +22,6 @@ from helpers.recipe.settings import Settings
 from helpers.recipe.solar_cells import MEANING, has_ratings, weighted_accuracy
 from helpers.review.html import data_uri, printable
 from helpers.runtime.text import counted
-from helpers.training.lr_finder import LRFinderResult
 
 SCORES = ("accuracy", "tta_accuracy", "weighted_accuracy", "weighted_tta_accuracy")
 

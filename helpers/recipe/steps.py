@@ -17,17 +17,17 @@ from pathlib import Path
 from time import perf_counter
 
 from helpers.analysis.intervals import accuracy_text, compare
+from helpers.analysis.lr_curve import LRFinderResult
 from helpers.data.dataset import ImageData
 from helpers.export.bundle import export
 from helpers.export.onnx import need_packages
 from helpers.learner import Learner
 from helpers.recipe import solar_cells
+from helpers.recipe.averaging import AverageWeights
 from helpers.recipe.report import draw_figures, facts_of, plan, report_page
 from helpers.recipe.settings import HEAD_EPOCHS, Settings, parse
 from helpers.runtime.files import write_atomically
 from helpers.runtime.text import counted, number
-from helpers.training.hooks import AverageWeights
-from helpers.training.lr_finder import LRFinderResult
 
 
 @dataclass

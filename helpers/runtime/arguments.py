@@ -5,6 +5,7 @@ import functools
 import inspect
 import tomllib
 from collections.abc import Callable, Iterable
+from numbers import Integral
 from pathlib import Path
 
 OLDER = tomllib.loads(Path(__file__).with_name("older_names.toml").read_text(encoding="utf-8"))
@@ -16,6 +17,13 @@ def closest(word: str, choices: Iterable[str], *, most: int = 20) -> str:
     choices = list(map(str, choices))
     near = difflib.get_close_matches(str(word), choices, n=1)
     return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices[:most])}"
+
+
+def need_whole(**values: object) -> None:
+    """Raise ValueError unless each value is a whole number of at least 1."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
 
 
 def did_you_mean(function: Callable, forwards_to: Callable | None = None) -> Callable:

@@ -7,6 +7,7 @@ import sys
 import threading
 
 import torch
+from torch import Tensor
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # as malloc.h has them
 
@@ -26,6 +27,19 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether the error means that a smaller batch may fit: MPS, the CPU and CUDA's libraries say so only in words."""
     words = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
     return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on `device`; to a GPU through pinned memory, so that the copy does not hold up the program."""
+    if device.type == "cuda" and not tensor.is_cuda:
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def place_for(n_bytes: int, device: torch.device) -> torch.device:
+    """`device` if it is a CUDA device on which this takes at most 40 % of the free memory, else the CPU."""
+    fits = device.type == "cuda" and n_bytes <= 0.4 * torch.cuda.mem_get_info(device)[0]
+    return device if fits else torch.device("cpu")
 
 
 def make_ready(device: torch.device) -> None:

@@ -12,6 +12,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -74,6 +76,37 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         words = f"{path} is damaged or was not written by this kit ({error}); delete it and save again"
         raise ValueError(words) from error
     return tensors, about
+
+
+def visible_files(folder: Path) -> Iterator[Path]:
+    """Every visible file below `folder`, and every link that leads nowhere; links to folders are not followed."""
+    for entry in folder.iterdir():
+        if entry.name.startswith(".") or (entry.is_symlink() and entry.is_dir()):
+            continue
+        if entry.is_dir():
+            yield from visible_files(entry)
+        elif entry.is_file() or not entry.exists():
+            yield entry
+
+
+def content_hash(path: Path) -> str:
+    """sha256 of the file's bytes, in hex; read again only when the file's size or one of its times has changed."""
+    stat = path.stat()
+    return _hash_of(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+@cache
+def _hash_of(path: Path, *_stamp: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def forget_oldest(folder: Path, *, most_bytes: int) -> None:
+    """Delete the tensors in `folder` that were not used for longest, until the rest fits; the newest file stays."""
+    files = sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
+    totals = list(accumulate(file.stat().st_size for file in files))
+    for file, total in list(zip(files, totals, strict=True))[1:]:
+        if total > most_bytes:
+            file.unlink(missing_ok=True)
 
 
 def _digest(tensors: dict[str, Tensor], about: str) -> str:

@@ -7,7 +7,7 @@ import platform
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import nn
@@ -116,12 +116,42 @@ def _capabilities() -> dict:
     return getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not say: then float32 is used
 
 
-@contextmanager
-def autocast(device: torch.device, precision: torch.dtype) -> Iterator[None]:
-    """Convolutions and matrix products in `precision`; weights and sums stay float32 (torch's autocast)."""
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """Convolutions and matrix products in `precision`; weights and sums stay float32. It may be entered many times."""
     mixed = precision != torch.float32
-    exception = DepthwiseInFloat32() if mixed and device.type == "cpu" else nullcontext()
-    with torch.autocast(device.type, dtype=precision, enabled=mixed), exception:
+    kind = MixedOnCPU if mixed and device.type == "cpu" else torch.autocast
+    return kind(device.type, dtype=precision, enabled=mixed)
+
+
+class MixedOnCPU(torch.autocast):
+    """torch's autocast with one exception, `DepthwiseInFloat32`."""
+
+    def __enter__(self):
+        self.exception = DepthwiseInFloat32()
+        self.exception.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        self.exception.__exit__(*error)
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Every part of the model evaluates inside the block; after it each is in the mode it had, whatever happened."""
+    modes = {part: part.training for part in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+@contextmanager
+def evaluating(model: nn.Module, device: torch.device, precision: torch.dtype) -> Iterator[None]:
+    """Inside the block the model predicts: evaluation mode, no gradients, in `precision`."""
+    with eval_mode(model), torch.no_grad(), autocast(device, precision):
         yield
 
 

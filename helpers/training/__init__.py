@@ -1,1 +1,1 @@
-"""From logits to better weights: run · loop · schedules · metrics · hooks · lr_finder · checkpoints."""
+"""From logits to better weights: run · loop · schedules · losses · metrics · lr_finder · checkpoints."""

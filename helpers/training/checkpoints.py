@@ -19,7 +19,7 @@ STATE = ("done", "step", "epoch", "stop", "finished", "micro_batches")  # of a r
 
 def description(run: Run) -> dict:
     """What must be the same for a run to be continued, as JSON gives it back."""
-    plan, groups, loss, modules = run.plan, run.optimizer.param_groups, run.loss.loss, list(run.model.modules())
+    plan, groups, loss, modules = run.plan, run.optimizer.param_groups, run.loss, list(run.model.modules())
     record = {
         "epochs": plan.epochs,
         "rates": [group["base_lr"] for group in groups],

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from helpers.data.dataset import Batch
-from helpers.models.classifier import evaluating
 from helpers.runtime.device import is_out_of_memory
 from helpers.runtime.graphs import Recording
-from helpers.runtime.precision import autocast
+from helpers.runtime.precision import evaluating
 from helpers.runtime.progress import progress
 from helpers.runtime.seeds import seeded
 from helpers.training.checkpoints import forget_finished, resume_run, save_run
-from helpers.training.metrics import count_confusions, empty_counts
+from helpers.training.metrics import count_confusions
 from helpers.training.run import Epoch, History, Run
 
 CHECKPOINT_SECONDS = 10  # at most this much work, plus one epoch, is lost; a shorter training leaves no checkpoint
@@ -29,7 +28,7 @@ def fit(run: Run, *, resume: bool = False) -> History:
     call_hooks(run, "on_fit_begin")  # hooks forget their last training,
     if resume:
         resume_run(run)  # and are given back what they knew of this one
-    elif run.checkpoint:
+    elif run.checkpoint and run.checkpoint.is_file():
         forget_finished(run.checkpoint)
     first, last = run.optimizer.param_groups[0]["base_lr"], run.optimizer.param_groups[-1]["base_lr"]
     if first != last:
@@ -78,18 +77,16 @@ def train_epochs(run: Run) -> None:
 
 def train_epoch(run: Run) -> tuple[History, float]:
     """One pass over the training pictures: what happened at every step, and the mean loss per picture."""
-    plan, last_group = run.plan, run.optimizer.param_groups[-1]
+    plan, first = run.plan, run.step
     run.model.train()
     good = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
     batches = run.source.train_batches(run.device, plan.batch_size, plan.seed, run.epoch)
-    losses, sizes, lrs, momentums, looked_at = [], [], [], [], perf_counter()
+    losses, sizes, lrs, looked_at = [], [], [], perf_counter()
     for batch in progress(batches, f"epoch {run.epoch}", total=run.steps_per_epoch):
-        place = run.step / (plan.epochs * run.steps_per_epoch)
-        momentums += [plan.momentum(place)] if plan.momentum else []
-        set_rates(run.optimizer, plan.schedule(place), momentums[-1] if momentums else None)
+        set_rates(run.optimizer, *run.rates[run.step])
         losses.append(train_step(run, batch))  # stays on the device: nothing waits for it
-        sizes.append(len(batch))
-        lrs.append(last_group["lr"])
+        sizes.append(len(batch.targets))
+        lrs.append(run.optimizer.param_groups[-1]["lr"])
         run.step += 1
         if run.device.type == "cpu" or perf_counter() - looked_at > NAN_CHECK_SECONDS:
             stop_unless_finite(run, losses[-1], good)
@@ -97,7 +94,8 @@ def train_epoch(run: Run) -> tuple[History, float]:
         call_hooks(run, "on_step_end")
     losses = torch.stack(losses)
     stop_unless_finite(run, losses.sum() + sum(tensor.sum() for tensor in run.model.state_dict().values()), good)
-    steps = History((), tuple(losses.tolist()), tuple(lrs), tuple(momentums), (len(lrs),))
+    momentums = tuple(momentum for _, momentum in run.rates[first : run.step]) if plan.momentum else ()
+    steps = History((), tuple(losses.tolist()), tuple(lrs), momentums, (len(lrs),))
     return steps, float(losses @ losses.new_tensor(sizes)) / sum(sizes)
 
 
@@ -131,11 +129,11 @@ def train_step(run: Run, batch: Batch) -> Tensor:
 def gradients(run: Run, batch: Batch) -> Tensor:
     """Fill every parameter's gradient with that of the batch's mean loss, micro-batch by micro-batch; the loss."""
     run.optimizer.zero_grad()
-    batch_weight = run.loss.weights_of(batch).sum().clamp(min=1e-12)  # a batch may weigh nothing
+    batch_weight = weights_of(batch, run.loss).sum().clamp(min=1e-12)  # a batch may weigh nothing
     total = torch.zeros((), device=run.device)
-    n = min(run.micro_batches, max(len(batch) // 2, 1))  # BatchNorm needs two pictures at a time
+    n = min(run.micro_batches, max(len(batch.targets) // 2, 1))  # BatchNorm needs two pictures at a time
     for part in batch.micro_batches(n) if n > 1 else [batch]:
-        with autocast(run.device, run.plan.precision):
+        with run.autocast:
             logits = run.model.after(part.inputs, run.split_point)  # (n, K)
         share = (run.loss(logits.float(), part.targets) * part.weights).sum() / batch_weight
         run.scaler.scale(share).backward()
@@ -158,17 +156,24 @@ def recorded_gradients(run: Run, batch: Batch) -> Tensor:
     return run.recordings[key].replay(columns)
 
 
+def weights_of(batch: Batch, loss: nn.Module) -> Tensor:
+    """What each picture counts: its own weight times its class's, as torch's weighted mean has it. (N,)"""
+    per_class = loss.weight if isinstance(loss, nn.CrossEntropyLoss) else None
+    if per_class is None or batch.targets.is_floating_point():  # mixed: torch divides by the number of pictures
+        return batch.weights
+    return batch.weights * per_class[batch.targets]
+
+
 def evaluate(run: Run) -> tuple[float, dict[str, float]]:
     """(mean loss, metrics) over the validation pictures, every one of them counted once."""
-    rows, batch_size = run.source.indices_of("valid"), -(-run.plan.batch_size // run.micro_batches)
-    counts = empty_counts(run.loss.n_classes, run.device)
-    loss, weight = torch.zeros((), device=run.device), torch.zeros((), device=run.device)
+    rows, batch_size = run.source.rows["valid"], -(-run.plan.batch_size // run.micro_batches)
+    counts = loss = weight = torch.zeros((), device=run.device)
     with evaluating(run.model, run.device, run.plan.precision):
         for batch in run.source.eval_batches(rows, run.device, batch_size):
             logits = run.model.after(batch.inputs, run.split_point).float()
-            loss += (run.loss(logits, batch.targets) * batch.weights).sum()
-            weight += run.loss.weights_of(batch).sum()
-            count_confusions(counts, logits.argmax(dim=1), batch.targets)
+            loss = loss + (run.loss(logits, batch.targets) * batch.weights).sum()
+            weight = weight + weights_of(batch, run.loss).sum()
+            counts = counts + count_confusions(logits.argmax(dim=1), batch.targets, logits.shape[1])
     counts = counts.cpu()
     return float(loss / weight), {name: float(metric(counts)) for name, metric in run.plan.metrics.items()}
 
@@ -185,20 +190,17 @@ def stop_unless_finite(run: Run, loss: Tensor, good: dict[str, Tensor]) -> None:
     """Raise FloatingPointError when `loss` is not finite, after putting back the weights the epoch began with."""
     if not torch.isfinite(loss):
         run.model.load_state_dict(good)
-        raise FloatingPointError(
-            f"loss or weights became {float(loss)} in epoch {run.epoch} at a learning rate of "
-            f"{run.optimizer.param_groups[-1]['lr']:.2g}: too high, or a picture is broken. The weights are those "
-            "the epoch began with, or what a hook put in after that; run learn.lr_find() and take a lower rate"
-        )
+        found = f"{float(loss)} in epoch {run.epoch} at a learning rate of {run.optimizer.param_groups[-1]['lr']:.2g}"
+        now = "The weights are those the epoch began with, or what a hook put in after that"
+        fix = "run learn.lr_find() and take a lower rate"
+        raise FloatingPointError(f"loss or weights became {found}: too high, or a picture is broken. {now}; {fix}")
 
 
 def halve_micro_batches(run: Run, batch: Batch) -> None:
     """Twice as many micro-batches a batch; raises RuntimeError when they cannot get smaller."""
     if run.micro_batches >= len(batch) // 2:
-        raise RuntimeError(
-            "out of memory with two or three pictures at a time, and BatchNorm needs two: "
-            "use smaller pictures (data.resized) or a smaller arch"
-        )
+        fix = "use smaller pictures (data.resized) or a smaller arch"
+        raise RuntimeError(f"out of memory with two or three pictures at a time, and BatchNorm needs two: {fix}")
     run.micro_batches *= 2
     if run.device.type == "cuda":
         torch.cuda.empty_cache()

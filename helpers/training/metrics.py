@@ -10,17 +10,15 @@ from helpers.runtime.arguments import closest
 Metric = Callable[[Tensor], float]
 
 
-def empty_counts(n_classes: int, device: torch.device) -> Tensor:
-    """(K, K) zeros; float64 holds every count exactly (MPS has no float64: float32 does up to 16 million)."""
-    dtype = torch.float32 if device.type == "mps" else torch.float64
-    return torch.zeros(n_classes, n_classes, device=device, dtype=dtype)
+def count_confusions(predicted: Tensor, targets: Tensor, n_classes: int) -> Tensor:
+    """(K, K) counts, rows the truth, columns the prediction. Unlabelled pictures (-1) do not count.
 
-
-def count_confusions(counts: Tensor, predicted: Tensor, targets: Tensor) -> None:
-    """Add to `counts` (K, K), rows the truth, columns the prediction. Unlabelled pictures (-1) do not count."""
-    labelled = targets >= 0
-    cells = targets.clamp(min=0) * len(counts) + predicted
-    counts.view(-1).index_add_(0, cells, labelled.to(counts.dtype))  # no sync: bincount would wait for the device
+    float64 holds every count exactly (MPS has no float64: float32 does up to 16 million).
+    """
+    labelled = (targets >= 0).to(torch.float32 if targets.device.type == "mps" else torch.float64)
+    cells = targets.clamp(min=0) * n_classes + predicted
+    counts = labelled.new_zeros(n_classes * n_classes)
+    return counts.index_add_(0, cells, labelled).view(n_classes, n_classes)  # no sync: bincount would wait
 
 
 def accuracy(counts: Tensor) -> float:

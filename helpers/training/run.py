@@ -6,21 +6,24 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from helpers.data.dataset import Batch
 from helpers.models.classifier import Classifier
-from helpers.training.losses import PictureLoss
+from helpers.runtime.arguments import need_whole
+from helpers.runtime.precision import autocast
 from helpers.training.metrics import Metric
-from helpers.training.schedules import Schedule, constant, need_whole
+from helpers.training.schedules import Schedule, at_every_step, constant
 
 BatchTransform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Source(Protocol):
-    """Where batches come from: photographs, cached features, or anything else that offers these three."""
+    """Where batches come from: photographs, cached features, or anything else that offers these four."""
 
-    def indices_of(self, part: str) -> Tensor: ...  # rows of "train" or "valid"
+    split_point: int  # where its inputs enter the model, see `Classifier`
+
+    rows: dict[str, Tensor]  # of the parts "train" and "valid"
 
     def train_batches(self, device: torch.device, batch_size: int, *key: object) -> Iterator[Batch]: ...  # key: seeds
 
@@ -115,7 +118,7 @@ class Run:
     model: Classifier
     optimizer: torch.optim.Optimizer
     source: Source
-    loss: PictureLoss
+    loss: nn.Module  # one number per picture, see `per_picture`
     device: torch.device
     hooks: Sequence[Hook] = ()
     checkpoint: Path | None = None
@@ -131,9 +134,16 @@ class Run:
         need_whole(epochs=self.plan.epochs, accumulate=self.plan.micro_batches)
         if wrong := [hook for hook in self.hooks if not isinstance(hook, Hook)]:
             raise TypeError(f"hooks are Hook objects, e.g. hooks=[KeepBest()]; got {wrong[0]!r}")
-        self.split_point = getattr(self.source, "split_point", 0)  # where the source's inputs enter the model
+        self.split_point = self.source.split_point
+        self.autocast = autocast(self.device, self.plan.precision)
         self.micro_batches = self.plan.micro_batches  # more when the memory is too small
         self.recordings = {}  # CUDA graphs
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.plan.precision == torch.float16)
-        self.steps_per_epoch = -(-len(self.source.indices_of("train")) // self.plan.batch_size)
+        self.steps_per_epoch = -(-len(self.source.rows["train"]) // self.plan.batch_size)
+        n_steps = self.plan.epochs * self.steps_per_epoch
+        self.rates = at_every_step(n_steps, self.plan.schedule, self.plan.momentum)
         self.epoch = self.before.epochs[-1].number + 1 if self.before.epochs else 0  # over the learner's life
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the model's weights and statistics, which later steps leave alone."""
+        return {name: tensor.clone() for name, tensor in self.model.state_dict().items()}

@@ -4,21 +4,21 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable
 from itertools import accumulate
-from numbers import Integral
+
+from helpers.runtime.arguments import need_whole
 
 Schedule = Callable[[float], float]
-
-
-def need_whole(**values: object) -> None:
-    """Raise ValueError unless each value is a whole number of at least 1."""
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
 
 
 def constant(progress: float) -> float:
     """1, whatever the progress."""
     return 1.0
+
+
+def at_every_step(n_steps: int, rate: Schedule, momentum: Schedule | None) -> list[tuple[float, float | None]]:
+    """(multiplier of the rates, momentum) of each step of a training."""
+    places = [step / n_steps for step in range(n_steps)]
+    return [(rate(place), momentum(place) if momentum else None) for place in places]
 
 
 def anneal(start: float, end: float, progress: float) -> float:

@@ -42,7 +42,7 @@ from helpers.review.browsers import LabelBrowser, MistakeBrowser
 from helpers.data.dataset import ImageData
 from helpers.data.items import label_by_regex
 from helpers.lessons.labs import AugmentBrowser, RatePicker, ScheduleLab
-from helpers.training.lr_finder import read_curve
+from helpers.analysis.lr_curve import read_curve
 from helpers.analysis.predictions import Predictions
 
 items = label_by_regex("pictures", r"^(mono|poly)_")

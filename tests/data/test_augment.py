@@ -22,7 +22,6 @@ from helpers.data.augment import (
     apply_draws,
     basic,
     draw,
-    identity,
     matrices,
     no_augment,
     resize,
@@ -31,6 +30,7 @@ from helpers.data.augment import (
     top_down,
     warp,
 )
+from helpers.lessons.figures import identity
 from helpers.runtime.seeds import generator
 
 QUICK = settings(max_examples=25, deadline=None)

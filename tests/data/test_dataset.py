@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from helpers.data import pixels
+from helpers.data import decode
 from helpers.data.augment import no_augment, resize, side_on, top_down
 from helpers.data.dataset import Batch, ImageData, even_batches
 from helpers.data.decode import read_presized
@@ -39,7 +39,7 @@ def read_names(monkeypatch):
     """The names of the files decoded so far."""
     names = []
     monkeypatch.setattr(
-        pixels, "read_presized", lambda path, *how: names.append(path.name) or read_presized(path, *how)
+        decode, "read_presized", lambda path, *how: names.append(path.name) or read_presized(path, *how)
     )
     return names
 

@@ -13,7 +13,6 @@ from helpers.data.items import (
     Item,
     check_items,
     class_names,
-    content_hash,
     find_images,
     is_picture,
     items_in,
@@ -22,6 +21,7 @@ from helpers.data.items import (
     label_by_table,
     relabel,
 )
+from helpers.runtime.files import content_hash
 
 PNG = b"\x89PNG\r\n\x1a\n"  # enough to be taken for a picture: nothing here decodes
 

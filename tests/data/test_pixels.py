@@ -8,10 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.data import pixels as module
-from helpers.data.decode import METHODS, UnreadableImage, read_presized
-from helpers.data.items import Item
-from helpers.data.pixels import PixelStore, SquareStore, fingerprint, load_or_decode
+from helpers.data import decode as module
+from helpers.data.decode import (
+    METHODS,
+    PixelStore,
+    SquareStore,
+    UnreadableImage,
+    fingerprint,
+    load_or_decode,
+    read_presized,
+)
 
 
 def drawn(width, height, mode="RGB", seed=0):
@@ -80,44 +86,44 @@ def test_a_store_on_the_gpu_gives_the_same_squares():
 
 
 @pytest.fixture
-def items(tmp_path):
+def paths(tmp_path):
     """Six pictures of different shapes and modes."""
     (tmp_path / "set").mkdir()
     for i in range(6):
         drawn(20 + 3 * i, 30 - 2 * i, "L" if i == 2 else "RGB", seed=i).save(tmp_path / "set" / f"{i}.png")
-    return tuple(Item(f"{i}.png", tmp_path / "set" / f"{i}.png", "ab"[i % 2]) for i in range(6))
+    return [tmp_path / "set" / f"{i}.png" for i in range(6)]
 
 
-def test_the_key_changes_with_content_order_size_and_method_and_with_nothing_else(items, tmp_path, monkeypatch):
+def test_the_key_changes_with_content_order_size_and_method_and_with_nothing_else(paths, tmp_path, monkeypatch):
     """Catches a stale cache (fastai 0.7 names it by architecture and size alone), and one lost when a folder moves."""
-    key = fingerprint(items, 32, "crop")
-    assert len(key) == 24 and key == fingerprint(items, 32, "crop")
+    key = fingerprint(paths, 32, "crop")
+    assert len(key) == 24 and key == fingerprint(paths, 32, "crop")
     (tmp_path / "moved").symlink_to(tmp_path / "set")
-    moved = tuple(Item(f"x/{item.name}", tmp_path / "moved" / item.name, None) for item in items)
+    moved = [tmp_path / "moved" / path.name for path in paths]
     assert fingerprint(moved, 32, "crop") == key
     others = [
-        fingerprint(items, 33, "crop"),
-        fingerprint(items, 32, "pad"),
-        fingerprint(items[::-1], 32, "crop"),
-        fingerprint(items[:5], 32, "crop"),
+        fingerprint(paths, 33, "crop"),
+        fingerprint(paths, 32, "pad"),
+        fingerprint(paths[::-1], 32, "crop"),
+        fingerprint(paths[:5], 32, "crop"),
     ]
     monkeypatch.setattr(module, "CACHE_VERSION", 0)  # a kit that presizes in another way
-    others.append(fingerprint(items, 32, "crop"))
+    others.append(fingerprint(paths, 32, "crop"))
     monkeypatch.undo()
-    stamp = items[3].path.stat()
-    items[3].path.write_bytes(items[3].path.read_bytes() + b"\0")
-    os.utime(items[3].path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # even when the clock says nothing happened
-    others.append(fingerprint(items, 32, "crop"))
+    stamp = paths[3].stat()
+    paths[3].write_bytes(paths[3].read_bytes() + b"\0")
+    os.utime(paths[3], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # even when the clock says nothing happened
+    others.append(fingerprint(paths, 32, "crop"))
     assert len({key, *others}) == 7
 
 
-def test_a_file_that_is_gone_is_named_by_the_key(items):
+def test_a_file_that_is_gone_is_named_by_the_key(paths):
     """Catches a raw system error for a data set that was moved away."""
-    items[1].path.unlink()
+    paths[1].unlink()
     with pytest.raises(
         UnreadableImage, match="1.png cannot be read .No such file.*; was the data set moved or deleted"
     ):
-        fingerprint(items, 32)
+        fingerprint(paths, 32)
 
 
 @pytest.fixture
@@ -131,31 +137,31 @@ def decoded(monkeypatch):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_store_holds_every_picture_in_order_and_is_made_once(items, tmp_path, decoded, method):
+def test_the_store_holds_every_picture_in_order_and_is_made_once(paths, tmp_path, decoded, method):
     """Catches pictures under another's row, and a second decoding."""
     for _ in range(2):
-        store = load_or_decode(items, tmp_path / "cache" / "k.u8", presize_px=16, method=method)
-    assert sorted(decoded) == [item.name for item in items]
-    for index, item in enumerate(items):
-        assert np.array_equal(store.picture(index), read_presized(item.path, 16, method))
+        store = load_or_decode(paths, tmp_path / "cache" / "k.u8", presize_px=16, method=method)
+    assert sorted(decoded) == [path.name for path in paths]
+    for index, path in enumerate(paths):
+        assert np.array_equal(store.picture(index), read_presized(path, 16, method))
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["k.json", "k.u8"]
 
 
 def test_order_holds_over_many_pieces(tmp_path, monkeypatch):
     """Catches threads that hand in their pictures in the order in which they finish."""
     monkeypatch.setattr(module, "read_presized", lambda path, *how: np.full((1, 2, 2), int(path.name) % 251, np.uint8))
-    items = [Item(f"{i}", Path(f"{i}"), "a") for i in range(600)]
-    store = load_or_decode(items, tmp_path / "k.u8", presize_px=2)
+    paths = [Path(f"{i}") for i in range(600)]
+    store = load_or_decode(paths, tmp_path / "k.u8", presize_px=2)
     assert store.squares(torch.arange(600))[:, 0, 0, 0].tolist() == [i % 251 for i in range(600)]
 
 
-def test_all_bad_files_stand_in_one_error_and_nothing_is_written(items, tmp_path):
+def test_all_bad_files_stand_in_one_error_and_nothing_is_written(paths, tmp_path):
     """Catches one error per attempt (fix, start again, next error), and a store with holes."""
-    items[1].path.write_bytes(b"")
-    items[4].path.write_bytes(b"<html>")
-    items[5].path.unlink()
+    paths[1].write_bytes(b"")
+    paths[4].write_bytes(b"<html>")
+    paths[5].unlink()
     with pytest.raises(UnreadableImage) as caught:
-        load_or_decode(items, tmp_path / "cache" / "k.u8", presize_px=16)
+        load_or_decode(paths, tmp_path / "cache" / "k.u8", presize_px=16)
     first, *lines = str(caught.value).splitlines()
     assert first == "3 of 6 pictures cannot be read:"
     for line, name, words in zip(lines, ("1", "4", "5"), ("file is empty", "web page", "is missing"), strict=True):
@@ -165,14 +171,14 @@ def test_all_bad_files_stand_in_one_error_and_nothing_is_written(items, tmp_path
 
 def test_of_very_many_bad_files_the_first_twenty_are_shown(tmp_path):
     """Catches an error message of ten thousand lines."""
-    items = [Item(f"{i:02}", tmp_path / f"{i:02}", "a") for i in range(30)]
+    paths = [tmp_path / f"{i:02}" for i in range(30)]
     with pytest.raises(UnreadableImage) as caught:
-        load_or_decode(items, tmp_path / "cache" / "k.u8", presize_px=16)
+        load_or_decode(paths, tmp_path / "cache" / "k.u8", presize_px=16)
     lines = str(caught.value).splitlines()
     assert (len(lines), lines[0], lines[-1]) == (22, "30 of 30 pictures cannot be read:", "and 10 more")
 
 
-def test_a_full_disk_says_where_and_what_helps(items, tmp_path, monkeypatch):
+def test_a_full_disk_says_where_and_what_helps(paths, tmp_path, monkeypatch):
     """Catches "No space left on device" without a word of which, in the first line of a lesson."""
 
     def full(*args):
@@ -180,14 +186,14 @@ def test_a_full_disk_says_where_and_what_helps(items, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "_decode_all", full)
     with pytest.raises(OSError, match="could not be kept in .*pixels .*No space left on device.*COURSE_DATA"):
-        load_or_decode(items, tmp_path / "pixels" / "a.u8", presize_px=8)
+        load_or_decode(paths, tmp_path / "pixels" / "a.u8", presize_px=8)
     assert list((tmp_path / "pixels").iterdir()) == []
 
 
-def test_a_decode_that_is_cut_off_leaves_nothing_half(items, tmp_path, monkeypatch):
+def test_a_decode_that_is_cut_off_leaves_nothing_half(paths, tmp_path, monkeypatch):
     """Catches a store that ends in the middle and is taken for a whole one the next time."""
     folder = tmp_path / "cache"
-    whole = load_or_decode(items, folder / "whole.u8", presize_px=16)
+    whole = load_or_decode(paths, folder / "whole.u8", presize_px=16)
 
     def interrupted(path, *how):
         if path.name == "4.png":
@@ -196,7 +202,7 @@ def test_a_decode_that_is_cut_off_leaves_nothing_half(items, tmp_path, monkeypat
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, "read_presized", interrupted)
-        load_or_decode(items, folder / "k.u8", presize_px=16)
+        load_or_decode(paths, folder / "k.u8", presize_px=16)
     assert not list(folder.glob("*k.*"))
     replace, names = Path.replace, []
 
@@ -208,16 +214,16 @@ def test_a_decode_that_is_cut_off_leaves_nothing_half(items, tmp_path, monkeypat
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Path, "replace", dies_before_the_second)
-        load_or_decode(items, folder / "k.u8", presize_px=16)
+        load_or_decode(paths, folder / "k.u8", presize_px=16)
     assert names == ["k.u8", "k.json"]  # the file that vouches for the other comes last
-    again = load_or_decode(items, folder / "k.u8", presize_px=16)
+    again = load_or_decode(paths, folder / "k.u8", presize_px=16)
     assert torch.equal(again.flat, whole.flat) and again.shapes == whole.shapes
 
 
 @pytest.mark.parametrize("damage", ["pixels short", "pixels gone", "shapes cut", "shapes of another", "shapes no list"])
-def test_a_store_damaged_on_disk_is_made_again(items, tmp_path, damage, decoded):
+def test_a_store_damaged_on_disk_is_made_again(paths, tmp_path, damage, decoded):
     """Catches pictures made of other pictures' rows, and an error only deleting a hidden file can cure."""
-    expected = load_or_decode(items, tmp_path / "k.u8", presize_px=16).flat.clone()
+    expected = load_or_decode(paths, tmp_path / "k.u8", presize_px=16).flat.clone()
     pixels, shapes = tmp_path / "k.u8", tmp_path / "k.json"
     match damage:
         case "pixels short":
@@ -230,5 +236,5 @@ def test_a_store_damaged_on_disk_is_made_again(items, tmp_path, damage, decoded)
             shapes.write_text("[[3, 16, 16]]")
         case "shapes no list":
             shapes.write_text("[1]")
-    store = load_or_decode(items, tmp_path / "k.u8", presize_px=16)
+    store = load_or_decode(paths, tmp_path / "k.u8", presize_px=16)
     assert torch.equal(store.flat, expected) and len(store) == 6 and len(decoded) == 12

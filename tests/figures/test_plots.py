@@ -17,6 +17,7 @@ from PIL import Image
 from helpers.analysis.calibration import reliability
 from helpers.analysis.interpret import PICKS, Interpretation
 from helpers.analysis.intervals import wilson
+from helpers.analysis.lr_curve import LRFinderResult
 from helpers.analysis.predictions import Predictions
 from helpers.data.augment import top_down
 from helpers.data.dataset import ImageData
@@ -34,7 +35,6 @@ from helpers.figures.results import plot_accuracies, plot_confusion, plot_reliab
 from helpers.figures.style import COLOURS, DASHES, MIDDLE_PT, ink, name_ends, new_figure
 from helpers.lessons.answers import show_picks, show_results
 from helpers.runtime.text import counted, listed, number, shorten, two_lines
-from helpers.training.lr_finder import LRFinderResult
 from helpers.training.run import Epoch, History
 from helpers.training.schedules import one_cycle
 

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
+from helpers.analysis.lr_curve import read_curve
 from helpers.data.augment import Augment, apply_draws, draw, top_down
 from helpers.lessons.labs import AugmentBrowser, RatePicker, ScheduleLab, _in_two_steps
 from helpers.runtime.seeds import generator
-from helpers.training.lr_finder import read_curve
 from tests.review.made import alts, check_page, controls_of, operate, seen
 
 

@@ -1,6 +1,5 @@
 """Cached features: the same as the whole model, the right ones, and never stale ones."""
 
-import os
 import shutil
 from dataclasses import replace
 
@@ -11,12 +10,12 @@ from PIL import Image
 from torch import nn
 
 from helpers.analysis.predictions import Arithmetic, predict
-from helpers.data import augment, pixels
+from helpers.data import augment, decode
 from helpers.data.dataset import ImageData
 from helpers.data.items import relabel
 from helpers.learner import Learner
 from helpers.models import features
-from helpers.models.features import FeatureData, body_fingerprint, forget_oldest, precompute
+from helpers.models.features import FeatureData, body_fingerprint, precompute
 
 CPU = torch.device("cpu")
 HOW = {"device": CPU, "precision": torch.float32}
@@ -263,7 +262,7 @@ def test_a_stale_copy_is_never_served(learn, augmented, body_runs, monkeypatch, 
     if change == "augmentation":
         other = augmented.with_augment(augment.top_down())
     elif change == "version":
-        monkeypatch.setattr(pixels, "CACHE_VERSION", 0)
+        monkeypatch.setattr(decode, "CACHE_VERSION", 0)
         other = replace(augmented)
     elif change == "split":
         other = ImageData.from_items(augmented.items, size=32, augment=augmented.augment, seed=5)
@@ -276,7 +275,7 @@ def test_a_stale_copy_is_never_served(learn, augmented, body_runs, monkeypatch, 
 def test_another_resizing_is_another_feature(learn, data, body_runs, monkeypatch):
     """Catches features kept over a change of the transforms: resizing is one of them, with copies or without."""
     precompute(learn.model, data, split_point=8, **HOW)
-    monkeypatch.setattr(pixels, "CACHE_VERSION", 0)
+    monkeypatch.setattr(decode, "CACHE_VERSION", 0)
     precompute(learn.model, replace(data), split_point=8, **HOW)
     assert len(body_runs) == 2
 
@@ -402,21 +401,3 @@ def test_predictions_never_wait_for_augmented_copies(learn, augmented, monkeypat
     monkeypatch.setattr(features, "_compute", lambda *_: pytest.fail("activations were computed to predict"))
     learn.to_fp32()
     torch.testing.assert_close(learn.predict(), before, rtol=0, atol=0.1)
-
-
-def test_the_activations_used_last_stay_on_the_disk(tmp_path):
-    """Catches a cache that grows for ever, and one that forgets the file just written."""
-    for name, age in (("old", 100), ("new", 1), ("middle", 50)):
-        file = tmp_path / f"{name}.safetensors"
-        file.write_bytes(bytes(10))
-        os.utime(file, (1e9 - age, 1e9 - age))
-
-    def left():
-        return {file.stem for file in tmp_path.iterdir()}
-
-    forget_oldest(tmp_path, most_bytes=30)
-    assert left() == {"old", "new", "middle"}
-    forget_oldest(tmp_path, most_bytes=25)
-    assert left() == {"new", "middle"}
-    forget_oldest(tmp_path, most_bytes=5)
-    assert left() == {"new"}

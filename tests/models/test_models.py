@@ -11,7 +11,6 @@ import torchvision
 from torch import nn
 from torchvision.transforms import v2
 
-from helpers.models import classifier
 from helpers.models.classifier import Classifier, ConcatPool, Normalize, build_classifier, from_module, make_head
 from helpers.models.groups import (
     NORM_LAYERS,
@@ -22,6 +21,7 @@ from helpers.models.groups import (
     split_point_before,
     spread_rates,
 )
+from helpers.runtime.precision import evaluating
 
 CPU = torch.device("cpu")
 
@@ -460,7 +460,7 @@ def test_evaluating_gives_the_mode_back_even_after_an_error(model, pictures):
     freeze_to(model, layer_groups(model), 1)
     model.train()
     modes = [module.training for module in model.modules()]
-    with pytest.raises(KeyError), classifier.evaluating(model, CPU, torch.float32):
+    with pytest.raises(KeyError), evaluating(model, CPU, torch.float32):
         assert not any(module.training for module in model.modules())
         assert not model(pictures).requires_grad
         raise KeyError

@@ -16,8 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from helpers.data.augment import side_on
 from helpers.data.dataset import ImageData
 from helpers.learner import Learner
+from helpers.lessons.overfitting import EarlyStopping, KeepBest
+from helpers.recipe.averaging import AverageWeights
 from helpers.training import loop
-from helpers.training.hooks import AverageWeights, EarlyStopping, KeepBest
 from helpers.training.run import Hook
 from tests.conftest import draw_pictures, tiny_network
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.lessons.overfitting import StopAtOverfitting
+from helpers.lessons.overfitting import EarlyStopping, KeepBest, StopAtOverfitting
+from helpers.recipe.averaging import AverageWeights
 from helpers.training import loop as training
-from helpers.training.hooks import AverageWeights, EarlyStopping, KeepBest
 from helpers.training.run import Hook
 
 
@@ -73,7 +73,7 @@ def test_the_message_after_a_divergence_is_true_with_hooks(learn, scripted):
     class Explode(Hook):
         def on_epoch_end(self, run):
             if run.done == 2:
-                run.plan = replace(run.plan, schedule=lambda progress: float("inf"))
+                run.rates = [(float("inf"), None)] * len(run.rates)
 
     with pytest.raises(FloatingPointError, match="those the epoch began with, or what a hook put in after that"):
         learn.fit(1e-3, 4, hooks=[KeepBest(), Explode(), recorder])

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from helpers.data.dataset import Batch
-from helpers.training.losses import PictureLoss
+from helpers.training.loop import weights_of
+from helpers.training.losses import per_picture
 
 N, K = 6, 3
 LOGITS = torch.randn(N, K, generator=torch.Generator().manual_seed(0))
@@ -28,9 +29,9 @@ LOSSES = {
 def test_the_weighted_mean_of_the_pictures_is_torchs(kind):
     """Catches BCEWithLogitsLoss that fails, a class weight counted twice, and a one-hot loss summed over classes."""
     loss, targets = LOSSES[kind]
-    ours = PictureLoss(loss, K)
+    ours = per_picture(loss, K)
     batch = Batch(LOGITS, TARGETS, torch.ones(N))
-    losses, weights = ours(LOGITS, TARGETS), ours.weights_of(batch)
+    losses, weights = ours(LOGITS, TARGETS), weights_of(batch, ours)
     assert losses.shape == weights.shape == (N,)
     torch.testing.assert_close(losses.sum() / weights.sum(), loss(LOGITS, targets))
     assert loss.reduction == "mean", "the loss that was passed stays its owner's"
@@ -40,7 +41,7 @@ def test_mixed_targets_stay_as_they_are():
     """Catches MixUp's shares turned into class numbers."""
     soft = torch.rand(N, K, generator=torch.Generator().manual_seed(1)).softmax(dim=1)
     for loss in (nn.CrossEntropyLoss(), nn.BCEWithLogitsLoss()):
-        torch.testing.assert_close(PictureLoss(loss, K)(LOGITS, soft).mean(), loss(LOGITS, soft))
+        torch.testing.assert_close(per_picture(loss, K)(LOGITS, soft).mean(), loss(LOGITS, soft))
 
 
 class OneNumber(nn.Module):
@@ -64,4 +65,4 @@ class OneNumber(nn.Module):
 def test_a_loss_that_cannot_be_asked_picture_by_picture_is_refused(loss, sentence):
     """Catches a training that runs on log probabilities of log probabilities, and a foreign error in the first step."""
     with pytest.raises(ValueError, match=sentence):
-        PictureLoss(loss, K)
+        per_picture(loss, K)

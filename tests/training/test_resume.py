@@ -342,7 +342,7 @@ def other_groups(learn):
 def other_weights(learn):
     import torch
 
-    learn.loss.loss.weight = torch.tensor([1.0, 2.0])
+    learn.loss.weight = torch.tensor([1.0, 2.0])
     learn.fit(1e-3, 2, resume=True)
 
 
@@ -430,8 +430,8 @@ def killed_and_resumed(data, hooks, *, at, losses, monkeypatch):
 @pytest.mark.parametrize("at", [4, 8, 10])
 def test_hooks_go_on_where_they_were(data, training, monkeypatch, kind, at):
     """Catches hooks that forget the epochs before the kill: another best, another mean, another patience."""
-    from helpers.lessons.overfitting import StopAtOverfitting
-    from helpers.training.hooks import AverageWeights, EarlyStopping, KeepBest
+    from helpers.lessons.overfitting import EarlyStopping, KeepBest, StopAtOverfitting
+    from helpers.recipe.averaging import AverageWeights
 
     kinds = {
         "keep best": lambda: [KeepBest()],
@@ -449,7 +449,7 @@ def test_hooks_go_on_where_they_were(data, training, monkeypatch, kind, at):
 def test_a_finished_training_resumed_gives_the_averaged_weights_and_a_stopped_one_stays_stopped(data, training):
     """Catches a checkpoint written before the hooks' end, and a stop that is forgotten."""
     from helpers.learner import Learner
-    from helpers.training.hooks import AverageWeights
+    from helpers.recipe.averaging import AverageWeights
     from helpers.training.run import Hook
 
     class Stop(Hook):
@@ -511,9 +511,9 @@ def other_picture_weights(learn):
 def other_transforms(learn, monkeypatch):
     from dataclasses import replace
 
-    from helpers.data import pixels
+    from helpers.data import decode
 
-    monkeypatch.setattr(pixels, "CACHE_VERSION", 999)
+    monkeypatch.setattr(decode, "CACHE_VERSION", 999)
     learn.set_data(replace(learn.data))
 
 
@@ -556,7 +556,7 @@ def test_what_changed_since_is_named(data, training, monkeypatch, change, settin
     from torch import nn
 
     from helpers.learner import Learner
-    from helpers.training.hooks import KeepBest
+    from helpers.lessons.overfitting import KeepBest
 
     settings = {**settings}
     if "hooks" in settings:
@@ -641,7 +641,7 @@ def test_a_checkpoint_holds_whatever_numbers_were_given(data, training):
     import numpy as np
 
     from helpers.learner import Learner
-    from helpers.training.hooks import AverageWeights
+    from helpers.recipe.averaging import AverageWeights
 
     def share(counts):
         return counts.diagonal().sum() / counts.sum()

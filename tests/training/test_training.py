@@ -3,7 +3,6 @@
 import math
 import random
 import weakref
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,7 +22,7 @@ from helpers.models.classifier import Classifier, Normalize, make_head
 from helpers.runtime.seeds import generator
 from helpers.training import loop as training
 from helpers.training.loop import fit, gradients, train_step
-from helpers.training.losses import PictureLoss
+from helpers.training.losses import per_picture
 from helpers.training.metrics import metrics_named
 from helpers.training.run import Hook, Plan, Run
 
@@ -34,24 +33,21 @@ K = 3  # classes
 class Rows:
     """A source as the loop wants it, made of tensors: the first `n_valid` rows validate, the others train."""
 
-    augment = None
+    split_point = 0
 
     def __init__(self, n=11, n_valid=7, size=8, seed=0, weights=None):
         rng = torch.Generator().manual_seed(seed)
         self.inputs = torch.rand(n + n_valid, 3, size, size, generator=rng)
         self.targets = torch.randint(K, (n + n_valid,), generator=rng)
         self.weights = torch.ones(n + n_valid) if weights is None else weights
-        self.parts = {"valid": torch.arange(n_valid), "train": torch.arange(n_valid, n + n_valid)}
+        self.rows = {"valid": torch.arange(n_valid), "train": torch.arange(n_valid, n + n_valid)}
         self.split = Split(tuple(map(str, range(n_valid, n + n_valid))), tuple(map(str, range(n_valid))))
-
-    def indices_of(self, part):
-        return self.parts[part]
 
     def batch(self, rows):
         return Batch(self.inputs[rows], self.targets[rows], self.weights[rows])
 
     def train_batches(self, device, batch_size, *key):
-        rows = self.parts["train"]
+        rows = self.rows["train"]
         order = rows[torch.randperm(len(rows), generator=generator(*key))]
         return map(self.batch, even_batches(order, batch_size))
 
@@ -90,7 +86,7 @@ def make_run():
         optimizer = torch.optim.SGD(model.parameters(), lr=lr)
         for group in optimizer.param_groups:
             group["base_lr"] = lr
-        loss = PictureLoss(fields.pop("loss", None) or nn.CrossEntropyLoss(), K)
+        loss = per_picture(fields.pop("loss", None) or nn.CrossEntropyLoss(), K)
         hooks = fields.pop("hooks", ())
         plan = Plan(**{"epochs": 1, "batch_size": 4, **fields})
         return Run(plan, model, optimizer, source or Rows(), loss, CPU, hooks=hooks)
@@ -133,7 +129,7 @@ def test_parts_add_up_to_torchs_mean_loss(make_run, kind, micro_batches):
     """Catches a mean of means (wrong for parts of unequal size or class weight), and smoothing weighted twice."""
     run = make_run(loss=nn.CrossEntropyLoss(**LOSSES[kind]), micro_batches=micro_batches)
     run.model.eval()
-    batch = run.source.batch(run.source.indices_of("train"))  # 11 pictures
+    batch = run.source.batch(run.source.rows["train"])  # 11 pictures
     loss = gradients(run, batch)
     found = grads(run.model)
     run.model.zero_grad()
@@ -154,7 +150,7 @@ def test_a_weight_of_two_is_the_picture_twice(make_run, kind, micro_batches):
         micro_batches=micro_batches,
     )
     run.model.eval()
-    rows = run.source.indices_of("train")
+    rows = run.source.rows["train"]
     gradients(run, run.source.batch(rows))
     found = grads(run.model)
     run.model.zero_grad()
@@ -177,7 +173,7 @@ def test_mixed_targets_give_torchs_mean(make_run, kind):
     """Catches soft targets divided by class weights, which torch divides by the number of pictures."""
     run = make_run(loss=nn.CrossEntropyLoss(**LOSSES[kind]), micro_batches=3)
     run.model.eval()
-    batch = run.source.batch(run.source.indices_of("train"))
+    batch = run.source.batch(run.source.rows["train"])
     soft = torch.rand(len(batch), K).softmax(dim=1)
     loss = gradients(run, Batch(batch.inputs, soft, batch.weights))
     expected = nn.CrossEntropyLoss(**LOSSES[kind])(run.model(batch.inputs), soft)
@@ -188,7 +184,7 @@ def test_clipping_is_torchs(make_run):
     """Catches clipping before the parts have been added up, after the step, or per tensor."""
     run = make_run(max_norm=0.05, micro_batches=3, lr=1.0)
     run.model.eval()
-    batch = run.source.batch(run.source.indices_of("train"))
+    batch = run.source.batch(run.source.rows["train"])
     F.cross_entropy(run.model(batch.inputs), batch.targets).backward()
     norm = nn.utils.clip_grad_norm_(run.model.parameters(), 0.05)
     assert norm > 0.1, "else nothing is clipped here"
@@ -204,7 +200,7 @@ def test_too_little_memory_halves_the_parts_not_the_batch(make_run, capsys):
     """Catches a smaller batch in disguise (the gradients are those of the whole one) and tensors that are not freed."""
     run = make_run(Rows(n=12), limit=3, batch_size=12)
     run.model.eval()
-    batch = run.source.batch(run.source.indices_of("train"))
+    batch = run.source.batch(run.source.rows["train"])
     F.cross_entropy(
         run.model.head(run.model.pool(run.model.body[1](run.model.normalize(batch.inputs)))), batch.targets
     ).backward()
@@ -251,7 +247,7 @@ def test_parts_never_hold_a_single_picture(make_run):
         for n in (2, 3, 5, 11):
             run = make_run(Rows(n=n), limit=100, micro_batches=micro_batches)
             run.model.train()
-            train_step(run, run.source.batch(run.source.indices_of("train")))
+            train_step(run, run.source.batch(run.source.rows["train"]))
             assert min(run.model.body[0].seen) >= 2 and sum(run.model.body[0].seen) == n
 
 
@@ -267,7 +263,7 @@ def test_a_short_batch_weighs_its_length(make_run):
     run.model.frozen_modules = list(run.model.modules())[1:]  # so that training sees what evaluation sees
     epoch = fit(run).epochs[0]
     for part, found in (("train", epoch.train_loss), ("valid", epoch.valid_loss)):
-        batch = run.source.batch(run.source.indices_of(part))
+        batch = run.source.batch(run.source.rows[part])
         with torch.no_grad():
             assert found == pytest.approx(
                 F.cross_entropy(run.model.eval()(batch.inputs), batch.targets).item(), rel=1e-5
@@ -278,7 +274,7 @@ def test_a_short_batch_weighs_its_length(make_run):
 def test_validation_loss_is_torchs_over_the_whole_part(make_run, kind):
     """Catches class weights averaged per batch."""
     run = make_run(loss=nn.CrossEntropyLoss(**LOSSES[kind]))
-    batch = run.source.batch(run.source.indices_of("valid"))
+    batch = run.source.batch(run.source.rows["valid"])
     found, _ = training.evaluate(run)
     with torch.no_grad():
         expected = nn.CrossEntropyLoss(**LOSSES[kind])(run.model.eval()(batch.inputs), batch.targets)
@@ -569,7 +565,7 @@ def test_epochs_before_the_divergence_stay_in_the_history(learn):
     class Explode(Hook):
         def on_epoch_end(self, run):
             if run.done == 2:
-                run.plan = replace(run.plan, schedule=lambda progress: math.inf)
+                run.rates = [(math.inf, None)] * len(run.rates)
 
     with pytest.raises(FloatingPointError, match="epoch 2"):
         learn.fit(1e-3, 4, hooks=[Explode()])

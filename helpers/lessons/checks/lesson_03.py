@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import torch
 
-from helpers.data.augment import Augment, basic, identity, matrices, side_on, top_down
+from helpers.data.augment import Augment, basic, matrices, side_on, top_down
 from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, outcome, right, unfinished, what
+from helpers.lessons.figures import identity
 
 SETS = {"side_on": side_on, "top_down": top_down, "basic": basic}
 WRONG_SETS = {

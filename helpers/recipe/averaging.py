@@ -1,60 +1,13 @@
-"""Hooks for the training loop: keep the best weights, stop early, average weights.
-
-Pass them to any `fit`: learn.fit_one_cycle(10, 1e-3, hooks=[KeepBest()]). `Hook` in `helpers.training.run` says when
-each of their methods is called.
-"""
+"""A hook that averages weights, for any `fit`: learn.fit(1e-2, 3, cycle_len=2, hooks=[AverageWeights([2, 4, 6])])."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from helpers.runtime.precision import autocast
 from helpers.runtime.seeds import seeded
 from helpers.training.run import Hook, Run
-
-
-class KeepBest(Hook):
-    """Keeps the weights of the epoch with the best validation loss and puts them back at the end.
-
-    The best of many epochs was chosen on the validation set: its accuracy there is optimistic.
-    """
-
-    remembers = ("best", "weights")
-
-    def on_fit_begin(self, run: Run) -> None:
-        self.best, self.weights = float("inf"), None
-
-    def on_epoch_end(self, run: Run) -> None:
-        loss = run.history.epochs[-1].valid_loss
-        if loss < self.best:
-            self.best, self.weights = loss, copy_of_weights(run)
-
-    def on_fit_end(self, run: Run) -> None:
-        if self.weights is not None:
-            run.model.load_state_dict(self.weights)
-
-
-class EarlyStopping(Hook):
-    """Ends the training when the validation loss has not improved for `patience` epochs.
-
-    With a rate that falls towards the end the best weights come last: prefer training again for fewer epochs.
-    """
-
-    remembers = ("best", "waited")
-
-    def __init__(self, patience: int = 1):
-        self.patience = patience
-
-    def on_fit_begin(self, run: Run) -> None:
-        self.best, self.waited = float("inf"), 0
-
-    def on_epoch_end(self, run: Run) -> None:
-        loss = run.history.epochs[-1].valid_loss
-        self.best, self.waited = (loss, 0) if loss < self.best else (self.best, self.waited + 1)
-        if self.waited >= self.patience:
-            print(f"stopping early: no better validation loss for {self.patience} epochs")
-            run.stop = True
 
 
 class AverageWeights(Hook):
@@ -71,17 +24,15 @@ class AverageWeights(Hook):
 
     def on_fit_begin(self, run: Run) -> None:
         if len(self.ends) < 2 or not 1 <= self.ends[0] < self.ends[-1] <= run.plan.epochs:
-            raise ValueError(
-                f"AverageWeights(ends) takes at least two of this training's epochs, 1 to {run.plan.epochs}; "
-                f"got {self.ends}"
-            )
+            fits = f"at least two of this training's epochs, 1 to {run.plan.epochs}"
+            raise ValueError(f"AverageWeights(ends) takes {fits}; got {self.ends}")
         self.n, self.mean = 0, None
 
     def on_epoch_end(self, run: Run) -> None:
         if run.done not in self.ends:
             return
         self.n += 1
-        weights = copy_of_weights(run)
+        weights = run.weights()
         for name, tensor in weights.items():
             if self.n > 1 and tensor.is_floating_point():
                 tensor.lerp_(self.mean[name], 1 - 1 / self.n)
@@ -116,7 +67,3 @@ def measure_statistics(run: Run) -> None:
         for norm, momentum in zip(norms, momentums, strict=True):
             norm.momentum = momentum
         run.model.eval()
-
-
-def copy_of_weights(run: Run) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
