@@ -3,7 +3,8 @@
 A copy is made from the solved notebook, so the two cannot drift apart: cells tagged `solution` are left out,
 a cell with a line `# solution` ends there with "Write your code here.", outputs are gone. A copy that exists
 is never written again; `--reset 03` keeps the old one as 03_augmentation.bak-1.ipynb first. `--style clean`
-makes twins with headings and code only, to follow a lecture with, in work/clean/.
+makes twins with headings and code only, the line of the lecture notes above each step (see tools/notes.py), to follow
+a lecture with, in work/clean/.
 """
 
 import argparse
@@ -12,12 +13,15 @@ import hashlib
 import itertools
 import re
 import sys
+import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 from helpers.runtime.files import write_atomically
+from tools import notes
 from tools.notebook_files import (
     NOTEBOOKS,
     ROOT,
@@ -33,6 +37,7 @@ from tools.notebook_files import (
 
 MARK = re.compile(r"^([ \t]*)# solution[ \t]*$", flags=re.MULTILINE)
 STUB = "# Write your code here."
+WIDTH = 88  # columns of code on the site and the slides
 
 
 def learner_copy(notebook: NotebookNode) -> NotebookNode:
@@ -75,9 +80,13 @@ def _is_python(source: str) -> bool:
     return True
 
 
-def clean_copy(notebook: NotebookNode) -> NotebookNode:
-    """The learner's copy with code and headings, without the prose."""
+def clean_copy(notebook: NotebookNode, lines: Iterable[tuple[str, notes.Line]] = ()) -> NotebookNode:
+    """The learner's copy with code and headings, without the prose.
+
+    lines: (phrase, line of the lecture notes); the line stands as a comment in the first code cell with the phrase.
+    """
     copy = learner_copy(notebook)
+    _write_notes_into(copy.cells, lines)
     cells = []
     for cell in copy.cells:
         if cell.cell_type == "markdown":
@@ -87,6 +96,17 @@ def clean_copy(notebook: NotebookNode) -> NotebookNode:
             cells.append(cell)
     copy.cells = cells
     return copy
+
+
+def _write_notes_into(cells: list[NotebookNode], lines: Iterable[tuple[str, notes.Line]]) -> None:
+    comments: dict[int, list[str]] = {}
+    for phrase, line in lines:
+        index = notes.find_cell(cells, phrase)
+        if index is not None and cells[index].cell_type == "code":
+            words = f"# in the notes ({line.generation}): {' '.join(line.theirs.split()) or line.notes}"
+            comments.setdefault(index, []).extend(textwrap.wrap(words, WIDTH, subsequent_indent="#   "))
+    for index, texts in comments.items():
+        cells[index].source = "\n".join([*dict.fromkeys(texts), cells[index].source])
 
 
 def digest(notebook: NotebookNode) -> str:
@@ -102,7 +122,7 @@ def write_copy(path: Path, folder: Path, *, clean: bool = False, reset: bool = F
         changed = _lesson_of(target) not in (None, digest(lesson))
         return "kept as it is" + (f"; the lesson has changed since: --reset {path.stem}" if changed else "")
     try:
-        copy = clean_copy(lesson) if clean else learner_copy(lesson)
+        copy = clean_copy(lesson, notes.lines_of(path.stem)) if clean else learner_copy(lesson)
     except ValueError as error:
         error.add_note(f"in {path.name}")
         raise

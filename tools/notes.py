@@ -136,6 +136,13 @@ def read_lessons(folder: Path = NOTEBOOKS) -> dict[str, tuple[Path, NotebookNode
     return {path.stem.partition("_")[0]: (path, read_notebook(path)) for path in find_notebooks(folder=folder)}
 
 
+def lines_of(name: str, documents: tuple[Document, ...] | None = None) -> list[tuple[str, Line]]:
+    """(phrase of a cell, line) of each line that refers to the lesson of that file name, "02_lr_find"."""
+    lesson = name.partition("_")[0] + ": "
+    lines = all_lines(documents or read_documents())
+    return [(where.removeprefix(lesson), line) for line in lines for where in line.where if where.startswith(lesson)]
+
+
 def find_cell(cells: list[NotebookNode], phrase: str) -> int | None:
     """The first code cell with the phrase in it, else the first text cell; line breaks count as spaces."""
     wanted = " ".join(phrase.split())

@@ -91,7 +91,9 @@ def test_every_lesson_has_its_part_with_its_minutes(path):
     assert f"Teaching {teaching} minutes, exercises {exercises}:" in text
     assert f"({path.name})" in text
     assert [
-        part for part in ("Talking points", "Typical mistakes", "In groups") if f"**{part}**\n\n- " not in text
+        part
+        for part in ("Talking points", "Typical mistakes", "In groups", "To discuss")
+        if f"**{part}**\n\n- " not in text
     ] == []
 
 

@@ -30,12 +30,12 @@ def photographs(tmp_path_factory):
     for name in ("german_shorthaired", "Bengal"):
         for number in range(6):
             Image.new("RGB", (24, 20), (40 * number, 90, 90)).save(pets / f"{name}_{number}.jpg")
-    return {"solar": draw_pictures(folder / "solar"), "pets": pets}
+    return {"solar": draw_pictures(folder / "solar", n=8), "pets": pets}
 
 
 @pytest.fixture(scope="module")
 def small_data(photographs):
-    return ImageData.from_folders(photographs["solar"], size=32, batch_size=8, augment=side_on())
+    return ImageData.from_folders(photographs["solar"], size=32, batch_size=16, augment=side_on())
 
 
 def small_network(arch, n_classes, *, dropout=0.5, **_):

@@ -7,9 +7,9 @@ import pytest
 from nbformat.v4 import new_output
 
 from tests.tools.small_lessons import LESSON, notebook_of, snapshot
-from tools import course, learner_copies, store
+from tools import course, learner_copies, notes, store
 from tools.learner_copies import STUB, clean_copy, cut_solution, learner_copy
-from tools.notebook_files import ROOT, read_notebook, write_notebook
+from tools.notebook_files import ROOT, find_notebooks, read_notebook, write_notebook
 
 
 @pytest.fixture
@@ -55,6 +55,29 @@ def test_the_clean_twin_has_headings_and_code_only():
     assert [cell.source for cell in twin.cells if cell.cell_type == "markdown"] == ["# 01 A lesson", "## Exercise"]
     code = [cell.source for cell in learner_copy(store.from_text(LESSON)).cells if cell.cell_type == "code"]
     assert [cell.source for cell in twin.cells if cell.cell_type == "code"] == code
+
+
+def test_the_line_of_the_notes_stands_above_its_step():
+    """Catches a comment in the wrong cell, one for a cut solution, and lines too long for a page."""
+    notebook = store.from_text(LESSON)
+    code = [cell.source for cell in learner_copy(notebook).cells if cell.cell_type == "code"]
+    line = notes.Line("doc", "v1", "7", "words " * 20, "taught")
+    typed = notes.Line("doc", "0.7", "8", "words", "taught", theirs="learn.sched.plot()")
+    twin = clean_copy(notebook, [(code[0], line), (code[0], typed), (code[0], typed), ("prime", line)])
+    first, *others = [cell.source for cell in twin.cells if cell.cell_type == "code"]
+    comments = first.removesuffix(code[0]).splitlines()
+    assert comments[0].startswith("# in the notes (v1): words words") and comments[1].startswith("#   words")
+    assert comments[2:] == ["# in the notes (0.7): learn.sched.plot()"] and others == code[1:]
+    assert max(map(len, comments)) <= 88
+
+
+def test_clean_copies_of_the_course_carry_the_notes():
+    """Catches references that only text cells hold, and phrases that stand in solutions."""
+    commented = 0
+    for path in find_notebooks():
+        twin = clean_copy(read_notebook(path), notes.lines_of(path.stem))
+        commented += sum(cell.source.startswith("# in the notes") for cell in twin.cells)
+    assert commented > 60
 
 
 def test_work_is_never_overwritten(make_work, lessons, tmp_path):
