@@ -104,6 +104,7 @@ def _write_notes_into(cells: list[NotebookNode], lines: Iterable[tuple[str, note
         index = notes.find_cell(cells, phrase)
         if index is not None and cells[index].cell_type == "code":
             words = f"# in the notes ({line.generation}): {' '.join(line.theirs.split()) or line.notes}"
+            words += " (corrected in NOTES.md)" if line.how == "corrected" else ""
             comments.setdefault(index, []).extend(textwrap.wrap(words, WIDTH, subsequent_indent="#   "))
     for index, texts in comments.items():
         cells[index].source = "\n".join([*dict.fromkeys(texts), cells[index].source])
