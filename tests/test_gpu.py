@@ -5,7 +5,7 @@
 
 import gc
 import warnings
-from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -49,8 +49,20 @@ def exact(monkeypatch):
     torch.set_float32_matmul_precision(settings[2])
 
 
+@contextmanager
+def waiting_is(mode: str):
+    """Inside the block whatever makes the program wait for the GPU is an "error", or gives a warning ("warn")."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the mode calls itself a prototype
+        torch.cuda.set_sync_debug_mode(mode)
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def learner(data, trained_from=0, **options) -> Learner:
-    learn = Learner.pretrained(data, "test_resnet", **{"pretrained": False, "precompute": False, **options})
+    learn = Learner.pretrained(data, "test_efficientnet", **{"pretrained": False, "precompute": False, **options})
     learn.freeze_to(trained_from)
     return learn
 
@@ -102,29 +114,21 @@ def test_no_step_waits_for_the_gpu(uneven, precision, way):
         for batch in run.source.train_batches(run.device, 8, epoch):
             train_step(run, batch)
     torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with waiting_is("error"):
         for batch in run.source.train_batches(run.device, 8, 2):
             loop.set_rates(run.optimizer, 0.5, None)
             if precision == "to_fp16":  # the loss scaler has to look whether a step overflowed
                 gradients(run, batch)
             else:
                 train_step(run, batch)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 def waits(learn: Learner, epochs: int) -> int:
     """How often one `fit` waits for the GPU."""
-    gc.collect()
-    with warnings.catch_warnings(record=True) as seen:
+    with waiting_is("warn"), warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            learn.fit(1e-4, epochs)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-    return Counter("synchroniz" in str(warning.message) for warning in seen)[True]
+        learn.fit(1e-4, epochs)
+    return sum("called a synchronizing" in str(warning.message) for warning in seen)
 
 
 def test_how_often_an_epoch_waits_does_not_grow_with_its_batches(uneven, monkeypatch):

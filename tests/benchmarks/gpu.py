@@ -23,11 +23,9 @@ def proof(work: Work) -> str:
         learn.cuda_graphs = graphs
         run = learn._run(work.epoch_lr, 1, constant)
         run.model.train()
-        batches = [
-            batch for epoch in range(2) for batch in run.source.train_batches(run.device, work.batch_size, epoch)
-        ]
-        for batch in batches:
-            train_step(run, batch)
+        for key in (0, 1):  # everything is loaded, chosen and recorded
+            for batch in run.source.train_batches(run.device, work.batch_size, key):
+                train_step(run, batch)
         torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error")
         started, n = time.perf_counter(), 0
