@@ -51,18 +51,23 @@ class FeatureData:
         order = torch.randperm(len(indices), generator=rng)
         chosen = torch.randint(max(copies, 1), (len(indices),), generator=rng)
         for rows in even_batches(order, batch_size):
-            inputs = self.augmented[chosen[rows], rows] if copies else self.plain[indices[rows]]
-            yield self._batch(inputs, indices[rows], device)
+            where = (self.augmented, chosen[rows], rows) if copies else (self.plain, indices[rows])
+            yield self._batch(_gather(*where), indices[rows], device)
 
     def eval_batches(self, indices: Tensor, device: torch.device, batch_size: int) -> Iterator[Batch]:
         """The plain features in the order of `indices`."""
         for rows in indices.split(batch_size):
-            yield self._batch(self.plain[rows], rows, device)
+            yield self._batch(_gather(self.plain, rows), rows, device)
 
     def _batch(self, inputs: Tensor, rows: Tensor, device: torch.device) -> Batch:
         columns = (inputs, self.data.targets[rows], self.data.weights[rows])
         inputs, targets, weights = (upload(column, device) for column in columns)
         return Batch(inputs.float(), targets, weights)
+
+
+def _gather(table: Tensor, *rows: Tensor) -> Tensor:
+    """table[rows], where the table lies: indices left on the CPU would hold up a GPU's program at every step."""
+    return table[tuple(upload(some, table.device) for some in rows)]
 
 
 _known: WeakKeyDictionary[Classifier, dict[int, tuple[object, str]]] = WeakKeyDictionary()

@@ -45,13 +45,12 @@ def place_for(n_bytes: int, device: torch.device) -> torch.device:
 def make_ready(device: torch.device) -> None:
     """What makes steps of this process fast on `device`; every `Learner` asks for it.
 
-    On CUDA float32 products are TF32, as cuDNN's convolutions are anyway, and cuDNN tries what is fastest per shape.
+    On CUDA float32 products are TF32, as cuDNN's convolutions are anyway.
     """
     if device.type == "cpu":
         keep_freed_memory()
     elif device.type == "cuda":
         torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.benchmark = True
 
 
 @functools.cache  # once per process

@@ -39,6 +39,9 @@ class Bench:
         rounds_before = len(record["rounds"])
         self.workers = {}
         with self.pool:  # its processes end with the row: the next row's may be tuned otherwise
+            if row.kind == "warm" and rounds_before < row.rounds:
+                for name in names:  # all import at once
+                    self.worker(name, self.own(work, name, record["tuning"]))
             if row.warm_up and rounds_before < row.rounds:
                 say(f"{row.key}: {row.title} · warming up")
                 self.round(row, work, names, 0, record)
@@ -87,7 +90,7 @@ class Bench:
         if row.kind == "script":
             folder = str(self.folder / f"{row.key}.png")
             return run_script(SCRIPTS[row.task, contender], [str(self.files_of(work)), folder])
-        own = replace(work, presized="" if contender == OURS else work.presized, **tuned.get(contender, {}))
+        own = self.own(work, name, tuned)
         if row.kind == "cold":
             answer = run_cold(contender, own, row.task, seed)
         else:
@@ -95,6 +98,11 @@ class Bench:
         counts = Counts(**answer["counts"])
         assert_equal_work(name, self.expected(row.task, work), counts, allowed_for(contender, row.task))
         return answer
+
+    def own(self, work: Work, name: str, tuned: dict) -> Work:
+        """The row's work as this contender is given it: tuned, and from files of ours only for the others."""
+        contender = OURS if name == AGAIN else name
+        return replace(work, presized="" if contender.startswith(OURS) else work.presized, **tuned.get(contender, {}))
 
     def expected(self, task: str, work: Work) -> dict[str, int]:
         """Counts from the network itself, not from a contender."""
