@@ -8,13 +8,15 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import data_setup
 from helpers.runtime.files import write_atomically
+from helpers.runtime.graphs import Recording
 from helpers.runtime.seeds import seeded
 
 KINDS = {"depthwise": "tf_efficientnet_lite0", "dense": "resnet18"}  # of networks, and timm's name of the one timed
@@ -65,7 +67,8 @@ def timings(kind: str, device: torch.device) -> dict[str, float]:
 
 
 def _measure(kind: str, device: torch.device) -> dict[str, float]:
-    """The median of some turns each: processor seconds on a CPU, else a GPU's time for more and larger pictures.
+    """The median of some turns each: processor seconds on a CPU; a GPU's own time for more and larger pictures, from a
+    recording, as small networks leave it waiting for Python whatever they compute in.
 
     Not the shortest: beside a busy program bfloat16's threads (oneDNN's weight gradients) wait for each other in a
     loop, a step takes up to ten times as long, and whoever trains feels it.
@@ -76,16 +79,29 @@ def _measure(kind: str, device: torch.device) -> dict[str, float]:
     with seeded("precision"):
         network, images = timm.create_model(KINDS[kind]), torch.rand(shape).to(device)
     network.to(device, memory_format=torch.channels_last)
-    turns = {"float32": [], "bfloat16": []}
+    turns, steps = {"float32": [], "bfloat16": []}, {}
+    for name in turns:
+        steps[name] = partial(_step, network, device, getattr(torch, name), images)
+        if device.type == "cuda":
+            work = partial(_step, network, device, getattr(torch, name))
+            work(images)  # libraries are loaded and choose
+            steps[name] = partial(Recording(work, [images], network.parameters()).replay, [images])
     for name in ("float32", "bfloat16") * TURNS:
         started = _clock(device)
-        with autocast(device, getattr(torch, name)):
-            with torch.enable_grad():
-                network.train()(images).float().square().mean().backward()
-            with torch.no_grad():
-                network.eval()(images)
+        steps[name]()
         turns[name].append(_clock(device) - started)
     return {name: statistics.median(seconds) for name, seconds in turns.items()}
+
+
+def _step(network: nn.Module, device: torch.device, precision: torch.dtype, images: Tensor) -> Tensor:
+    """Train on the images and predict them, once."""
+    network.zero_grad()
+    with autocast(device, precision), torch.enable_grad():
+        loss = network.train()(images).float().square().mean()
+        loss.backward()
+    with autocast(device, precision), torch.no_grad():
+        network.eval()(images)
+    return loss.detach()
 
 
 def _clock(device: torch.device) -> float:

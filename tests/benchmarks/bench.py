@@ -22,11 +22,12 @@ class Bench:
 
     def __init__(self, folder: Path, base: Work, *, quick: bool = False):
         self.folder, self.base, self.quick = folder, base, quick
-        self.pool, self.workers = ExitStack(), {}  # of the row in progress
+        self.pool, self.workers, self.given = ExitStack(), {}, None  # processes, and what they were given
 
     def run(self, rows: Sequence[Row]) -> list[dict]:
         """The records of all rows; what is on disk already is not measured again."""
-        return [self.record(row) for row in rows]
+        with self.pool:
+            return [self.record(row) for row in rows]
 
     # One row -------------------------------------------------------------------------------------------------
 
@@ -37,18 +38,19 @@ class Bench:
         self.read_all(work)
         names = [OURS, AGAIN, *row.contenders[1:]]
         rounds_before = len(record["rounds"])
-        self.workers = {}
-        with self.pool:  # its processes end with the row: the next row's may be tuned otherwise
-            if row.kind == "warm" and rounds_before < row.rounds:
-                for name in names:  # all import at once
-                    self.worker(name, self.own(work, name, record["tuning"]))
-            if row.warm_up and rounds_before < row.rounds:
-                say(f"{row.key}: {row.title} · warming up")
-                self.round(row, work, names, 0, record)
-            for number in range(rounds_before, row.rounds):
-                say(f"{row.key}: {row.title} · round {number + 1} of {row.rounds}")
-                record["rounds"].append(self.round(row, work, names, number, record))
-                self.write(file, record)
+        if self.given != (given := (work.digest(), record["tuning"], row.kind)):  # else the last row's go on
+            self.pool.close()
+            self.workers, self.given = {}, given
+        if row.kind == "warm" and rounds_before < row.rounds:
+            for name in names:  # all import at once
+                self.worker(name, self.own(work, name, record["tuning"]))
+        if row.warm_up and rounds_before < row.rounds:
+            say(f"{row.key}: {row.title} · warming up")
+            self.round(row, work, names, 0, record)
+        for number in range(rounds_before, row.rounds):
+            say(f"{row.key}: {row.title} · round {number + 1} of {row.rounds}")
+            record["rounds"].append(self.round(row, work, names, number, record))
+            self.write(file, record)
         return record
 
     def begun(self, row: Row, work: Work, file: Path) -> dict:
@@ -115,7 +117,7 @@ class Bench:
     # Processes -----------------------------------------------------------------------------------------------
 
     def worker(self, name: str, work: Work) -> Worker:
-        """The contender's process in this row."""
+        """The contender's process; it lives until a row gives it other work."""
         if name not in self.workers:
             contender = OURS if name == AGAIN else name
             self.workers[name] = self.pool.enter_context(Worker(contender, work))
