@@ -71,7 +71,7 @@ def test_every_line_of_ours_runs(section, names, capsys):
     """Catches a verb that was renamed, a keyword that is gone, and lines that do not run one after the other."""
     for line in SECTIONS[section].lines:
         try:
-            ours = line.ours.replace("size=128", "size=32").replace("resized(192)", "resized(48)")
+            ours = line.ours.replace("size=128", "size=32").replace("resized(160)", "resized(48)")
             exec(compile(ours, line.name, "exec"), names)
         except Exception as error:
             error.add_note(f"{line.name}: {line.ours}")
