@@ -366,10 +366,10 @@ class Learner:
         metrics = {name: float(metric(counts)) for name, metric in self.metrics.items()}
         return about | {"epochs": len(self.history.epochs), "metrics": metrics}
 
-    def save(self, name: str) -> Path:
-        """Write the weights, their description and history to `path`/name.safetensors, atomically."""
+    def save(self, name: str, preds: Predictions | None = None) -> Path:
+        """Write the weights, `about(preds)` and the history to `path`/name.safetensors, atomically."""
         file = self.path / f"{name}.safetensors"
-        save_tensors(file, self.model.state_dict(), self.about() | {"history": self.history.to_json()})
+        save_tensors(file, self.model.state_dict(), self.about(preds) | {"history": self.history.to_json()})
         return file
 
     def load(self, name: str) -> "Learner":

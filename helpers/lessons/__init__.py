@@ -131,6 +131,7 @@ MODULE_OF = {
     "KERNELS": "lessons.filters",
     "Board": "lessons.board",
     "no_model": "lessons.board",
+    "gains": "lessons.scoreboard",
     "compare_seeds": "lessons.seeds",
     "many_seeds": "lessons.seeds",
     "ThresholdLab": "lessons.threshold",
