@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import data_setup
+from helpers.analysis.predictions import Predictions
 from helpers.data.augment import top_down
 from helpers.data.dataset import ImageData
 from helpers.data.decode import read_image
@@ -17,23 +18,29 @@ from helpers.learner import Learner
 
 ARCH = "efficientnet_lite0"  # of every model that a lesson hands on
 BATCH_SIZE = 32
+PRESIZE_PX = 160  # decoded once for all lessons at 128 and at 160 px
 # Cells have no up, and a straight edge that every photograph shows: all eight symmetries, hardly any rotation, no crop.
 COURSE_AUGMENT = top_down(max_rotate_deg=3.0, max_zoom=1.0, max_lighting=0.1)
 # What a lesson hands on: its number, what it is, and the size in pixels at which it was trained.
-SIZE_OF = {"02_head": 128, "03_head": 128, "04_tuned": 128, "05_resized": 192, "06_final": 192}
+SIZE_OF = {"02_head": 128, "03_head": 128, "04_tuned": 128, "05_resized": 160, "06_final": 160}
 
 
 def course_data(size: int = 128) -> ImageData:
     """The solar cells as every lesson uses them: 1,608 to train on, 536 held out, augmented; 480 stay sealed."""
-    return ImageData.from_folders(data_setup.prepare(), size=size, augment=COURSE_AUGMENT, batch_size=BATCH_SIZE)
+    presize_px = PRESIZE_PX if 128 <= size <= PRESIZE_PX else None
+    settings = {"size": size, "presize_px": presize_px, "augment": COURSE_AUGMENT, "batch_size": BATCH_SIZE}
+    return ImageData.from_folders(data_setup.prepare(), **settings)
 
 
-def hand_on(learn: Learner, stage: str) -> None:
-    """Keep the model for later lessons. Raises ValueError for a stage or an arch the course does not have."""
+def hand_on(learn: Learner, stage: str, preds: Predictions | None = None) -> None:
+    """Keep the model for later lessons. Raises ValueError for a stage or an arch the course does not have.
+
+    `preds`: what the model says about the validation photographs, where that is known already.
+    """
     name = _name_of(stage, learn.data)
     if learn.arch != ARCH:
         raise ValueError(f"later lessons go on with {ARCH}, and this is {learn.arch}: keep it with learn.save(...)")
-    learn.save(name)
+    learn.save(name, preds)
     print(f"kept as {stage}: a later lesson can start from it")
 
 
