@@ -132,6 +132,7 @@ MODULE_OF = {
     "Board": "lessons.board",
     "no_model": "lessons.board",
     "gains": "lessons.scoreboard",
+    "measures": "lessons.scoreboard",
     "compare_seeds": "lessons.seeds",
     "many_seeds": "lessons.seeds",
     "ThresholdLab": "lessons.threshold",

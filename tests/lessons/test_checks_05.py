@@ -42,7 +42,7 @@ def test_a_step_down_is_measured():
 @pytest.mark.parametrize(
     ("guess", "at_96", "said"),
     [
-        (60, TRAINED, "the record of 192 px"),
+        (60, TRAINED, "the record of the larger size"),
         (60, 0.25, "the whole record is wanted"),
         (60, record([0.9, 0.3, 0.3, 0.2], "efgh"), "about other photographs"),
         (0.6, AT_96, "in percent that would be 60"),

@@ -2,5 +2,4 @@
 
 NOT_YET = {
     "04_fine_tuning",
-    "05_resizing",
 }

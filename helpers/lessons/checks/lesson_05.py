@@ -36,7 +36,7 @@ def check_05_2(guess, at_96, trained: Predictions) -> Verdict:
     if [item.name for item in at_96.items] != [item.name for item in trained.items]:
         return not_yet("at_96 is about other photographs; ask for the validation part, as section 3 does.")
     if bool(torch.equal(at_96.log_probs, trained.log_probs)):
-        return not_yet("at_96 is the record of 192 px; give the network the smaller data first.")
+        return not_yet("at_96 is the record of the larger size; give the network the smaller data first.")
     predicted = number(guess, name="guess_2")
     if 0 < predicted < 1:
         return not_yet(f"guess_2 is {predicted:g}; in percent that would be {100 * predicted:g}.")

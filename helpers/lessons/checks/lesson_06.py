@@ -70,7 +70,10 @@ def check_06_3(eight_views) -> Verdict:
     wanted = {_bytes(view) for turn in turns for view in (turn, turn.flip(-1))}
     got = {_bytes(view) for view in views}
     if len(views) == 8 and got == wanted:
-        return right("nothing is missing and nothing twice; their mean no longer depends on how the cell lay.")
+        return right(
+            "nothing is missing and nothing twice. Their mean is the same however the cell lay; a network whose single "
+            "look already is so is called invariant."
+        )
     if any(view.shape != images.shape for view in views):
         return not_yet(
             f"a view has shape {tuple(views[0].shape)}, and that of the batch, {tuple(images.shape)}, stays."

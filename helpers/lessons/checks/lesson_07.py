@@ -92,7 +92,10 @@ def check_07_3(function) -> Verdict:
         return not_yet(f"for class 0 ({short(got[0])}, {short(got[1])}) came: {said or other}")
     if not all(map(_near, _pair(outcome(function, torch.tensor(MATRIX), 2)), (90 / 113, 90 / 148))):
         return not_yet("right for class 0, but not for class 2: use k wherever a 0 stands.")
-    return right("the same as the helper's report, for any class and any number of them.")
+    return right(
+        "for any class and any number of them. F1 is the harmonic mean of the two: it prices a miss like a false "
+        "alarm, and she does not."
+    )
 
 
 def _pair(result) -> tuple[float, float]:

@@ -35,7 +35,7 @@ def check_08_2(guess, steps, n_train: int, batch_size: int = 48) -> Verdict:
     slips = {
         n_train: "that is the number of pictures; a step takes a whole batch.",
         batch_size: "that is the size of a batch, not how many there are.",
-        -(-n_train // 32): "that is an epoch with batches of 32: the trial needs data.resized(96, batch_size=48).",
+        -(-n_train // 32): "that is an epoch with batches of 32: the trial needs data.resized(128, batch_size=48).",
         5 * wanted: "those are the steps of five epochs; train only one.",
     }
     if count != wanted:
@@ -65,4 +65,4 @@ def check_08_3(whole_slope) -> Verdict:
     slopes = outcome(whole_slope, [torch.tensor([1.0, 0.0]), torch.tensor([5.0, 4.0])], [3, 1])
     if not isinstance(slopes, torch.Tensor) or not torch.allclose(slopes, torch.tensor([2.0, 1.0])):
         return not_yet("right for numbers, but a real slope is a tensor: use + * / only, and no float(...).")
-    return right("a mean of means is the mean only if all parts are equally large.")
+    return right("the same slip makes the mean loss of an epoch wrong whenever its last batch is a small one.")

@@ -26,7 +26,9 @@ def check_09_1(answer, data: ImageData) -> Verdict:
         min(counts["valid"].values()) / counts["valid"].total(): "that is the rarest class.",
     }
     if math.isclose(share, shares["valid"], abs_tol=5e-3):
-        return right("this number belongs beside every accuracy on these pictures.")
+        return right(
+            "say it beside every accuracy. Balanced accuracy, the mean over the classes, has it built in: 1 / K."
+        )
     said = [text for value, text in slips.items() if math.isclose(share, value, abs_tol=5e-3)]
     other = "count the labels of data.items_of('valid') and divide the largest count by their number."
     return not_yet(f"{short(share)} came: {said[0] if said else other}")
@@ -72,7 +74,10 @@ def check_09_3(group_of) -> Verdict:
     groups = {item.name: _told(outcome(group_of, item)) for item in items}
     seven, bad_seven, eight, wheel, door = groups.values()
     if groups == PARTS:
-        return right("all pictures of a part, in whichever folder, stay on one side of the split.")
+        return right(
+            "all pictures of a part stay on one side. With few parts, hold out each of them once: that is called "
+            "leave-one-group-out."
+        )
     came = f"for good/part07_3.png {seven!r} came"
     if seven == "3":
         return not_yet(f"{came}: that is the number of the photograph; what stands before the underscore is wanted.")
