@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from helpers.models.classifier import build_classifier
-from tests.benchmarks import check, rounds, table
+from tests.benchmarks import bench, check, rounds, table
+from tests.benchmarks.bench import Bench
 from tests.benchmarks.floors import flops_per_picture
-from tests.benchmarks.work import Work
+from tests.benchmarks.rows import Row
+from tests.benchmarks.work import Counts, Work
 
 
 def rounds_of(**seconds: list[float]) -> list[dict[str, float]]:
@@ -202,3 +204,36 @@ def test_each_kind_of_machine_has_ratios_of_its_own(tmp_path):
     check.add(file, card, {"G": {"plain": {"ratio": 3.0, "band": 0.1}}})
     check.add(file, card, {"G9": {}})
     assert set(check.load(file, card)) == {"G", "G9"} and set(check.load(file, cpu)) == {"R"}
+
+
+def test_processes_go_on_while_rows_give_them_the_same_work(tmp_path, monkeypatch):
+    """Catches processes that start anew for every row, and those of another work that are left running."""
+    alive, started = [], []
+
+    class Fake:
+        def __init__(self, name, given):
+            self.name = name, given.arch
+
+        def __enter__(self):
+            started.append(self.name)
+            alive.append(self.name)
+            return self
+
+        def __exit__(self, *_):
+            alive.remove(self.name)
+
+        def run(self, task, seed):
+            assert {arch for _, arch in alive} == {self.name[1]}
+            return {"seconds": 1.0, "counts": asdict(Counts())}
+
+    monkeypatch.setattr(bench, "Worker", Fake)
+    monkeypatch.setattr(Work, "digest", lambda work: work.arch)
+    monkeypatch.setattr(Bench, "read_all", lambda *_: None)
+    monkeypatch.setattr(Bench, "expected", lambda *_: {})
+    monkeypatch.setattr(Bench, "work_of", lambda self, row: Work(**row.work))
+    new = {"tuning": {}, "failed": {}}
+    monkeypatch.setattr(Bench, "begun", lambda *_: {**new, "rounds": [], "starts": []})
+    rows = [Row(key, key, "epoch", ("ours", "plain"), 2, work={"arch": arch}) for key, arch in ("aA", "bA", "cB")]
+    records = Bench(tmp_path, Work()).run(rows)
+    assert [len(record["rounds"]) for record in records] == [2, 2, 2] and alive == []
+    assert started == [(name, arch) for arch in "AB" for name in ("ours", "ours", "plain")]
