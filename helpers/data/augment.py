@@ -6,7 +6,7 @@ CPU generator: the same on every device. torchvision's transforms plug in behind
 
 import math
 from dataclasses import dataclass, fields, replace
-from functools import cache, partial
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -63,7 +63,6 @@ def basic(**changes) -> Augment:
     return replace(Augment(max_rotate_deg=10.0, max_lighting=0.05), **changes)
 
 
-@cache
 def no_augment() -> Augment:
     """Every picture as it is."""
     return Augment()

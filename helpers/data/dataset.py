@@ -1,9 +1,9 @@
 """`ImageData`: labelled pictures, their split, the decoded pixels and the augmentation, ready to give batches."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar
@@ -231,14 +231,9 @@ class ImageData(Settings):
         return load_or_decode(paths, file, presize_px=self.presize_px, method=self.method)
 
     @cached_property
-    def _stores(self) -> dict[torch.device, PixelStore]:
-        return {}
-
-    def store_on(self, device: torch.device) -> PixelStore:
-        """The store on `device` when it fits there; it moves once."""
-        if device not in self._stores:
-            self._stores[device] = self.store.on(device)
-        return self._stores[device]
+    def store_on(self) -> Callable[[torch.device], PixelStore]:
+        """The store on a device when it fits there; it moves once."""
+        return cache(self.store.on)
 
     def read_squares(self, paths: Sequence[Path]) -> Tensor:
         """Other picture files, presized as those of this data are: uint8 (n, C, P, P) for `augment.resize`."""
@@ -272,9 +267,9 @@ class ImageData(Settings):
 
     def one_batch(self, part: str = "train") -> tuple[Tensor, Tensor]:
         """(images (N, 3, size, size) float in 0..1, targets (N,) int64), augmented for "train", on the CPU."""
-        cpu, size = torch.device("cpu"), self.batch_size
-        plain = self.eval_batches(self.indices_of(part), cpu, size)
-        batch = next(self.train_batches(cpu, size, "one_batch") if part == "train" else plain)
+        how = torch.device("cpu"), self.batch_size
+        plain = self.eval_batches(self.indices_of(part), *how)
+        batch = next(self.train_batches(*how, "one_batch") if part == "train" else plain)
         return batch.inputs, batch.targets
 
     def eval_images(self, rows: Sequence[int]) -> Tensor:

@@ -119,13 +119,14 @@ class PixelStore:
     shapes: tuple[Shape, ...]
     starts: tuple[int, ...]  # where in `flat` each picture begins
     presize_px: int
+    uniform: bool  # all are squares of one kind, which have no long side to move along: a batch is one gather
 
     @classmethod
     def of(cls, flat: Tensor, shapes: Sequence[Shape], presize_px: int) -> "PixelStore":
-        """The store of all pictures in `flat`: a `SquareStore` when they are all squares of one kind."""
+        """The store of all pictures in `flat`."""
         starts = accumulate((math.prod(shape) for shape in shapes[:-1]), initial=0)
-        squares = len(set(shapes)) == 1 and shapes[0][1:] == (presize_px, presize_px)
-        return (SquareStore if squares else PixelStore)(flat, tuple(shapes), tuple(starts), presize_px)
+        uniform = len(set(shapes)) == 1 and shapes[0][1:] == (presize_px, presize_px)
+        return cls(flat, tuple(shapes), tuple(starts), presize_px, uniform)
 
     @classmethod
     def of_pictures(cls, pictures: Sequence[Tensor], presize_px: int) -> "PixelStore":
@@ -134,12 +135,19 @@ class PixelStore:
     def __len__(self) -> int:
         return len(self.shapes)
 
+    @cached_property
+    def _places(self) -> Tensor:  # (N,) int64: each picture's row in the table of a uniform store
+        return torch.tensor(self.starts) // math.prod(self.shapes[0])
+
     def picture(self, row: int) -> Tensor:
         """One presized picture: uint8 (C, h, w)."""
         return self.flat[self.starts[row] :][: math.prod(self.shapes[row])].view(self.shapes[row])
 
     def squares(self, rows: Tensor, crop_position: Tensor | None = None) -> Tensor:
         """uint8 (n, C, P, P). `crop_position` in 0..1: where on the long side (default: the middle)."""
+        if self.uniform:
+            table = self.flat.view(-1, *self.shapes[0])  # (N, C, P, P)
+            return table.index_select(0, upload(self._places[rows], table.device))
         positions = [0.5] * len(rows) if crop_position is None else crop_position.tolist()
         crops, px = [], self.presize_px
         for row, position in zip(rows.tolist(), positions, strict=True):
@@ -159,18 +167,6 @@ class PixelStore:
     def on(self, device: torch.device) -> "PixelStore":
         """A copy on a CUDA device if it fits there, else one on the CPU, which shares the pixels."""
         return replace(self, flat=self.flat.to(place_for(self.flat.nbytes, device)))
-
-
-class SquareStore(PixelStore):
-    """Squares of one kind, which have no long side to move along: a batch is one gather."""
-
-    def squares(self, rows: Tensor, crop_position: Tensor | None = None) -> Tensor:
-        table = self.flat.view(-1, *self.shapes[0])  # (N, C, P, P)
-        return table.index_select(0, upload(self._places[rows], table.device))
-
-    @cached_property
-    def _places(self) -> Tensor:  # (N,) int64: each picture's row in the table
-        return torch.tensor(self.starts) // math.prod(self.shapes[0])
 
 
 def fingerprint(paths: Sequence[Path], *settings: object) -> str:

@@ -79,7 +79,7 @@ def train_epoch(run: Run) -> tuple[History, float]:
     """One pass over the training pictures: what happened at every step, and the mean loss per picture."""
     plan, first = run.plan, run.step
     run.model.train()
-    good = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    good = run.weights()
     batches = run.source.train_batches(run.device, plan.batch_size, plan.seed, run.epoch)
     losses, sizes, lrs, looked_at = [], [], [], perf_counter()
     for batch in progress(batches, f"epoch {run.epoch}", total=run.steps_per_epoch):

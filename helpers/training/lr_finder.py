@@ -4,12 +4,11 @@ Range test of Smith 2015; steps, smoothing and stop rule as in fastai v2. `helpe
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
-from itertools import accumulate, count
+from itertools import accumulate, chain, count
 
-from helpers.data.dataset import Batch
 from helpers.runtime.progress import progress
 from helpers.runtime.seeds import seeded
 from helpers.training.loop import set_rates, train_step
@@ -34,20 +33,16 @@ def lr_find(run: Run, *, start: float = 1e-7, end: float = 10.0, steps: int = 10
     trial = replace(run, model=model.train(), optimizer=optimizer)
     rates = [start * (end / start) ** (i / (steps - 1)) for i in range(steps)]
     losses: list[float] = []
+    epochs = (run.source.train_batches(run.device, run.plan.batch_size, run.plan.seed, "lr_find", n) for n in count())
+    batches = chain.from_iterable(epochs)
     with seeded("lr_find", run.plan.seed):
-        for rate, batch in zip(rates, progress(batches_forever(run), "lr_find", total=steps), strict=False):
+        for rate, batch in zip(rates, progress(batches, "lr_find", total=steps), strict=False):
             set_rates(optimizer, rate / last, None)
             losses.append(float(train_step(trial, batch)))
             smooth = smoothed(losses)
             if not math.isfinite(losses[-1]) or smooth[-1] > STOP_AT * min(smooth):
                 break
     return rates[: len(losses)], losses
-
-
-def batches_forever(run: Run) -> Iterator[Batch]:
-    """Training batches, epoch after epoch."""
-    for epoch in count():
-        yield from run.source.train_batches(run.device, run.plan.batch_size, run.plan.seed, "lr_find", epoch)
 
 
 def smoothed(losses: Sequence[float], beta: float = BETA) -> list[float]:

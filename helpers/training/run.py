@@ -13,7 +13,7 @@ from helpers.models.classifier import Classifier
 from helpers.runtime.arguments import need_whole
 from helpers.runtime.precision import autocast
 from helpers.training.metrics import Metric
-from helpers.training.schedules import Schedule, at_every_step, constant
+from helpers.training.schedules import Schedule, constant
 
 BatchTransform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -141,7 +141,8 @@ class Run:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.plan.precision == torch.float16)
         self.steps_per_epoch = -(-len(self.source.rows["train"]) // self.plan.batch_size)
         n_steps = self.plan.epochs * self.steps_per_epoch
-        self.rates = at_every_step(n_steps, self.plan.schedule, self.plan.momentum)
+        rate_at, momentum_at = self.plan.schedule, self.plan.momentum or (lambda progress: None)
+        self.rates = [(rate_at(step / n_steps), momentum_at(step / n_steps)) for step in range(n_steps)]
         self.epoch = self.before.epochs[-1].number + 1 if self.before.epochs else 0  # over the learner's life
 
     def weights(self) -> dict[str, Tensor]:

@@ -15,12 +15,6 @@ def constant(progress: float) -> float:
     return 1.0
 
 
-def at_every_step(n_steps: int, rate: Schedule, momentum: Schedule | None) -> list[tuple[float, float | None]]:
-    """(multiplier of the rates, momentum) of each step of a training."""
-    places = [step / n_steps for step in range(n_steps)]
-    return [(rate(place), momentum(place) if momentum else None) for place in places]
-
-
 def anneal(start: float, end: float, progress: float) -> float:
     """Half a cosine wave from `start` to `end` as progress goes 0..1."""
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2

@@ -12,7 +12,6 @@ from helpers.data import decode as module
 from helpers.data.decode import (
     METHODS,
     PixelStore,
-    SquareStore,
     UnreadableImage,
     fingerprint,
     load_or_decode,
@@ -43,7 +42,7 @@ def test_pictures_of_one_shape_and_of_many_are_cut_alike(shape):
     pictures = random_pictures(5, *shape)
     uniform, ragged = store_of(*pictures, px=8), store_of(*pictures, *random_pictures(1, 3, 9, 8), px=8)
     rows, crop_position = torch.tensor([4, 0, 0, 2]), torch.tensor([0.0, 1.0, 0.3, 0.5])
-    assert isinstance(uniform, SquareStore) == (shape[1:] == (8, 8)) and not isinstance(ragged, SquareStore)
+    assert uniform.uniform == (shape[1:] == (8, 8)) and not ragged.uniform
     squares = uniform.squares(rows, crop_position)
     assert torch.equal(squares, ragged.squares(rows, crop_position))
     assert torch.equal(uniform.picture(3), pictures[3])

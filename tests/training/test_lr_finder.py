@@ -110,15 +110,14 @@ def test_an_interrupt_at_any_step_leaves_no_trace(learner, monkeypatch, at, erro
     """Catches weights that stay spoilt after Ctrl-C or a broken picture (fastai keeps them, and deletes its backup)."""
     learn = learner()
     before = state(learn)
-    batches = lr_finder.batches_forever
 
-    def breaking(run):
-        for place, batch in enumerate(batches(run)):
+    def breaking(batches, *shown, **how):
+        for place, batch in enumerate(batches):
             if place == at:
                 raise error("broken")
             yield batch
 
-    monkeypatch.setattr(lr_finder, "batches_forever", breaking)
+    monkeypatch.setattr(lr_finder, "progress", breaking)
     with pytest.raises(error):
         learn.lr_find(steps=STEPS, end=1e-2)
     assert_same(before, state(learn))
