@@ -38,7 +38,7 @@ def description(run: Run) -> dict:
         "hooks": [[type(hook).__name__, _settings_of(hook, but=hook.remembers)] for hook in _remembering(run)],
         **run.facts,
     }
-    return json.loads(json.dumps(record, default=_printed))
+    return json.loads(json.dumps(record, default=_printed, skipkeys=True))
 
 
 def _printed(thing: object) -> str:

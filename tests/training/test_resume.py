@@ -637,7 +637,7 @@ def test_what_a_function_holds_is_compared(data, training, then, now):
 
 
 def test_a_checkpoint_holds_whatever_numbers_were_given(data, training):
-    """Catches a long training that dies at its first checkpoint of numpy's numbers, a path or a metric's tensor."""
+    """Catches a long training that dies at its first checkpoint of a number of numpy's, a path, a table or a tensor."""
     import numpy as np
 
     from helpers.learner import Learner
@@ -649,7 +649,7 @@ def test_a_checkpoint_holds_whatever_numbers_were_given(data, training):
     class Logs(AverageWeights):
         def __init__(self, ends, file):
             super().__init__(ends)
-            self.file = file
+            self.file, self.pairs = file, {(0, 1): "confused"}
 
     for resume in (False, True):
         learn = Learner.pretrained(data, "test_resnet", pretrained=False, metrics=[share], seed=np.int64(3))
