@@ -84,9 +84,6 @@ class Draws:
     brightness: Tensor  # added to the logits of the pixels
     contrast: Tensor  # multiplies them
 
-    def __len__(self) -> int:
-        return len(self.scale)
-
     def __getitem__(self, rows) -> "Draws":
         return Draws(*(getattr(self, field.name)[rows] for field in fields(self)))
 

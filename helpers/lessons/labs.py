@@ -141,7 +141,7 @@ def _detail(images: Tensor) -> Tensor:
 
 def _in_two_steps(squares: Tensor, draws: Draws, size: int) -> Tensor:
     """What `apply_draws` does, but rotated and warped at full size first, and cropped to `size` afterwards."""
-    still = identity(len(draws))
+    still = identity(len(draws.scale))
     turn = replace(draws, scale=still.scale, shift_x=still.shift_x, shift_y=still.shift_y)
     crop = replace(still, scale=draws.scale, shift_x=draws.shift_x, shift_y=draws.shift_y)
     turned = warp(squares.float() / 255, matrices(turn).to(squares.device), squares.shape[-1])

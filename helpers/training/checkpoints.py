@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
@@ -107,12 +108,12 @@ def resume_run(run: Run) -> None:
     if differ := [key for key in ours | theirs if ours.get(key) != theirs.get(key)]:
         what = "; ".join(f"{key} {theirs.get(key)!s:.160} then, {ours.get(key)!s:.160} now" for key in differ)
         raise ValueError(f"{run.checkpoint} is of another run: {what}. Ask for the same run, or leave resume=True out")
-    sections: dict[str, dict[str, Tensor]] = {}
+    sections: dict[str, dict[str, Tensor]] = defaultdict(dict)  # a hook's dict may have been empty
     for name, tensor in tensors.items():
         section, _, key = name.partition("/")
-        sections.setdefault(section, {})[key] = tensor.to(run.device)
+        sections[section][key] = tensor.to(run.device)
     run.model.load_state_dict(sections["model"])
-    _load_optimizer(run.optimizer, sections.get("optimizer", {}))
+    _load_optimizer(run.optimizer, sections["optimizer"])
     for place, (hook, state) in enumerate(zip(_remembering(run), about["hooks"], strict=True)):
         for name in hook.remembers:
             setattr(hook, name, state[name] if name in state else sections[f"hook {place} {name}"])

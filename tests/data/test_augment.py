@@ -253,7 +253,7 @@ def test_black_and_white_stay_black_and_white_without_light():
 def test_every_number_drawn_lies_in_its_range(ranges, seed):
     """Catches a range in degrees used in radians, a share of the area used for the side, a probability ignored."""
     draws, slack = draw(50, ranges, generator(seed)), 1e-5
-    assert len(draws) == 50 and all(getattr(draws, field.name).shape == (50,) for field in fields(Draws))
+    assert all(getattr(draws, field.name).shape == (50,) for field in fields(Draws))
     assert ((draws.crop_position >= 0) & (draws.crop_position <= 1)).all()
     lowest = math.sqrt(ranges.min_scale) / ranges.max_zoom
     assert ((draws.scale >= lowest - slack) & (draws.scale <= 1 + slack)).all()

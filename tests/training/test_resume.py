@@ -465,6 +465,22 @@ def test_a_finished_training_resumed_gives_the_averaged_weights_and_a_stopped_on
     assert_same(ends[0][0], ends[1][0])
 
 
+def test_a_hook_that_has_nothing_to_remember_yet_is_resumed(learn, training):
+    """Catches a checkpoint that loses an empty dict: it holds no tensor, and resuming ended in a KeyError."""
+    from helpers.training.run import Hook
+
+    class Kept(Hook):
+        remembers = ("kept",)
+
+        def on_fit_begin(self, run):
+            self.kept = {}
+
+    learn.fit(1e-3, 1, hooks=[Kept()])
+    resumed = Kept()
+    learn.fit(1e-3, 1, hooks=[resumed], resume=True)
+    assert resumed.kept == {} and len(learn.history.epochs) == 1
+
+
 def test_the_loss_scaler_goes_on_where_it_was(data, training, tmp_path):
     """Catches a scaler that starts at its first scale again (it takes part on CUDA only, so its record is faked)."""
     from helpers.learner import Learner
