@@ -98,6 +98,7 @@ MODULE_OF = {
     "hidden_head": "lessons.heads",
     "logistic_head": "lessons.heads",
     "quick_learner": "lessons.heads",
+    "quietly": "lessons.heads",
     "train_head": "lessons.heads",
     "Valley": "lessons.valley",
     "ValleyLab": "lessons.valley",

@@ -49,8 +49,8 @@ def fit(run: Run, *, resume: bool = False) -> History:
         run.model.eval()
     if versions(run.model) != trained and run.history.epochs:
         loss, metrics = evaluate(run)
-        values = "".join(f", {name} {value:.4f}" for name, value in metrics.items())
-        print(f"the weights were changed at the end; they have valid_loss {loss:.4f}{values}")
+        values = "".join(f", {name} ≈ {value:.4f}" for name, value in metrics.items())
+        print(f"the weights were changed at the end; they have valid_loss ≈ {loss:.4f}{values}")
     if run.finished and run.checkpoint and sum(epoch.seconds for epoch in run.history.epochs) > CHECKPOINT_SECONDS:
         save_run(run)
     return run.history

@@ -1,12 +1,16 @@
 """Lesson 04: each typical mistake meets its own sentence."""
 
 import math
+from pathlib import Path
 
 import pytest
+import torch
 
+from helpers.analysis.intervals import mcnemar
+from helpers.analysis.predictions import Predictions
+from helpers.data.items import Item
 from helpers.lessons.checks.lesson_04 import EPOCHS, check_04_1, check_04_2, check_04_3
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
-from helpers.training import schedules
 
 
 @pytest.mark.parametrize("answer", [40, 40.0, 1 + 3 + 9 + 27])
@@ -26,26 +30,38 @@ def test_lengths_are_half_of_the_answer():
     assert check_04_1(None).state == UNFINISHED
 
 
-def test_a_later_peak():
-    assert check_04_2(schedules.one_cycle(pct_start=0.5)).state == RIGHT
-    assert check_04_2(schedules.one_cycle()).state == UNFINISHED, "as the stub has it"
+def answers(wrong):
+    """Twenty photographs of class 0, of which those in `wrong` are taken for class 1."""
+    targets = torch.zeros(20, dtype=torch.long)
+    probs = torch.tensor([[0.1, 0.9] if row in wrong else [0.9, 0.1] for row in range(20)])
+    items = tuple(Item(f"{row}.png", Path(f"{row}.png"), "a") for row in range(20))
+    return Predictions(items, probs.log(), targets, ("a", "b"))
+
+
+ALIKE = answers({0, 1}), answers({1, 2, 3})  # 1 against 2 discordant: p = 1
+APART = answers(set()), answers(set(range(8)))  # 0 against 8: p = 2 / 2**8
+
+
+def test_a_paired_test():
+    alike, apart = (check_04_2(p, *pair) for p, pair in ((1.0, ALIKE), (2 / 2**8, APART)))
+    assert alike.state == RIGHT and "above 0.05" in alike.message
+    assert apart.state == RIGHT and "below 0.05" in apart.message
+    assert check_04_2(mcnemar(*APART).p_value, *APART).state == RIGHT
+    assert check_04_2(None, *ALIKE).state == UNFINISHED
 
 
 @pytest.mark.parametrize(
-    ("late", "said"),
+    ("answer", "said"),
     [
-        (schedules.one_cycle(pct_start=0.75), "in the middle its multiplier is"),
-        (schedules.one_cycle(pct_start=0.05), "in the middle its multiplier is"),
-        (schedules.one_cycle(pct_start=0.5, div_final=10), "it ends elsewhere"),
-        (schedules.one_cycle(pct_start=0.5, div=2), "it starts or rises otherwise"),
-        (schedules.one_cycle, "call it, with its brackets"),
-        (0.5, "the number 0.5 came, and a schedule"),
-        ({"pct_start": 0.5}, "a dict of 1 came, and a schedule"),
-        ("late", "a function is wanted"),
+        (mcnemar(*APART), "which of its fields"),
+        (8, "lies between 0 and 1"),
+        (0.4, "the difference of the accuracies"),
+        (0.5, "gives another p value"),
+        ("small", "must be a number"),
     ],
 )
-def test_other_peaks_are_told_apart(late, said):
-    verdict = check_04_2(late)
+def test_other_p_values_are_told_apart(answer, said):
+    verdict = check_04_2(answer, *APART)
     assert verdict.state == NOT_YET and said in verdict.message
 
 

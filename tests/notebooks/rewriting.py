@@ -1,5 +1,3 @@
 """Lessons that the newest rules do not hold for yet; whoever rewrites one takes its name out."""
 
-NOT_YET = {
-    "04_fine_tuning",
-}
+NOT_YET: frozenset[str] = frozenset()

@@ -1,8 +1,10 @@
-"""Checks of lesson 04, fine-tuning: epochs of growing cycles, a later peak, a schedule with a restart."""
+"""Checks of lesson 04, fine-tuning: epochs of growing cycles, a paired test, a schedule with a restart."""
 
 import math
 
-from helpers.lessons.checks.verdict import Verdict, exercise, not_yet, number, outcome, right, short, unfinished, what
+from helpers.analysis.intervals import mcnemar
+from helpers.analysis.predictions import Predictions
+from helpers.lessons.checks.verdict import Verdict, exercise, not_yet, number, outcome, right, short
 from helpers.training import schedules
 
 CYCLES = {"cycles": 4, "cycle_len": 1, "cycle_mult": 3}
@@ -26,29 +28,27 @@ def check_04_1(answer) -> Verdict:
         return not_yet("those are the right lengths; add them up.")
     epochs = number(answer, name="answer_1")
     if epochs == sum(schedules.cycle_epochs(**CYCLES)):
-        return right("and the last cycle alone is longer than all the others together.")
+        return right("at two minutes an epoch that is an hour and twenty; the lab would have said so before.")
     other = "write down the lengths of the four cycles, each three times the one before, and add them up."
     return not_yet(f"{short(epochs)} came: {EPOCHS.get(epochs, other)}")
 
 
-@exercise(2, todo="make late with schedules.one_cycle(...), highest in the middle")
-def check_04_2(late) -> Verdict:
-    """One cycle whose rate is highest at one half."""
-    if isinstance(late, int | float | dict):
-        return not_yet(f"{what(late)} came, and a schedule is wanted: call schedules.one_cycle(...).")
-    if late is schedules.one_cycle:
-        return not_yet("the function that makes schedules came: call it, with its brackets.")
-    usual, at = schedules.one_cycle(), [0.0, 0.1, 0.25, 0.5, 0.75, 1.0]
-    values = [number(outcome(late, progress), name=f"late({progress})") for progress in at]
-    if _same(values, map(usual, at)):
-        return unfinished("")
-    if _same(values, map(schedules.one_cycle(pct_start=0.5), at)):
-        return right("and the end is as before: only the share of the rising part has changed.")
-    if not math.isclose(values[3], 1.0, abs_tol=1e-6):
-        return not_yet(f"in the middle its multiplier is {short(values[3])}, not 1: pct_start is the rising share.")
-    if not math.isclose(values[-1], usual(1.0)):
-        return not_yet("highest in the middle, but it ends elsewhere: leave div_final as it is.")
-    return not_yet("highest in the middle, but it starts or rises otherwise than one_cycle: change only pct_start.")
+@exercise(2, todo="put the p value of the paired test between the two runs into answer_2")
+def check_04_2(answer, first: Predictions, second: Predictions) -> Verdict:
+    """The p value of McNemar's test between two runs."""
+    test = mcnemar(first, second)
+    if answer == test:
+        return not_yet("that is the whole record of the test; which of its fields is the p value?")
+    value = number(answer, name="answer_2")
+    if not 0 <= value <= 1:
+        return not_yet(f"{short(value)} came, and a p value lies between 0 and 1.")
+    if math.isclose(value, test.p_value, abs_tol=1e-3):
+        if test.p_value < 0.05:
+            return right("below 0.05, on one seed out of three: would you bet on the other two?")
+        return right("above 0.05, which does not make them equal: a test of 536 photographs misses small differences.")
+    if math.isclose(value, abs(test.first_accuracy - test.second_accuracy), abs_tol=1e-4):
+        return not_yet("that is the difference of the accuracies; how likely is one like it by luck alone?")
+    return not_yet(f"{short(value)} came; the paired test of these two runs gives another p value. Are they the two?")
 
 
 @exercise(3, todo="write restarting(progress): two cycles of the same length, each a cosine from 1 to 0")
@@ -57,9 +57,9 @@ def check_04_3(restarting) -> Verdict:
     wanted, at = schedules.sgdr(2), [0.0, 0.1, 0.25, 0.5, 0.6, 0.9]
     got = [number(outcome(restarting, progress), name=f"restarting({progress})") for progress in at]
     if _same(got, map(wanted, at)):
-        return right("the same as the helper's schedule, at six points.")
+        return right("with a third cycle it would be 3 * progress % 1: the number of cycles is a number.")
     place, came = next((p, value) for p, value in zip(at, got, strict=True) if not _close(value, wanted(p)))
-    said = f"restarting({place}) is {short(came)} and {short(wanted(place))} is wanted: "
+    said = f"restarting({place}) is {short(came)}; expected {short(wanted(place))}: "
     slips = {
         "one fall over the whole training; where does the second cycle begin?": schedules.cosine,
         "the first cycle is right, but progress goes on beyond 1 in the second: take the whole part away (% 1).": (
