@@ -1,22 +1,13 @@
 """The model card: what an exported classifier is, how good, where from and how to run it (text: model_card.md)."""
 
 import html
-import json
 import re
 from pathlib import Path
 
 import jinja2
 
 from helpers.data.dataset import ImageData
-
-
-def read_json(file: Path) -> dict:
-    """The object in a JSON file; {} when the file is missing or holds something else."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+from helpers.runtime.files import read_json
 
 
 def source_of(data: ImageData) -> dict[str, str]:

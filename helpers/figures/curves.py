@@ -116,8 +116,6 @@ def plot_lr_find(curve: LRFinderResult) -> Drawing:
     """
     _need(curve, LRFinderResult, "plot_lr_find(learn.lr_find())")
     lrs, losses, smooth = (np.asarray(row, dtype=float) for row in (curve.lrs, curve.losses, curve.smooth))
-    if not len(lrs):
-        return empty_drawing("No curve to draw: the finder took no step.")
     shown, usable = _without_ends(len(lrs)), np.isfinite(smooth)
     ax = style_axes(x="learning rate (log axis)", y="loss (smoothed; dots: raw)", log_x=True, height_in=4.4)
     ax.plot(lrs[shown], losses[shown], ".", color=GREY, markersize=4)

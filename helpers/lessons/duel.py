@@ -17,7 +17,7 @@ from helpers.learner import Learner
 from helpers.lessons.heads import quick_learner
 from helpers.review.html import Html, fill, join, picture
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button
-from helpers.runtime.files import write_atomically
+from helpers.runtime.files import read_json, write_atomically
 from helpers.runtime.seeds import seed_for
 
 BROKEN, WHOLE = "broken", "whole"
@@ -51,11 +51,7 @@ def twelve_photographs(data: ImageData, *, positive: str = "defective") -> tuple
 
 def read_answers(file: Path) -> dict[str, str]:
     """Photograph -> "whole" or "broken", as the learner sorted them; empty where nothing readable was kept."""
-    try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        return {str(name): answer for name, answer in kept.items() if answer in (BROKEN, WHOLE)}
-    except (OSError, ValueError, AttributeError):
-        return {}
+    return {name: answer for name, answer in read_json(file).items() if answer in (BROKEN, WHOLE)}
 
 
 class Sorted(widgets.VBox):

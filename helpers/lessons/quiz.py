@@ -26,7 +26,7 @@ from helpers.lessons.quiz_questions import (
 )
 from helpers.review.html import Html, fill, join
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button
-from helpers.runtime.files import write_atomically
+from helpers.runtime.files import read_json, write_atomically
 
 ANSWERS = QUIZZES.parents[1] / "work" / "answers"
 FEWEST_SENTENCES, FEWEST_WORDS = 2, 8
@@ -171,11 +171,7 @@ def is_enough(text: str) -> bool:
 
 def read_answers(file: Path) -> dict[str, str]:
     """Question -> what the learner wrote; empty where nothing readable was kept."""
-    try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        return {question: str(answer) for question, answer in kept.items()}
-    except (OSError, ValueError, AttributeError):
-        return {}
+    return {question: str(answer) for question, answer in read_json(file).items()}
 
 
 ASKED = {Choice: AskedChoice, Number: AskedNumber, Matching: AskedPairs, Open: AskedOpen}

@@ -102,12 +102,7 @@ class Browser(StaticWidget):
             "export": ("Export labels", "", self._export, "write the labels of all pictures, seen or not, as a table"),
             "right": ("Label is correct", "r", partial(mark, review.mark, "right"), ""),
             "unsure": ("Unsure", "s", partial(mark, review.mark, "unsure"), "the right label is not clear"),
-            "remove": (
-                "Remove",
-                "x",
-                partial(mark, review.mark, "remove"),
-                "leave the pictures out; no file is deleted",
-            ),
+            "remove": ("Remove", "x", partial(mark, review.mark, "remove"), "leave them out; no file is deleted"),
             "clear": ("Clear mark", "0", partial(mark, review.clear), "clear the marks of the selected pictures"),
             "page": ("This page is correct", "p", self._page_is_right, "mark what has no mark on this page as correct"),
             "all": ("Select page", "a", lambda: self._select(self.cursor, {*range(len(review.page_rows()))}), ""),
@@ -283,7 +278,7 @@ class Browser(StaticWidget):
             sentence=self._sentence(),
             words=words,
             said=self._said,
-            problem=self.review.problem,
+            problem=self.review.file.problem,
         )
 
     def _sentence(self) -> str:

@@ -51,7 +51,7 @@ class Review:
             self.row_of.setdefault(row.name, row)
         self.classes = tuple(classes) or tuple(sorted({row.label for row in rows if row.label is not None}))
         self.page_size = page_size
-        self._file = MarkFile(default_file(self.row_of.values()) if save_to == PER_DATA_SET else save_to)
+        self.file = MarkFile(default_file(self.row_of.values()) if save_to == PER_DATA_SET else save_to)
         self._done: list[Step] = []
         self._undone: list[Step] = []
         self._filter, self._sort, self._reverse = Filter(), "given", False
@@ -100,15 +100,10 @@ class Review:
     @property
     def marks(self) -> dict[str, Mark]:
         """A copy of all marks by picture name, also those about pictures that are not here."""
-        return dict(self._file.refresh())
+        return dict(self.file.refresh())
 
     def mark_of(self, name: str) -> Mark | None:
-        return self._file.marks.get(name)
-
-    @property
-    def problem(self) -> str:
-        """Why the last marks are not saved; "" when they are."""
-        return self._file.problem
+        return self.file.marks.get(name)
 
     def relabel(self, names: Names, label: str) -> None:
         """Mark one picture or several: the label should be `label`. The label it has already counts as "right"."""
@@ -143,7 +138,7 @@ class Review:
         names = [names] if isinstance(names, str) else list(names)
         for name in set(names) - set(self.row_of):
             raise KeyError(f"no picture here is called {name!r}; {closest(name, list(self.row_of)[:2000], most=3)}")
-        if step := self._file.update(names, change):
+        if step := self.file.update(names, change):
             self._done.append(step)
             self._undone.clear()
 
@@ -159,7 +154,7 @@ class Review:
         if not steps:
             return (), ()
         step = steps.pop()
-        reverse = self._file.update(step, lambda name, now: step[name][0] if now == step[name][1] else now)
+        reverse = self.file.update(step, lambda name, now: step[name][0] if now == step[name][1] else now)
         if reverse:
             taken.append(reverse)
         return tuple(reverse), tuple(name for name in step if name not in reverse)

@@ -78,6 +78,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     return tensors, about
 
 
+def read_json(file: Path) -> dict:
+    """The object in a JSON file; {} when the file is missing or holds something else."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def visible_files(folder: Path) -> Iterator[Path]:
     """Every visible file below `folder`, and every link that leads nowhere; links to folders are not followed."""
     for entry in folder.iterdir():

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import data_setup
-from helpers.runtime.files import write_atomically
+from helpers.runtime.files import read_json, write_atomically
 from helpers.runtime.graphs import Recording
 from helpers.runtime.seeds import seeded
 
@@ -54,9 +54,9 @@ def timings(kind: str, device: torch.device) -> dict[str, float]:
     where = f"{cpu_name()}, {torch.get_num_threads()} threads" if on_cpu else torch.cuda.get_device_name(device)
     name = f"{where}, torch {torch.__version__}, {kind} ({KINDS[kind]})"
     try:
-        kept = json.loads(file.read_text())
-        kept = {name: {word: float(row[word]) for word in ("float32", "bfloat16")} for name, row in kept.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # missing or damaged
+        rows = read_json(file).items()
+        kept = {key: {word: float(row[word]) for word in ("float32", "bfloat16")} for key, row in rows}
+    except (ValueError, LookupError, TypeError):  # damaged
         kept = {}
     if name not in kept:
         kept[name] = _measure(kind, device)
@@ -112,15 +112,13 @@ def _clock(device: torch.device) -> float:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether timing is worth while: not where bfloat16 is only emulated, and never on Apple's GPUs."""
+    """Whether timing is worth while: never on Apple's GPUs, and not where bfloat16 is only emulated.
+
+    (A CPU that emulates it is up to 100 times slower: pytorch issue 146508.)
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and cpu_has_bfloat16()
-
-
-def cpu_has_bfloat16() -> bool:
-    """A CPU that only emulates it is up to 100 times slower (pytorch issue 146508)."""
-    return any(has_it is True for name, has_it in _capabilities().items() if "bf16" in name)
+    return device.type == "cpu" and any(has is True for name, has in _capabilities().items() if "bf16" in name)
 
 
 def cpu_name() -> str:

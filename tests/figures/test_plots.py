@@ -351,7 +351,7 @@ def test_some_suggestions_may_be_missing_and_the_curve_short_or_broken():
     short = LRFinderResult((1e-7, 2e-7), (0.7, math.nan), (0.7, math.nan), "No advice: too short.")
     assert "without advice" in plot_lr_find(short).text
     empty = LRFinderResult((), (), (), "No advice.")
-    assert plot_lr_find(empty).text == "No curve to draw: the finder took no step."
+    assert plot_lr_find(empty).text == plot_lr_find(short).text and plot_lr_find(empty).detail == "No advice."
 
 
 # Confusion -----------------------------------------------------------------------------------------------------

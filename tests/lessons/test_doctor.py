@@ -70,13 +70,13 @@ def test_precision_shows_what_was_measured(monkeypatch):
     seconds = {"depthwise": {"float32": 0.06, "bfloat16": 0.04}, "dense": {"float32": 0.05, "bfloat16": 0.09}}
     monkeypatch.delenv("COURSE_PRECISION", raising=False)
     monkeypatch.setattr(runtime, "pick_device", lambda: torch.device("cpu"))
-    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "_capabilities", lambda: {"avx512_bf16": True})
     monkeypatch.setattr(precision, "timings", seconds.get)
     assert str(doctor.check_precision()) == (
         "OK  precision: bfloat16 for depthwise networks (float32 60 ms, bfloat16 40 ms); "
         "float32 for dense networks (float32 50 ms, bfloat16 90 ms)"
     )
-    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(precision, "_capabilities", lambda: {"avx512_bf16": False})
     assert doctor.check_precision().value == "float32: cpu has no bfloat16 of its own"
     monkeypatch.setenv("COURSE_PRECISION", "bfloat16")
     assert doctor.check_precision().value == "bfloat16, as COURSE_PRECISION says"

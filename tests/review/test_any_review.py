@@ -215,7 +215,7 @@ class AnyReview(RuleBasedStateMachine):
         for who, review in enumerate(self.reviews):
             person = self.seen_by(who)
             assert review.marks == person.marks
-            assert bool(review.problem) >= bool(person.unsaved)  # whoever has unsaved marks was told so
+            assert bool(review.file.problem) >= bool(person.unsaved)  # whoever has unsaved marks was told so
         assert hashes(self.pictures) == self.before
 
     @invariant()

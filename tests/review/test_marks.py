@@ -34,7 +34,7 @@ def test_a_file_of_another_kind_is_refused_and_never_written_over(tmp_path, cont
     review = Review(make_rows(), CLASSES, save_to=file)
     file.write_text(content)
     review.mark("train/000.png", "unsure")
-    assert "NOT saved" in review.problem
+    assert "NOT saved" in review.file.problem
     assert file.read_text() == content
 
 

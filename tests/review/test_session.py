@@ -331,9 +331,9 @@ def test_a_file_that_another_program_has_locked_is_not_written(tmp_path, monkeyp
     review = Review(make_rows(), CLASSES, save_to=file)
     with FileLock(tmp_path / ".marks.csv.lock"):
         review.mark("train/000.png", "unsure")
-        assert "NOT saved" in review.problem and not file.exists()
+        assert "NOT saved" in review.file.problem and not file.exists()
     review.mark("valid/001.png", "remove")
-    assert review.problem == "" and set(read_marks(file)) == {"train/000.png", "valid/001.png"}
+    assert review.file.problem == "" and set(read_marks(file)) == {"train/000.png", "valid/001.png"}
 
 
 def test_words_of_a_note_find_its_pictures():
@@ -370,11 +370,11 @@ def test_what_cannot_be_saved_stays_in_memory_and_is_saved_later(tmp_path):
     blocked.write_text("a file where the folder should be")
     review = Review(make_rows(), CLASSES, save_to=blocked / "marks.csv")
     review.mark("train/000.png", "unsure")
-    assert "NOT saved" in review.problem and "folder" in review.problem
+    assert "NOT saved" in review.file.problem and "folder" in review.file.problem
     assert set(review.marks) == {"train/000.png"}
     blocked.unlink()
     review.mark("valid/001.png", "remove")
-    assert review.problem == ""
+    assert review.file.problem == ""
     assert set(read_marks(blocked / "marks.csv")) == {"train/000.png", "valid/001.png"}
 
 

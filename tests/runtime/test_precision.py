@@ -21,7 +21,7 @@ def slower(monkeypatch, course_data):
     measured = []
     times = {"depthwise": {"float32": 2.0, "bfloat16": 1.5}, "dense": {"float32": 1.0, "bfloat16": 1.8}}
     monkeypatch.delenv("COURSE_PRECISION", raising=False)
-    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "_capabilities", lambda: {"avx512_bf16": True})
     monkeypatch.setattr(precision, "_measure", lambda kind, device: measured.append(kind) or times[kind])
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
     precision.timings.cache_clear()
@@ -97,7 +97,7 @@ def test_the_environment_variable_overrides_the_clock(slower, monkeypatch):
 
 def test_what_cannot_be_fast_is_not_timed(slower, monkeypatch):
     """Catches emulated bfloat16 (a hundred times slower), timed for minutes or served."""
-    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(precision, "_capabilities", lambda: {"avx512_bf16": False})
     assert fast_precision(CPU, "depthwise") is torch.float32
     assert fast_precision(torch.device("mps"), "depthwise") is torch.float32
     asked = {}
