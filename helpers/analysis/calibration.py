@@ -35,21 +35,15 @@ class Reliability:
 
 def reliability(preds: Predictions) -> Reliability:
     """How often the model is right when it states a probability for its answer, in ten equally wide bins."""
-    probs, targets = labelled_probs(preds)
-    stated, answer = probs.max(1)
+    own = preds.labelled()
+    stated, answer = own.log_probs.double().softmax(1).max(1)
     edges = torch.linspace(0, 1, 11, dtype=torch.float64)
     place = torch.bucketize(stated, edges[1:-1])
     counts, n_true, sums = (
-        torch.bincount(place, weights, minlength=10) for weights in (None, (targets == answer).double(), stated)
+        torch.bincount(place, weights, minlength=10) for weights in (None, (own.targets == answer).double(), stated)
     )
     accuracy, confidence = n_true / counts, sums / counts  # 0 / 0 is nan: an empty bin
     shares = [wilson(int(correct), int(n)) for correct, n in zip(n_true, counts, strict=True)]
     low, high = (torch.tensor([getattr(share, end) for share in shares]).double() for end in ("low", "high"))
     ece = float((counts / counts.sum() * (accuracy - confidence).abs()).nansum())
     return Reliability(edges, counts, confidence, accuracy, low, high, ece)
-
-
-def labelled_probs(preds: Predictions) -> tuple[Tensor, Tensor]:
-    """(n, K) float64 probabilities and (n,) int64 targets of the labelled pictures."""
-    own = preds.labelled()
-    return own.log_probs.double().softmax(1), own.targets

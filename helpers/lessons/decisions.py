@@ -6,10 +6,9 @@ from math import inf
 import torch
 from torch import Tensor
 
-from helpers.analysis.calibration import labelled_probs
 from helpers.analysis.intervals import wilson
 from helpers.analysis.predictions import Predictions, class_index
-from helpers.lessons.scoreboard import PRICES
+from helpers.lessons.scoreboard import PRICES, labelled_probs
 from helpers.runtime.arguments import did_you_mean
 
 

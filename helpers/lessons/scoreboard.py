@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
-from helpers.analysis.calibration import labelled_probs
 from helpers.analysis.intervals import Interval, accuracy_interval
 from helpers.analysis.predictions import Predictions, check_same_pictures, class_index
 from helpers.runtime.seeds import seed_for
@@ -75,6 +75,12 @@ def gains(first: Predictions, second: Predictions, positive="defective", groups=
     check_same_pictures(first, second)
     before, after = (resampled(preds, positive, groups) for preds in (first, second))
     return summarise({name: after[name] - before[name] for name in after}, first)
+
+
+def labelled_probs(preds: Predictions) -> tuple[Tensor, Tensor]:
+    """(n, K) float64 probabilities and (n,) int64 targets of the labelled pictures."""
+    own = preds.labelled()
+    return own.log_probs.double().softmax(1), own.targets
 
 
 def resampled(preds: Predictions, positive: str | None, groups: Sequence | None = None) -> dict[str, np.ndarray]:

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 from torch.nn import functional
 
-from helpers.analysis.calibration import labelled_probs
 from helpers.analysis.predictions import Predictions
+from helpers.lessons.scoreboard import labelled_probs
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0  # range of temperatures that are tried
 

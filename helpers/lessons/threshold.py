@@ -6,7 +6,6 @@ import ipywidgets as widgets
 import numpy as np
 from matplotlib.axes import Axes
 
-from helpers.analysis.calibration import labelled_probs
 from helpers.analysis.predictions import Predictions, class_index
 from helpers.figures.style import (
     BIG_PT,
@@ -23,7 +22,7 @@ from helpers.figures.style import (
     round_ticks,
 )
 from helpers.lessons.decisions import DecisionCost, decision_cost
-from helpers.lessons.scoreboard import PRICES
+from helpers.lessons.scoreboard import PRICES, labelled_probs
 from helpers.review.html import Html, fill
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, drawn, row
 
