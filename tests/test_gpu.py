@@ -149,7 +149,7 @@ def test_pixels_and_features_lie_on_the_gpu(uneven):
     learn.precompute_copies(2)
     features = learn.source()
     assert learn.device.type == "cuda" and uneven.store_on(learn.device).flat.is_cuda
-    assert features.plain.is_cuda and features.augmented.is_cuda
+    assert all(table.is_cuda for table in (features.plain, *features.augmented))
     assert all(parameter.is_cuda for parameter in learn.model.parameters())
 
 

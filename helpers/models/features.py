@@ -7,7 +7,6 @@ times augmented; every epoch then takes one of the copies by chance: augmentatio
 
 import hashlib
 from collections.abc import Iterator
-from itertools import chain
 from weakref import WeakKeyDictionary
 
 import torch
@@ -30,15 +29,13 @@ CACHE_BYTES = 4_000_000_000  # on the disk; eight copies of 2,624 pictures at 22
 class FeatureData:
     """Features at one split point of a model for every picture of `data`; offers the same batches as `ImageData`.
 
-    plain (n_items, ...): not augmented, rows as in `data.items`.  augmented (copies, n_train, ...), rows as in
-    `data.indices_of("train")`; with no copies training sees the plain ones. Both on the GPU where they fit.
+    plain (n_items, ...): not augmented, rows as in `data.items`.  augmented: a table (n_train, ...) for each copy, rows
+    as in `data.indices_of("train")`; with no copies training sees the plain ones. On the GPU where they fit.
     """
 
-    def __init__(self, data: ImageData, split_point: int, features: Tensor):
-        """`features` (n_items + copies * n_train, ...): the plain ones, then copy after copy."""
+    def __init__(self, data: ImageData, split_point: int, plain: Tensor, *augmented: Tensor):
         self.data, self.split_point, self.rows = data, split_point, data.rows
-        self.plain = features[: len(data.items)]
-        self.augmented = features[len(data.items) :].unflatten(0, (-1, len(data.rows["train"])))
+        self.plain, self.augmented = plain, augmented
         self.facts = data.facts | {"data": str(self)}
 
     def __repr__(self) -> str:
@@ -51,8 +48,12 @@ class FeatureData:
         order = torch.randperm(len(indices), generator=rng)
         chosen = torch.randint(max(copies, 1), (len(indices),), generator=rng)
         for rows in even_batches(order, batch_size):
-            where = (self.augmented, chosen[rows], rows) if copies else (self.plain, indices[rows])
-            yield self._batch(_gather(*where), indices[rows], device)
+            if copies:
+                versions = torch.stack([_gather(table, rows) for table in self.augmented], dim=1)
+                inputs = versions[range(len(rows)), upload(chosen[rows], versions.device)]
+            else:
+                inputs = _gather(self.plain, indices[rows])
+            yield self._batch(inputs, indices[rows], device)
 
     def eval_batches(self, indices: Tensor, device: torch.device, batch_size: int) -> Iterator[Batch]:
         """The plain features in the order of `indices`."""
@@ -65,9 +66,9 @@ class FeatureData:
         return Batch(inputs.float(), targets, weights)
 
 
-def _gather(table: Tensor, *rows: Tensor) -> Tensor:
+def _gather(table: Tensor, rows: Tensor) -> Tensor:
     """table[rows], where the table lies: indices left on the CPU would hold up a GPU's program at every step."""
-    return table[tuple(upload(some, table.device) for some in rows)]
+    return table[upload(rows, table.device)]
 
 
 _known: WeakKeyDictionary[Classifier, dict[int, tuple[object, str]]] = WeakKeyDictionary()
@@ -101,36 +102,43 @@ def precompute(
     """
     if copies < 0:
         raise ValueError(f"copies is how many augmented versions of each picture are kept, 0 or more; got {copies}")
-    pictures = (data.key, data.size, data.split.digest(), data.augment if copies else None, copies)
     network = (body_fingerprint(model, split_point), split_point, str(precision))
-    key = hashlib.sha256(repr((pictures, network)).encode()).hexdigest()[:24]
-    file = data_setup.home() / "cache" / "features" / f"{key}.safetensors"
-    try:
-        features = load_tensors(file)[0]["features"]
-        file.touch()  # used again: `forget_oldest` goes by this time
-        features = features.to(place_for(features.nbytes, device))
-    except (FileNotFoundError, ValueError):  # never computed, or damaged since
-        features = _compute(model, data, split_point, device, precision, copies)
+    pictures, augmented = (data.key, data.size), (data.split.digest(), data.augment)
+    names = [(pictures, network), *((pictures, network, augmented, copy) for copy in range(copies))]
+    tables = []
+    for copy, name in enumerate(names, start=-1):  # each in a file of its own: more copies compute only what is new
+        key = hashlib.sha256(repr(name).encode()).hexdigest()[:24]
+        file = data_setup.home() / "cache" / "features" / f"{key}.safetensors"
         try:
-            save_tensors(file, {"features": features}, {"what": "features", "images": str(data)})
-            forget_oldest(file.parent, most_bytes=CACHE_BYTES)
-        except OSError as error:  # a full disk
-            print(f"note: the features are not kept for the next time ({error})")
-    return FeatureData(data, split_point, features)
+            features = load_tensors(file)[0]["features"]
+            file.touch()  # used again: `forget_oldest` goes by this time
+        except (FileNotFoundError, ValueError):  # never computed, or damaged since
+            features = _compute(model, data, split_point, device, precision, copy)
+            try:
+                save_tensors(file, {"features": features}, {"what": "features", "images": str(data)})
+                forget_oldest(file.parent, most_bytes=CACHE_BYTES)
+            except OSError as error:  # a full disk
+                print(f"note: the features are not kept for the next time ({error})")
+        tables.append(features.to(place_for(features.nbytes, device)))
+    return FeatureData(data, split_point, *tables)
 
 
 def _compute(
-    model: Classifier, data: ImageData, split_point: int, device: torch.device, precision: torch.dtype, copies: int
+    model: Classifier, data: ImageData, split_point: int, device: torch.device, precision: torch.dtype, copy: int
 ) -> Tensor:
-    """Plain features, then copy after copy: each batch goes to its place in one tensor as soon as it is computed."""
+    """One table: augmented copy number `copy` of the training pictures, or the plain ones (-1).
+
+    Each batch goes to its place in one tensor as soon as it is computed.
+    """
     batch_size, training = max(data.batch_size, 64), data.indices_of("train")
-    batches = [data.eval_batches(torch.arange(len(data.items)), device, batch_size)]
-    for number in range(copies):
-        draws = augmentation.draw(len(training), data.augment, generator(SEEDS, number))
-        batches.append(data.drawn_batches(training, draws, device, batch_size))
-    features, filled, total = None, 0, len(data.items) + copies * len(training)
+    if copy < 0:
+        total, batches = len(data.items), data.eval_batches(torch.arange(len(data.items)), device, batch_size)
+    else:
+        draws = augmentation.draw(len(training), data.augment, generator(SEEDS, copy))
+        total, batches = len(training), data.drawn_batches(training, draws, device, batch_size)
+    features, filled = None, 0
     with evaluating(model, device, precision), progress(title="features", total=total) as bar:
-        for batch in chain(*batches):
+        for batch in batches:
             found = model.before(batch.inputs, split_point)
             if features is None:
                 place = place_for(total * found[0].nbytes, device)
