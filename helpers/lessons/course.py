@@ -15,6 +15,7 @@ from helpers.data.decode import read_image
 from helpers.data.items import Item
 from helpers.data.splits import PARTS
 from helpers.learner import Learner
+from helpers.recipe.averaging import AverageWeights
 
 ARCH = "efficientnet_lite0"  # of every model that a lesson hands on
 BATCH_SIZE = 32
@@ -62,7 +63,7 @@ def start_from(stage: str, *, size: int | None = None) -> Learner:
 
 
 def _substitute(learn: Learner, stage: str) -> None:
-    """The lessons' own steps, shortened, all at 128 px: head, augmented copies, later half of the body."""
+    """The lessons' own steps, shortened, all at 128 px: head, augmented copies, the last three of all groups."""
     data = learn.data
     learn.set_data(data.resized(min(data.size, 128)))
     learn.fit(1e-3, 2)
@@ -70,8 +71,11 @@ def _substitute(learn: Learner, stage: str) -> None:
         learn.precompute_copies(2)
         learn.fit_one_cycle(3, 1e-3)
     if stage > "04":
-        learn.freeze_to(1)
-        learn.fit_one_cycle(2, [1e-3, 1e-3, 2e-3])
+        finer = Learner(learn.data, learn.model, layer_groups="stages")
+        finer.precompute_copies(1)
+        finer.freeze_to(-3)
+        rates = [0.0] * finer.trained_from + [1e-2 / 9, 1e-2 / 3, 1e-2]
+        finer.fit(rates, 3, cycle_len=1, hooks=[AverageWeights((1, 2, 3))])
         learn.freeze()
     learn.copies = 0
     learn.set_data(data)
