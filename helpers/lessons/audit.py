@@ -40,7 +40,11 @@ def most_similar(queries: Tensor, features: Tensor, k: int) -> tuple[Tensor, Ten
     (scikit-learn's NearestNeighbors(metric="cosine") gives the same and took 2.6 times as long on 20,000 pictures.)
     """
     queries, features = (functional.normalize(torch.as_tensor(table).float().cpu()) for table in (queries, features))
-    found = [(block @ features.T).topk(min(k, len(features))) for block in queries.split(BLOCK)]
+    cosines = torch.empty(min(BLOCK, len(queries)), len(features))  # one for all blocks: else each may take new memory
+    found = [
+        torch.mm(block, features.T, out=cosines[: len(block)]).topk(min(k, len(features)))
+        for block in queries.split(BLOCK)
+    ]
     return torch.cat([block.values for block in found]), torch.cat([block.indices for block in found])
 
 
