@@ -12,9 +12,9 @@ from helpers.data import augment as augmentation
 from helpers.data.dataset import ImageData
 from helpers.data.items import Item
 from helpers.models.classifier import Classifier
+from helpers.models.folding import predicting
 from helpers.runtime.arguments import closest
 from helpers.runtime.device import upload
-from helpers.runtime.precision import evaluating
 from helpers.runtime.progress import progress
 from helpers.runtime.seeds import generator
 
@@ -153,6 +153,6 @@ def _views(data: ImageData, rows: Tensor, n: int, how: Arithmetic) -> Iterator[l
 
 def _one_pass(model: Classifier, batches: Iterable, logits_of: Callable, n: int, how: Arithmetic) -> Tensor:
     """`logits_of` every batch (some, K) as log probabilities, one below the other on the CPU: (n, K) float32."""
-    with evaluating(model, how.device, how.precision):
+    with predicting(model, how.device, how.precision):
         bar = progress(batches, "predicting", total=-(-n // how.batch_size))
         return torch.cat([logits_of(batch).float().log_softmax(dim=1) for batch in bar]).cpu()

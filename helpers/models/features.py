@@ -16,9 +16,9 @@ import data_setup
 from helpers.data import augment as augmentation
 from helpers.data.dataset import Batch, ImageData, even_batches
 from helpers.models.classifier import Classifier
+from helpers.models.folding import predicting
 from helpers.runtime.device import place_for, upload
 from helpers.runtime.files import forget_oldest, load_tensors, save_tensors
-from helpers.runtime.precision import evaluating
 from helpers.runtime.progress import progress
 from helpers.runtime.seeds import generator
 
@@ -137,7 +137,7 @@ def _compute(
         draws = augmentation.draw(len(training), data.augment, generator(SEEDS, copy))
         total, batches = len(training), data.drawn_batches(training, draws, device, batch_size)
     features, filled = None, 0
-    with evaluating(model, device, precision), progress(title="features", total=total) as bar:
+    with predicting(model, device, precision), progress(title="features", total=total) as bar:
         for batch in batches:
             found = model.before(batch.inputs, split_point)
             if features is None:

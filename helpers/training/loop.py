@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from helpers.data.dataset import Batch
+from helpers.models.folding import predicting
 from helpers.runtime.device import is_out_of_memory
 from helpers.runtime.graphs import Recording
-from helpers.runtime.precision import evaluating
 from helpers.runtime.progress import progress
 from helpers.runtime.seeds import seeded
 from helpers.training.checkpoints import forget_finished, resume_run, save_run
@@ -168,7 +168,7 @@ def evaluate(run: Run) -> tuple[float, dict[str, float]]:
     """(mean loss, metrics) over the validation pictures, every one of them counted once."""
     rows, batch_size = run.source.rows["valid"], -(-run.plan.batch_size // run.micro_batches)
     counts = loss = weight = torch.zeros((), device=run.device)
-    with evaluating(run.model, run.device, run.plan.precision):
+    with predicting(run.model, run.device, run.plan.precision):
         for batch in run.source.eval_batches(rows, run.device, batch_size):
             logits = run.model.after(batch.inputs, run.split_point).float()
             loss = loss + (run.loss(logits, batch.targets) * batch.weights).sum()

@@ -16,6 +16,7 @@ from helpers.data.items import relabel
 from helpers.learner import Learner
 from helpers.models import features
 from helpers.models.features import FeatureData, body_fingerprint, precompute
+from helpers.runtime.precision import evaluating
 
 CPU = torch.device("cpu")
 HOW = {"device": CPU, "precision": torch.float32}
@@ -59,8 +60,9 @@ def test_every_cut_agrees_with_the_whole_model(learn, data):
 
 
 @pytest.mark.parametrize("trained_from", [1, 2])
-def test_a_training_step_on_kept_activations_is_one_on_pictures(data, trained_from):
+def test_a_training_step_on_kept_activations_is_one_on_pictures(data, trained_from, monkeypatch):
     """Catches partial unfreezing that caches behind, or before, the boundary: the same steps give the same weights."""
+    monkeypatch.setattr(features, "predicting", evaluating)  # a folded sum rounds otherwise; AdamW enlarges that
     ends, square = [], replace_method(data)
     for kept in (True, False):
         learn = Learner.pretrained(square, "test_resnet", pretrained=False, precompute=kept, dropout=0.0).to_fp32()

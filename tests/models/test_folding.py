@@ -1,0 +1,107 @@
+"""BatchNorm folded into convolutions: the same answers, nothing left behind, and no guess where layers go elsewhere."""
+
+import pytest
+import torch
+from torch import nn
+
+from helpers.models.classifier import build_classifier
+from helpers.models.folding import folded, predicting
+from helpers.runtime.precision import evaluating
+
+CPU = torch.device("cpu")
+
+
+def moved(model: nn.Module) -> nn.Module:
+    """Statistics and weights that no initial value has: a forgotten one would show."""
+    rng = torch.Generator().manual_seed(3)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(generator=rng).mul_(0.1)
+            module.running_var.uniform_(0.5, 2, generator=rng)
+            module.weight.data.uniform_(0.5, 1.5, generator=rng)
+            module.bias.data.normal_(generator=rng).mul_(0.1)
+    return model.eval()
+
+
+def norms_seen(model: nn.Module, block) -> int:
+    """How many BatchNorm layers the model has inside the block."""
+    with block:
+        return sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+
+
+@pytest.mark.parametrize("arch", ["test_resnet", "efficientnet_lite0", "resnet18", "densenet121", "mobilenet_v3_small"])
+def test_the_answers_stay(arch):
+    """Catches a forgotten epsilon, bias or activation, in networks of timm and of torchvision."""
+    model = moved(build_classifier(arch, 3, size=64, pretrained=False))
+    pictures = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with evaluating(model, CPU, torch.float32):
+        expected = model(pictures)
+    with predicting(model, CPU, torch.float32):
+        torch.testing.assert_close(model(pictures), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+    assert norms_seen(model, predicting(model, CPU, torch.float32)) < norms_seen(
+        model, evaluating(model, CPU, torch.float32)
+    )
+
+
+class Crossed(nn.Module):
+    """Its normalisation is listed after the second convolution and belongs to the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.norm = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, pictures):
+        return self.second(self.norm(self.first(pictures)).relu()).mean(dim=(2, 3))
+
+
+class OneSize(nn.Module):
+    """Takes pictures of 32 pixels, and raises for any other."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 32), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+
+    def forward(self, pictures):
+        return self.layers(pictures)
+
+
+@pytest.mark.parametrize("network", [Crossed, OneSize])
+def test_a_network_that_cannot_be_checked_is_not_folded(network):
+    """Catches answers that change because layers do not follow each other as they are listed."""
+    model, pictures = moved(network()), torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = model(pictures)
+    with predicting(model, CPU, torch.float32):
+        assert torch.equal(model(pictures), expected)
+
+
+def test_nothing_is_left_behind():
+    """Catches folded weights that would be trained or saved: the very tensors come back, also after an error."""
+    model = moved(build_classifier("test_resnet", 3, size=32, pretrained=False)).train()
+    before = {name: (id(tensor), tensor._version) for name, tensor in model.named_parameters()}
+    modes, random = [module.training for module in model.modules()], torch.get_rng_state()
+    with pytest.raises(KeyboardInterrupt), predicting(model, CPU, torch.float32):
+        raise KeyboardInterrupt
+    assert {name: (id(tensor), tensor._version) for name, tensor in model.named_parameters()} == before
+    assert [module.training for module in model.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_who_looks_at_a_layer_sees_it_as_it_is():
+    """Catches a hook on a BatchNorm that is never called while the model predicts."""
+    model = moved(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)))
+    seen = []
+    model[1].register_forward_hook(lambda module, given, made: seen.append(made))
+    with torch.no_grad(), folded(model):
+        model(torch.rand(1, 3, 16, 16))
+        assert isinstance(model[1], nn.BatchNorm2d) and not isinstance(model[3], nn.BatchNorm2d)
+    assert len(seen) == 1
+
+
+def test_a_hook_counts_the_pictures_that_are_predicted_and_no_others():
+    """Catches the trial of a network that a reader's hook takes for pictures."""
+    model, seen = moved(nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5))), []
+    model.register_forward_hook(lambda module, given, made: seen.append(len(made)))
+    with predicting(model, CPU, torch.float32):
+        model(torch.rand(1, 3, 16, 16))
+    assert seen == [1]
