@@ -19,7 +19,7 @@ import nbformat
 from bs4 import BeautifulSoup
 from nbformat import NotebookNode
 
-from tools.notebook_files import ROOT, headings, read_notebook, run_cli
+from tools.notebook_files import ROOT, headings, read_notebook, run_cli, text_anchor
 
 LINK = re.compile(r"(?<!\\)(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(\s*<?([^()\s>]+(?:\([^()\s]*\))?)>?[^)]*\)")
 CODE = re.compile(r"^(```|~~~).*?^\1|`[^`\n]+`", flags=re.MULTILINE | re.DOTALL)
@@ -58,14 +58,13 @@ def links(path: Path) -> Iterator[tuple[bool, str, str]]:
 
 
 def anchors(path: Path) -> set[str]:
-    """The names by which parts of the page can be linked to, as JupyterLab and web hosts make them."""
+    """The names of the page's parts in links: of a notebook as JupyterLab makes them, of a text as GitHub does."""
     if path.suffix == ".html":
         return {element["id"] for element in parse(path).find_all(id=True)}
-    names = set()
-    for _, text in headings(read(path).cells):
-        plain = re.sub(r"[`*]", "", text)
-        names |= {plain.replace(" ", "-"), re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")}
-    return names
+    found = [text for _, text in headings(read(path).cells)]
+    if path.suffix == ".md":
+        return {text_anchor(text) for text in found}
+    return {re.sub(r"[`*]", "", text).replace(" ", "-") for text in found}
 
 
 def problem(path: Path, picture: bool, words: str, target: str, *, online: bool = False) -> str | None:

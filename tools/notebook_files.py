@@ -82,6 +82,11 @@ def headings(cells: Iterable[NotebookNode]) -> Iterator[tuple[int, str]]:
                 yield len(marks), text
 
 
+def text_anchor(heading: str) -> str:
+    """The name of a Markdown text's heading in links, as GitHub makes it: "A `fit`, twice" -> "a-fit-twice"."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 def title(notebook: NotebookNode, fallback: str) -> str:
     return next((text for _, text in headings(notebook.cells)), fallback)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from helpers.runtime.files import write_atomically
-from tools.notebook_files import NOTEBOOKS, find_notebooks, headings, read_notebook, run_cli
+from tools.notebook_files import NOTEBOOKS, find_notebooks, headings, read_notebook, run_cli, text_anchor
 
 DATA, PAGE = NOTEBOOKS / "notes.toml", NOTEBOOKS / "NOTES.md"
 SAID = {"taught": "", "here": "", "corrected": "**Corrected.** ", "outdated": "**Dated.** "}
@@ -55,7 +55,7 @@ TOP = f"""\
 
 For whoever follows a lecture or its notes: five documents of three generations of fastai, each line beside ours, with
 the lesson that shows it and what we would say differently today. The words and defaults of the generations stand in
-[NAMES.md](NAMES.md). `make notes` makes this page from [notes.toml](notes.toml).
+[NAMES.md](NAMES.md). `make notes` makes this page from `notebooks/notes.toml`.
 
 Every line in the column *here* is run by the tests, a section's lines one after the other. They need these imports,
 
@@ -205,9 +205,8 @@ def page(documents: tuple[Document, ...], lessons: Mapping[str, tuple[Path, Note
     parts = [TOP, "| document | fastai | lines | corrected | dated |\n|---|---|---|---|---|"]
     for document in documents:
         counts = Counter(line.how for line in all_lines([document]))
-        target = re.sub(r"[^\w\- ]", "", document.title.lower()).replace(" ", "-")
         total = f"{counts.total()} | {counts['corrected']} | {counts['outdated']}"
-        parts[-1] += f"\n| [{document.title}](#{target}) | {document.generation} | {total} |"
+        parts[-1] += f"\n| [{document.title}](#{text_anchor(document.title)}) | {document.generation} | {total} |"
     for document in documents:
         parts.append(f"## {document.title}\n\nfastai {document.generation}. {document.about}")
         for section in document.sections:

@@ -19,7 +19,7 @@ from nbformat import NotebookNode
 from helpers.runtime.files import write_atomically
 from tools import pages
 from tools.learner_copies import is_solution
-from tools.notebook_files import NOTEBOOKS, ROOT, find_notebooks, read_notebook, run_cli, title
+from tools.notebook_files import NOTEBOOKS, ROOT, find_notebooks, read_notebook, run_cli, text_anchor, title
 
 SEARCH = Path(__file__).with_name("search.js").read_text(encoding="utf-8")
 LEVELS = ["h1", "h2", "h3", "h4"]
@@ -37,6 +37,18 @@ def body_of(notebook: NotebookNode, folder: Path) -> str:
         if is_solution(cell):
             parts[-1] = f"<details><summary>Solution</summary>\n{parts[-1]}\n</details>"
     return "\n".join(parts)
+
+
+def with_text_anchors(body: str) -> str:
+    """The body of a Markdown text with its headings named as on GitHub; a notebook's are named as in JupyterLab."""
+    soup = BeautifulSoup(body, "html.parser")
+    for heading in soup.find_all(LEVELS, id=True):
+        mark = heading.find("a", class_="anchor-link")
+        mark.extract()
+        heading["id"] = text_anchor(heading.get_text().strip())
+        mark["href"] = f"#{heading['id']}"
+        heading.append(mark)
+    return str(soup)
 
 
 def entries(body: str, page: str, lesson: str) -> Iterator[dict[str, str]]:
@@ -63,12 +75,12 @@ def _entry(page: str, lesson: str, heading: str, anchor: str, words: list[str]) 
         }
 
 
-def sources(folder: Path) -> list[tuple[str, NotebookNode]]:
-    """(page name without ending, notebook) of every lesson, then of every Markdown text beside them."""
-    lessons = [(path.stem, read_notebook(path)) for path in find_notebooks(folder=folder)]
+def sources(folder: Path) -> list[tuple[Path, NotebookNode]]:
+    """(file, notebook) of every lesson, then of every Markdown text beside them."""
+    lessons = [(path, read_notebook(path)) for path in find_notebooks(folder=folder)]
     for path in sorted(folder.glob("*.md")):
         cell = nbformat.v4.new_markdown_cell(path.read_text(encoding="utf-8"))
-        lessons.append((path.stem, nbformat.v4.new_notebook(cells=[cell])))
+        lessons.append((path, nbformat.v4.new_notebook(cells=[cell])))
     return lessons
 
 
@@ -104,10 +116,12 @@ def contents(titles: dict[str, str], found: list[dict[str, str]]) -> str:
 def build(folder: Path, site: Path) -> list[Path]:
     """Write a page for each lesson and index.html into `site`; pages of lessons that are gone go, too."""
     lessons = sources(folder)
-    titles = {name: title(notebook, name) for name, notebook in lessons}
+    titles = {path.stem: title(notebook, path.stem) for path, notebook in lessons}
     documents, found = {}, []
-    for name, notebook in lessons:
-        body = body_of(notebook, folder)
+    for path, notebook in lessons:
+        name, body = path.stem, body_of(notebook, folder)
+        if path.suffix == ".md":
+            body = with_text_anchors(body)
         found += entries(body, f"{name}.html", titles[name])
         links = navigation(titles, name)
         whole = f"{links}\n<main>\n{body}\n</main>\n{links}"

@@ -15,6 +15,7 @@ from tools import links
         ("the licence", "LICENSE", None),
         ("on the web", "https://nowhere.invalid", None),
         ("a part of this page", "#top-of-it", None),
+        ("a part as only JupyterLab names it", "#Top-of-it", "README.md has no heading 'Top-of-it'"),
         ("gone", "notebooks/99.ipynb", "no such file"),
         ("no such part", "notebooks/01_lesson.ipynb#Nowhere", "01_lesson.ipynb has no heading 'Nowhere'"),
         ("here", "LICENSE", "the words 'here' do not say where the link leads"),

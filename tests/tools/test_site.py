@@ -33,7 +33,9 @@ def rich(lessons):
         new_code_cell("plot(1)", outputs=outputs, execution_count=1, metadata=slide),
     ]
     write_notebook(lessons / "03_rich.ipynb", new_notebook(cells=cells))
-    (lessons / "INSTRUCTORS.md").write_text("# For instructors\n[First](01_lesson.ipynb#Exercise)")
+    text = "# For instructors\n[First](01_lesson.ipynb#Exercise), [rates](#2_rates-fit-twice)"
+    text += "\n\n## 2_Rates: `fit`, twice\n"
+    (lessons / "INSTRUCTORS.md").write_text(text)
     return lessons
 
 
@@ -90,6 +92,18 @@ def test_links_between_lessons_lead_to_pages_and_solutions_are_folded(rich, tmp_
     assert "answer = 3" in folded and "because" in folded and "prime" in folded
     instructors = (tmp_path / "site/INSTRUCTORS.html").read_text()
     assert 'href="01_lesson.html#Exercise"' in instructors
+
+
+def test_a_texts_headings_are_linked_to_as_on_github(rich, tmp_path):
+    """Catches a page that names them as JupyterLab does, so that the text's links to its own parts lead nowhere."""
+    site.build(rich, tmp_path / "site")
+    page = BeautifulSoup((tmp_path / "site/INSTRUCTORS.html").read_text(), "html.parser")
+    assert page.find("a", string="rates")["href"] == "#2_rates-fit-twice"
+    heading = page.find("h2")
+    assert heading["id"] == "2_rates-fit-twice" and heading.code.get_text() == "fit"
+    assert heading.find("a")["href"] == "#2_rates-fit-twice"
+    index = (tmp_path / "site/index.html").read_text()
+    assert "INSTRUCTORS.html#2_rates-fit-twice" in index
 
 
 def test_the_contents_page_knows_every_section(rich, tmp_path):
