@@ -5,10 +5,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
+
+import psutil
 
 from tests.benchmarks.memory import watched
 from tests.benchmarks.work import Work
@@ -16,6 +19,8 @@ from tests.benchmarks.work import Work
 ROOT = Path(__file__).resolve().parents[2]
 # the same for all; waiting threads sleep, which is the better setting for loops with workers on few cores
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "COURSE_PROGRESS": "off", "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
+
+ENDS_IN_S, ENDS_AFTER_ERROR_IN_S = 20, 2  # then it is killed: one that is asked nothing more ends in less than a second
 
 
 class Failed(RuntimeError):
@@ -37,18 +42,34 @@ class Worker:
     def __enter__(self) -> "Worker":
         return self
 
-    def __exit__(self, *_) -> None:
-        self.process.stdin.close()
+    def __exit__(self, error: type[BaseException] | None, *_) -> None:
+        """End the process with all that it has started; one that is still at work after an error is not waited for."""
+        children = self._children()
         try:
-            self.process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
+            with suppress(BrokenPipeError):  # it has ended already
+                self.process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=ENDS_AFTER_ERROR_IN_S if error else ENDS_IN_S)
+        finally:  # also when the wait is interrupted
             self.process.kill()
             self.process.wait()
+            for child in children:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+            self.process.stdout.close()
+
+    def _children(self) -> list[psutil.Process]:
+        """All that descend from the process; none when it has ended."""
+        with suppress(psutil.NoSuchProcess):
+            if self.process.poll() is None:
+                return psutil.Process(self.process.pid).children(recursive=True)
+        return []
 
     def run(self, task: str, seed: int) -> dict:
         """Seconds and counts of one task; raises Failed."""
-        self.process.stdin.write(json.dumps({"task": task, "seed": seed}) + "\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # a process that has ended gives no answer, and that is reported
+            self.process.stdin.write(json.dumps({"task": task, "seed": seed}) + "\n")
+            self.process.stdin.flush()
         self.ready()
         return self._answer()
 

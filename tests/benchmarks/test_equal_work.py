@@ -2,17 +2,21 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
+from time import perf_counter, sleep
 
+import psutil
 import pytest
 from PIL import Image
 
 from helpers.data.items import Item, label_by_folder
 from helpers.data.splits import Split, split_stratified
 from tests.benchmarks import bench as bench_module
-from tests.benchmarks import growth, memory, rows
+from tests.benchmarks import growth, memory, processes, rows
 from tests.benchmarks.bench import Bench, allowed_for
 from tests.benchmarks.contenders import CONTENDERS, load
 from tests.benchmarks.processes import Failed
@@ -189,6 +193,9 @@ class FakeBench(Bench):
     def work_of(self, row):
         return self.base
 
+    def worker(self, name, work):
+        """None is started."""
+
     def measure(self, row, work, name, seed, tuned):
         self.asked.append((name, seed))
         if len(self.asked) == self.stop_at:
@@ -247,7 +254,7 @@ class FakeWorker:
 class TunedByRow(FakeBench):
     """Row A tunes the plain loop otherwise than row B."""
 
-    measure = Bench.measure
+    measure, worker = Bench.measure, Bench.worker
 
     def tuning_of(self, row, work):
         return {"plain": {"predict_bf16": row.key == "B"}}
@@ -263,6 +270,61 @@ def test_a_peer_computes_in_the_precision_of_its_row(work, tmp_path, capsys, mon
     TunedByRow(tmp_path, work).run([replace(ROW, key=key, contenders=("ours", "plain")) for key in "AB"])
     assert [process.work.predict_bf16 for process in FakeWorker.started if process.name == "plain"] == [False, True]
     assert len(FakeWorker.started) == 6 and {*FakeWorker.ended} == {*FakeWorker.started}
+
+
+# Processes -----------------------------------------------------------------------------------------------------
+
+ANSWERS = """
+import json, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])  # a loader's worker
+print(json.dumps({"import_s": 0.0, "error": ""}), flush=True)
+for line in sys.stdin:
+    task = json.loads(line)["task"]
+    if task == "dies":
+        break
+    print(json.dumps({"child": child.pid, "error": ""}), flush=True)
+    time.sleep(60 * (task == "stays"))
+child.terminate()
+"""
+
+
+@pytest.fixture
+def start(monkeypatch):
+    """Worker(...) with a short script in place of a contender."""
+    popen = subprocess.Popen
+    monkeypatch.setattr(
+        processes.subprocess, "Popen", lambda _, **settings: popen([sys.executable, "-c", ANSWERS], **settings)
+    )
+    monkeypatch.setattr(processes, "ENDS_AFTER_ERROR_IN_S", 0.2)
+    return lambda: processes.Worker("ours", Work())
+
+
+def is_alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize(("task", "error"), [("ends", None), ("ends", ValueError), ("stays", KeyboardInterrupt)])
+def test_a_process_ends_with_its_block_and_so_does_what_it_started(start, task, error):
+    """Catches open pipes, and workers of a contender that go on when the bench was interrupted."""
+    with pytest.raises(error) if error else nullcontext(), start() as worker:
+        child = worker.run(task, 0)["child"]
+        assert is_alive(child)
+        if error:
+            raise error
+    assert worker.process.returncode == (-signal.SIGKILL if task == "stays" else 0)
+    killed_at = perf_counter()
+    while is_alive(child) and perf_counter() < killed_at + 5:
+        sleep(0.01)
+    assert not is_alive(child)
+    assert worker.process.stdin.closed and worker.process.stdout.closed
+
+
+def test_a_process_that_has_ended_is_a_contender_that_failed(start):
+    """Catches a broken pipe that ends the whole bench."""
+    with start() as worker:
+        for _ in range(2):
+            with pytest.raises(Failed, match="ours: its process ended with 0"):
+                worker.run("dies", 0)
 
 
 # Memory --------------------------------------------------------------------------------------------------------
