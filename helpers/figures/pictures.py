@@ -132,11 +132,11 @@ def show_heat_map(image, heat, *, title: str = "") -> Drawing:
     left, right = figure.subplots(1, 2)
     figure.suptitle(shorten(title, 56), fontsize=MIDDLE_PT, parse_math=False)
     _place_picture(left, pixels, "picture", False)
-    _place_picture(right, pixels, "where the model looked", False)
+    _place_picture(right, pixels, "which places counted", False)
     layer = right.imshow(heat, cmap="viridis", vmin=0, vmax=1, alpha=0.55)
     bar = figure.colorbar(layer, ax=right, ticks=[0, 1], fraction=0.05)
     bar.ax.set_yticklabels(["nothing", "most"], fontsize=SMALL_PT)
-    text = f"A picture and where the model looked in it{f' ({title})' if title else ''}."
+    text = f"A picture and which places counted for the answer{f' ({title})' if title else ''}."
     down, across = np.unravel_index(int(heat.argmax()), heat.shape)
     place = f"{100 * across / heat.shape[1]:.0f} % from the left and {100 * down / heat.shape[0]:.0f} % from the top"
     return Drawing(figure, text, f"The strongest place is {place}." if heat.max() > 0 else "The map is empty.")

@@ -18,10 +18,13 @@ from helpers.figures.style import (
 )
 from helpers.lessons.measure_words import MEASURES, MeasureWords
 from helpers.lessons.scoreboard import Measures
-from helpers.runtime.text import counted, shorten
+from helpers.runtime.text import counted, two_lines
 
 WIDTH_IN = 8.0
 ROW_IN = 0.46
+APART = 0.55  # the share of a panel between its two numbers, at least
+EDGE = 0.2  # a number nearer to the panel's edge is written inwards
+NAME_WIDTH = 20  # letters in each of the two lines of a model's name
 Line = tuple[str, Measures, bool]  # title, what it is worth, whether on the same photographs as most lines
 
 
@@ -34,7 +37,7 @@ def draw_board(lines: Sequence[Line]) -> Drawing:
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for ax, name in zip(panels, shown, strict=True):
         _draw_panel(ax, name, lines)
-    panels[0].set_yticks(range(len(lines)), [shorten(title, 26) for title, _, _ in lines], fontsize=SMALL_PT)
+    panels[0].set_yticks(range(len(lines)), [two_lines(title, NAME_WIDTH) for title, _, _ in lines], fontsize=SMALL_PT)
     panels[0].set_ylim(len(lines) - 0.5, -0.7)
     text = f"The board: {counted(len(lines), 'model')}, {len(shown)} measures each, with 95 % confidence intervals."
     return Drawing(figure, text, " ".join(_in_words(line) for line in lines))
@@ -58,10 +61,24 @@ def _draw_panel(ax: Axes, name: str, lines: Sequence[Line]) -> None:
     ax.set_title(words.title, fontsize=MIDDLE_PT)
     ax.tick_params(labelsize=SMALL_PT, length=0, axis="y")
     ax.tick_params(labelsize=SMALL_PT, axis="x")
-    ax.xaxis.set_major_locator(round_ticks(2))
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.grid(axis="x", color=GREY, alpha=0.35)
     ax.margins(x=0.25)
+    _place_ticks(ax)
+
+
+def _place_ticks(ax: Axes) -> None:
+    """Two round numbers, far apart and away from the next panel: this one is an inch wide, three would not fit."""
+    low, high = ax.get_xlim()
+    pair = (low, high)
+    for at_most in range(8, 0, -1):
+        inside = [tick for tick in round_ticks(at_most).tick_values(low, high) if low <= tick <= high]
+        if len(inside) > 1 and inside[-1] - inside[0] >= APART * (high - low):
+            pair = (inside[0], inside[-1])  # the fewer are allowed, the rounder they are
+    ax.set_xticks(pair)
+    for label, tick in zip(ax.get_xticklabels(), pair, strict=True):
+        place = (tick - low) / (high - low)
+        label.set_horizontalalignment("left" if place < EDGE else "right" if place > 1 - EDGE else "center")
 
 
 def _best(words: MeasureWords, values: Sequence) -> int | None:

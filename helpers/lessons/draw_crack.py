@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from helpers.data.augment import resize
 from helpers.data.decode import read_image
+from helpers.data.items import Item
 from helpers.figures.style import Drawing
 from helpers.lessons.figures import row_of
 from helpers.lessons.schematic import brightened, photo, sheet, words
@@ -54,7 +55,7 @@ def p_of(learn, images: Sequence[Image.Image], *, size: int | None = None, posit
     with TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.png" for number in range(len(images))]
         for image, path in zip(images, paths, strict=True):
-            image.save(path)
+            image.save(path, compress_level=1)
         inputs = resize(data.read_squares(paths), data.size)
     with evaluating(learn.model, learn.device, learn.precision):
         logits = learn.model(inputs.to(learn.device)).float()
@@ -62,21 +63,29 @@ def p_of(learn, images: Sequence[Image.Image], *, size: int | None = None, posit
 
 
 def crack_table(
-    learn, item, *, widths: Sequence[float] = WIDTHS, sizes: Sequence[int] = (64, 224)
+    learn, items, *, widths: Sequence[float] = WIDTHS, sizes: Sequence[int] = (64, 224)
 ) -> dict[int, list[float]]:
-    """size -> p of the data's first class for each width of a line drawn on one photograph.
+    """size -> p of the data's first class for each width of a line, the mean over the photographs it is drawn on.
 
-    `item` is an Item, its name or row in `learn.data`; widths are in pixels of the file.
+    `items` are one or several Items, their names or rows in `learn.data`; widths are in pixels of the file.
     """
-    path = learn.data.items[row_of(learn.data, item)].path
-    images = [with_line(path, width) for width in widths]
-    return {size: p_of(learn, images, size=size) for size in sizes}
+    paths = [item.path for item in _chosen(learn, items)]
+    images = [with_line(path, width) for path in paths for width in widths]
+    found = {size: np.reshape(p_of(learn, images, size=size), (len(paths), len(widths))) for size in sizes}
+    return {size: p.mean(axis=0).tolist() for size, p in found.items()}
 
 
-def show_crack_table(learn, item, *, widths: Sequence[float] = WIDTHS, sizes: Sequence[int] = (64, 224)) -> Drawing:
-    """The photograph with ever wider lines, and below each what the model says at each size."""
-    table = crack_table(learn, item, widths=widths, sizes=sizes)
-    chosen = learn.data.items[row_of(learn.data, item)]
+def _chosen(learn, items) -> list[Item]:
+    items = items if isinstance(items, Sequence) and not isinstance(items, str) else [items]
+    if not items:
+        raise ValueError("there is no photograph to draw on; give at least one")
+    return [learn.data.items[row_of(learn.data, item)] for item in items]
+
+
+def show_crack_table(learn, items, *, widths: Sequence[float] = WIDTHS, sizes: Sequence[int] = (64, 224)) -> Drawing:
+    """The first photograph with ever wider lines, and below each what the model says at each size: the mean of all."""
+    table = crack_table(learn, items, widths=widths, sizes=sizes)
+    chosen, *others = _chosen(learn, items)
     left = 1.25
     side = (6.9 - left) / len(widths) - 0.08
     ax = sheet(side + 0.6 + 0.32 * len(sizes) + 0.3, 7.0)
@@ -93,10 +102,11 @@ def show_crack_table(learn, item, *, widths: Sequence[float] = WIDTHS, sizes: Se
     for number, size in enumerate(sizes):
         words(ax, (0.08, top - side - 0.25 - 0.32 * number), f"at {size} px", ha="left")
     name = shorten(learn.data.classes[0], 24)
-    words(ax, (0.08, 0.15), f"p({name}); bold from one half on", ha="left", size_pt=12)
+    mean = f", the mean of {1 + len(others)} photographs" if others else ""
+    words(ax, (0.08, 0.15), f"p({name}){mean}; bold from one half on", ha="left", size_pt=12)
     text = (
         f"{chosen.name} with a drawn line of {listed([f'{width:g}' for width in widths])} pixels, and p({name}) when "
-        f"the model sees it at {listed(sizes)} px."
+        f"the model sees it at {listed(sizes)} px{mean}."
     )
     detail = "; ".join(f"at {size} px {', '.join(f'{p:.2f}' for p in table[size])}" for size in sizes)
     return Drawing(ax.figure, text, f"{detail}.")

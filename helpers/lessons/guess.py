@@ -55,7 +55,7 @@ class Guess(StaticWidget):
         """Print the measured number, to `digits` significant ones, beside the guess and how far apart they are."""
         found = f"measured ≈ {_significant(measured, digits)}{self._unit}"
         if self.value is None:
-            print(f"{found} (you made no guess: type one above and run both cells again)")
+            print(f"{found} (no guess)")
         else:
             print(f"you said {self.value:g}{self._unit}; {found}: {_apart(self.value, measured)}")
 

@@ -1,7 +1,7 @@
 """Small heads on cached features, trained in about a second: for experiments that a lesson repeats many times."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 
@@ -64,13 +64,25 @@ def hidden_head(n_features: int, n_classes: int, *, width: int = 64, seed: int =
 
 
 def train_head(
-    head: nn.Module, features: FeatureSet, *, rate: float, epochs: int, batch_size: int = 64, seed: int = 0
+    head: nn.Module,
+    features: FeatureSet,
+    *,
+    rate: float,
+    epochs: int,
+    batch_size: int = 64,
+    seed: int = 0,
+    watch: Callable[[nn.Module, int], None] | None = None,
 ) -> HeadRun:
-    """Train `head` with Adam at a constant rate; writes to its weights."""
+    """Train `head` with Adam at a constant rate; writes to its weights.
+
+    `watch(head, epoch)` is called before the training, with 0, and after each epoch, in evaluation mode.
+    """
+    if watch is not None:
+        watch(head.eval(), 0)
     optimizer = torch.optim.Adam(head.parameters(), lr=rate)
     rng = generator("train head", seed)
     train_losses, valid_losses = [], []
-    for _ in range(epochs):
+    for epoch in range(1, epochs + 1):
         head.train()
         for rows in even_batches(torch.randperm(len(features.train), generator=rng), batch_size):
             loss = F.cross_entropy(head(features.train[rows]), features.train_targets[rows])
@@ -79,6 +91,8 @@ def train_head(
             optimizer.step()
         train_losses.append(measure(head, features.train, features.train_targets)[0])
         valid_losses.append(measure(head, features.valid, features.valid_targets)[0])
+        if watch is not None:
+            watch(head, epoch)
     accuracies = [
         measure(head, inputs, targets)[1]
         for inputs, targets in (

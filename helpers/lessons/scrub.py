@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 import ipywidgets as widgets
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from helpers.analysis.predictions import Predictions
+from helpers.data.dataset import ImageData
 from helpers.data.decode import read_image
 from helpers.data.items import Item
 from helpers.figures.style import BLUE, GREY, RED, SMALL_PT, Drawing
+from helpers.lessons.heads import FeatureSet
 from helpers.lessons.schematic import box, photo, sheet, words
 from helpers.review.html import Html, fill
 from helpers.review.widgets import SafeText, StaticWidget, drawn, row
-from helpers.runtime.precision import evaluating
 from helpers.runtime.text import counted
-from helpers.training.run import Hook, Run
 
 THUMBNAIL_PX = 96
 
@@ -37,29 +38,34 @@ class Frame:
 
 
 @dataclass
-class WatchPhotographs(Hook):
-    """A training hook: after each epoch the probability of the own class of each of `items`, without augmentation.
+class WatchPhotographs:
+    """What a head on cached features says of some photographs: the probability of each one's own class.
 
-    learn.fit_one_cycle(5, 1e-3, hooks=[watch]) fills `watch.frames`; `TrainingPlayer(watch)` plays them.
+    watch = WatchPhotographs.of(data, items, features)
+    train_head(head, features, rate=1e-3, epochs=20, watch=watch)     # fills `watch.frames`
+    TrainingPlayer(watch)
     """
 
-    data: object  # the learner's ImageData
     items: Sequence[Item]
+    features: Tensor  # (n, D) of the items
+    targets: Tensor  # (n,) int64
     frames: list[Frame] = field(default_factory=list)
 
-    def on_fit_begin(self, run: Run) -> None:
-        self.frames = []
-        self._take(run, 0)
+    @classmethod
+    def of(cls, data: ImageData, items: Sequence[Item], features: FeatureSet) -> "WatchPhotographs":
+        """For validation photographs of `data`, whose features are `features.valid`; others raise ValueError."""
+        row_of = {item.name: row for row, item in enumerate(data.items_of("valid"))}
+        if strange := [item.name for item in items if item.name not in row_of]:
+            raise ValueError(f"only validation photographs can be watched; {strange[0]} is none")
+        rows = torch.tensor([row_of[item.name] for item in items])
+        return cls(items, features.valid[rows], features.valid_targets[rows])
 
-    def on_epoch_end(self, run: Run) -> None:
-        self._take(run, run.done)
-
-    def _take(self, run: Run, epoch: int) -> None:
-        rows = torch.tensor([self.data.index_of(item.name) for item in self.items])
-        images = self.data.eval_images(rows).to(run.device)
-        with evaluating(run.model, run.device, run.plan.precision):
-            probs = run.model(images).float().softmax(1).cpu()
-        own = probs.gather(1, self.data.targets[rows][:, None])[:, 0]
+    def __call__(self, head: nn.Module, epoch: int) -> None:
+        """Take a frame; epoch 0 begins a new film."""
+        if epoch == 0:
+            self.frames = []
+        with torch.no_grad():
+            own = head(self.features).softmax(1).gather(1, self.targets[:, None])[:, 0]
         self.frames.append(Frame(epoch, tuple(own.tolist())))
 
 
@@ -76,7 +82,7 @@ def draw_four_frames(watch: WatchPhotographs) -> Drawing:
 
 def _draw(watch: WatchPhotographs, numbers: list[int], *, columns: int, width_in: float) -> Drawing:
     if not watch.frames:
-        raise ValueError("nothing was watched yet: type learn.fit_one_cycle(5, 1e-3, hooks=[watch]) first")
+        raise ValueError("nothing was watched yet: type train_head(head, features, rate=1e-3, epochs=9, watch=watch)")
     gap = 0.2
     panel = (width_in - 0.2 - gap * (len(numbers) - 1)) / len(numbers)
     side = panel / columns - 0.06
@@ -116,7 +122,7 @@ class TrainingPlayer(StaticWidget):
     """Play a watched training: a slider and a play button over the frames of `WatchPhotographs`."""
 
     def __init__(self, watch: WatchPhotographs):
-        self._pages = [drawn(draw_frame(watch, number), as_photo=True) for number in range(len(watch.frames))]
+        self._pages: dict[int, Html] = {}  # drawn when they are first shown
         self._watch, last = watch, len(watch.frames) - 1
         self.play = widgets.Play(value=0, min=0, max=last, interval=900, description="Play")
         self.slider = widgets.IntSlider(value=0, min=0, max=last, description="Epoch", layout={"width": "420px"})
@@ -127,7 +133,10 @@ class TrainingPlayer(StaticWidget):
         self._refresh()
 
     def _refresh(self) -> None:
-        self.shown.value = self._pages[self.slider.value]
+        number = self.slider.value
+        if number not in self._pages:
+            self._pages[number] = drawn(draw_frame(self._watch, number), as_photo=True)
+        self.shown.value = self._pages[number]
 
     def face(self) -> tuple[str, Html]:
         drawing = draw_four_frames(self._watch)

@@ -1,5 +1,6 @@
 """Lesson 07: each typical mistake meets its own sentence."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from helpers.lessons.decisions import decision_cost
 
 # 30 mono cells, 27 answered correctly (0.9); 20 poly cells, 14 of them (0.7)
 KINDS = ["mono"] * 30 + ["poly"] * 20
+LOOKS, MISSES = 20, 7  # at one half: of the 25 of class d, and what is taken for one
 CORRECT = [n % 10 != 0 for n in range(30)] + [n % 10 > 2 for n in range(20)]
 
 
@@ -34,28 +36,36 @@ def price(preds):
     return decision_cost(preds, positive="d")
 
 
-def test_one_in_fifty(price):
-    assert check_07_1(1 / 50, price).state == check_07_1(0.0201, price).state == RIGHT
+def test_misses_that_the_saved_looks_pay_for(price):
+    """50 cells, 20 looks at one half: 30 looks saved are worth 60: no miss of 100, five of 11."""
+    assert (int(price.looks[price.half]), int(price.misses[price.half])) == (LOOKS, MISSES)
+    assert check_07_1(0, price).state == RIGHT
+    verdict = check_07_1(5, replace(price, cost_of_miss=11.0))
+    assert verdict.state == RIGHT and "the 30 looks she saves are worth 60" in verdict.message
     assert check_07_1(None, price).state == UNFINISHED
+
+
+def test_a_share_that_comes_out_even_is_right(price):
+    """Catches the exact share, here the answer itself, taken for one that was not rounded."""
+    even = replace(price, cost_of_miss=float(50 - LOOKS))
+    assert check_07_1(2, even).state == check_07_1(2.0, even).state == RIGHT
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (0.5, "one half asks which is likelier"),
-        (2 / 102, "a look costs the same at a broken cell"),
-        (0.98, "the other way round"),
-        (2, "in percent"),
-        (50, "how many looks a miss costs"),
-        (0.7, "the cheapest threshold on these"),
-        (0.25, "where are they equal"),
-        ("0.09", "must be a number"),
+        (2 * (50 - LOOKS) / 11, "round down"),
+        (6, "with 6 she pays more"),
+        (MISSES, "how many the model does miss"),
+        (50 - LOOKS, "how many looks she saves"),
+        (2 * (50 - LOOKS), "what the saved looks are worth"),
+        (9, "the looks that she does take"),
+        (1, "Each miss takes 11 of it"),
+        ("5", "must be a number"),
     ],
 )
-def test_other_thresholds_are_told_apart(price, answer, said):
-    if said.startswith("the cheapest"):
-        answer = float(price.thresholds[price.best])
-    verdict = check_07_1(answer, price)
+def test_other_counts_of_misses_are_told_apart(price, answer, said):
+    verdict = check_07_1(answer, replace(price, cost_of_miss=11.0))
     assert verdict.state == NOT_YET and said in verdict.message
 
 

@@ -48,6 +48,19 @@ def test_the_table_has_a_probability_for_each_width_and_size(learn):
         assert all(f"{p:.2f}" in words for p in row)
 
 
+def test_several_photographs_give_their_mean(learn):
+    """Catches the photographs and the widths mixed up, and a first photograph that stands for all of them."""
+    chosen = [learn.data.items[3], learn.data.items[11].name, 7]
+    table = crack_table(learn, chosen, widths=(0, 4), sizes=(32,))
+    single = [crack_table(learn, item, widths=(0, 4), sizes=(32,))[32] for item in chosen]
+    assert table[32] == pytest.approx(np.mean(single, axis=0).tolist(), abs=1e-5)
+    drawing = show_crack_table(learn, chosen, widths=(0, 4), sizes=(32,))
+    assert "the mean of 3 photographs" in drawing.text and learn.data.items[3].name in drawing.text
+    assert "the mean of" not in show_crack_table(learn, 3, widths=(0, 4), sizes=(32,)).text
+    with pytest.raises(ValueError, match="no photograph to draw on"):
+        crack_table(learn, [])
+
+
 def test_painting_asks_the_model_again_and_clear_takes_it_back(learn):
     painter = CrackPainter(learn, 3)
     assert painter.p == painter.before and "with 0 strokes" in painter.said.value

@@ -1,34 +1,53 @@
-"""Scrubbing: frames hold what the model said after each epoch, and watching changes nothing of the training."""
+"""Scrubbing: frames hold what a head said after each epoch, and watching changes nothing of the training."""
 
 import pytest
 import torch
 
-from helpers.learner import Learner
+from helpers.lessons.heads import FeatureSet, hidden_head, train_head
 from helpers.lessons.scrub import TrainingPlayer, WatchPhotographs, draw_four_frames, draw_frame, hard_items
+from helpers.runtime.seeds import generator
 from tests.lessons.test_figures import predictions
 from tests.review.made import alts, check_page
 
 
 @pytest.fixture
-def watched(learn):
-    watch = WatchPhotographs(learn.data, learn.data.items_of("valid"))
-    learn.fit(1e-3, 3, hooks=[watch])
+def features(data):
+    columns = []
+    for part in ("train", "valid"):
+        rows = data.indices_of(part)
+        columns += [torch.randn(len(rows), 8, generator=generator(f"features {part}")), data.targets[rows]]
+    return FeatureSet(*columns, data.classes)
+
+
+@pytest.fixture
+def watched(data, features):
+    watch = WatchPhotographs.of(data, data.items_of("valid"), features)
+    train_head(hidden_head(8, len(data.classes)), features, rate=1e-2, epochs=3, watch=watch)
     return watch
 
 
-def test_the_last_frame_is_what_the_trained_model_says(learn, watched):
-    assert [frame.epoch for frame in watched.frames] == [0, 1, 2, 3]
-    preds = learn.get_preds("valid")
-    own = preds.probs.gather(1, preds.targets[:, None])[:, 0]
-    torch.testing.assert_close(torch.tensor(watched.frames[-1].p), own, atol=1e-5, rtol=0)
-    assert watched.frames[0].p != watched.frames[-1].p
+def test_the_frames_are_what_the_head_said_before_and_after_each_epoch(data, features):
+    """Catches rows of other photographs, a film one epoch late, and a second film appended to the first."""
+    chosen = data.items_of("valid")[4:1:-1]
+    watch = WatchPhotographs.of(data, chosen, features)
+    for _ in range(2):
+        head = hidden_head(8, len(data.classes))
+        before = head.eval()(features.valid).softmax(1)
+        run = train_head(head, features, rate=1e-2, epochs=3, watch=watch)
+        after = run.head(features.valid).softmax(1)
+        assert [frame.epoch for frame in watch.frames] == [0, 1, 2, 3]
+        for probs, frame in ((before, watch.frames[0]), (after, watch.frames[-1])):
+            own = probs.gather(1, features.valid_targets[:, None])[[4, 3, 2], 0]
+            torch.testing.assert_close(torch.tensor(frame.p), own)
+    with pytest.raises(ValueError, match="only validation photographs can be watched"):
+        WatchPhotographs.of(data, data.items_of("train")[:1], features)
 
 
-def test_watching_leaves_no_trace(data, learn, watched):
-    unwatched = Learner.pretrained(data, "test_resnet", pretrained=False)
-    unwatched.fit(1e-3, 3)
-    for ours, theirs in zip(learn.model.state_dict().values(), unwatched.model.state_dict().values(), strict=True):
-        assert torch.equal(ours, theirs)
+def test_watching_leaves_no_trace(data, features, watched):
+    classes = len(data.classes)
+    unwatched = train_head(hidden_head(8, classes), features, rate=1e-2, epochs=3)
+    again = train_head(hidden_head(8, classes), features, rate=1e-2, epochs=3, watch=watched)
+    assert unwatched.train_losses == again.train_losses and unwatched.valid_losses == again.valid_losses
 
 
 def test_the_bars_are_as_long_as_the_probabilities(watched):
@@ -47,7 +66,7 @@ def test_four_frames_go_from_before_to_the_end(watched):
     words = [text.get_text() for text in draw_four_frames(watched).figure.axes[0].texts]
     assert [word.partition(":")[0] for word in words[:4]] == ["before", "epoch 1", "epoch 2", "epoch 3"]
     with pytest.raises(ValueError, match="nothing was watched yet"):
-        draw_four_frames(WatchPhotographs(watched.data, watched.items))
+        draw_four_frames(WatchPhotographs(watched.items, watched.features, watched.targets))
 
 
 def test_hard_photographs_are_those_nearest_to_one_half():

@@ -198,7 +198,7 @@ def test_neighbours_and_heat_maps_come_from_the_learner(data, learn, tmp_path):
     assert list(browser.view_buttons) == ["Zoom", "Compare", "Heat map", "Neighbours"]
     browser.view_buttons["Heat map"].click()
     assert len(alts(browser.panel.value)) == 1
-    assert alts(browser.panel.value)[0].startswith("A picture and where the model looked in it")
+    assert alts(browser.panel.value)[0].startswith("A picture and which places counted for the answer")
     browser.view_buttons["Neighbours"].click()
     own, *near = (alt.split(":")[0] for alt in alts(browser.panel.value))
     assert own == browser.current.name and len(near) == 4

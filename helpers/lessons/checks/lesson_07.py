@@ -1,5 +1,6 @@
-"""Checks of lesson 07, analysis: the threshold of an alarm, two kinds of cells, precision and recall."""
+"""Checks of lesson 07, analysis: what misses may cost, two kinds of cells, precision and recall."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,25 +10,32 @@ from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, 
 from helpers.lessons.decisions import DecisionCost
 
 
-@exercise(1, todo="put the probability from which on she should look twice into answer_1")
+@exercise(1, todo="put how many broken cells she may miss at one half into answer_1")
 def check_07_1(answer, price: DecisionCost) -> Verdict:
-    """The threshold at which not looking and looking cost the same."""
-    threshold, wanted = number(answer, name="answer_1"), price.expected
-    miss, look = price.cost_of_miss, price.cost_of_look
+    """How many misses the threshold of one half may have and still cost no more than looking at everything."""
+    missed, looks = int(price.misses[price.half]), int(price.looks[price.half])
+    saved = (price.n - looks) * price.cost_of_look
+    exact = saved / price.cost_of_miss
+    wanted = math.floor(exact + 1e-9)
+    came = number(answer, name="answer_1")
+    if abs(came - wanted) < 1e-9:
+        return right(
+            f"the {price.n - looks} looks she saves are worth {saved:g}, and a miss costs {price.cost_of_miss:g}. "
+            f"The model misses {missed}."
+        )
     slips = {
-        0.5: "one half asks which is likelier; ask which is more expensive.",
-        100 * wanted: "that is in percent; between 0 and 1 it would be right.",
-        miss / look: "that is how many looks a miss costs; a probability is wanted.",
-        look / (miss + look): "nearly: a look costs the same at a broken cell, so it is not weighted by 1 - p.",
-        1 - wanted: "the other way round: an expensive miss makes her look at a smaller probability.",
-        float(price.thresholds[price.best]): "that is the cheapest threshold on these photographs; "
-        "with calibrated probabilities it needs none.",
+        exact: "she misses whole cells, and one more than that would be too expensive; round down.",
+        wanted + 1: f"a little too many: with {wanted + 1} she pays more than for looking at everything.",
+        missed: "that is how many the model does miss; how many could she afford?",
+        price.n - looks: "that is how many looks she saves; how many misses do they pay for?",
+        saved: "that is what the saved looks are worth; how many misses is it?",
+        float(price.cost[price.half]): "that is the cost of 100 photographs; how many cells may she miss?",
+        math.floor(price.n * price.cost_of_look / price.cost_of_miss): "the looks that she does take at one half "
+        "cost something, too; only the others are saved.",
     }
-    if abs(threshold - wanted) < 2e-4:
-        return right(f"where {miss:g} p = {look:g}. Below it a miss is cheaper on average, above it the look.")
-    said = [text for value, text in slips.items() if abs(threshold - value) < 2e-4]
-    other = f"not looking costs {miss:g} p on average, a look {look:g} whatever it shows; where are they equal?"
-    return not_yet(f"{short(threshold)} came: {said[0] if said else other}")
+    said = next((text for value, text in slips.items() if abs(came - value) < 0.006), None)
+    other = f"what are the looks worth that she saves at one half? Each miss takes {price.cost_of_miss:g} of it."
+    return not_yet(f"{short(came)} came: {said or other}")
 
 
 @exercise(2, todo="write 'mono', 'poly' or 'same' into guess_2, then compute the accuracies mono_2 and poly_2")
