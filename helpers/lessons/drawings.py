@@ -24,7 +24,7 @@ from helpers.figures.style import (
 from helpers.lessons.filters import CRACK, convolve
 from helpers.lessons.schematic import arrow, box, frame, number_grid, padlock, pale, sheet, words
 from helpers.runtime.text import counted, number
-from helpers.training.schedules import cycle_epochs, one_cycle, one_cycle_momentum, sgdr
+from helpers.training.schedules import one_cycle, one_cycle_momentum
 
 PATCH = np.array(  # a dark crack runs from the upper right to the lower left
     [[200, 205, 198, 60, 190], [202, 199, 58, 195, 201], [197, 62, 196, 203, 199], [55, 194, 201, 198, 204]]
@@ -129,61 +129,3 @@ def draw_one_cycle(*, epochs: int = 5, lr: float = 1e-3, pct_start: float = 0.25
         f"{min(momentums):g} and rises again."
     )
     return Drawing(figure, text)
-
-
-def draw_restarts(*, cycles: int = 3, cycle_len: int = 1, cycle_mult: int = 2, lr: float = 1e-2) -> Drawing:
-    """SGDR: in each cycle the rate falls along a cosine, then it jumps back to the top."""
-    lengths, schedule = cycle_epochs(cycles, cycle_len, cycle_mult), sgdr(cycles, cycle_len, cycle_mult)
-    total = sum(lengths)
-    ax = style_axes(x="epoch", y="learning rate", height_in=3.4)
-    epochs = np.linspace(0, total, 100 * total + 1)
-    ax.plot(epochs, [lr * schedule(epoch / total) for epoch in epochs], "-", color=BLUE, linewidth=3)
-    start = 0
-    for index, length in enumerate(lengths):
-        if index:
-            ax.axvline(start, linestyle=":", color=BLACK, linewidth=1.2)
-        ax.text(start + length / 2, 1.12 * lr, counted(length, "epoch"), ha="center", fontsize=SMALL_PT)
-        start += length
-    ax.set_ylim(-0.03 * lr, 1.25 * lr)
-    sums = f"{' + '.join(map(str, lengths))} = {total}" if cycles > 1 else str(total)
-    text = (
-        f"Restarts: {counted(cycles, 'cycle')} of {sums} epochs. In each the rate falls from {number(lr)} to zero; "
-        "a restart puts it back to the top."
-    )
-    return Drawing(ax.figure, text)
-
-
-def draw_confusion_reading(counts=((130, 37), (22, 347)), classes=("defective", "functional")) -> Drawing:
-    """How to read a confusion matrix of two classes: rows what it is, columns what was predicted.
-
-    `counts` ((found, missed), (alarms, passed)) are numbers of photographs; the first class is the one looked for.
-    """
-    table = np.asarray(counts)
-    if table.shape != (2, 2):
-        raise ValueError(f"counts are 2 rows (what it is) of 2 (what was predicted); got shape {table.shape}")
-    ax = sheet(4.3)
-    names = (("found", "missed"), ("false alarms", "left alone"))
-    width, height, left, top = 1.75, 1.1, 1.75, 3.35
-    words(ax, (left + width, 4.1), "predicted", size_pt=BIG_PT, weight="bold")
-    words(ax, (0.1, top - height), "really\n", size_pt=BIG_PT, weight="bold", ha="left")
-    for index, name in enumerate(classes):
-        words(ax, (left + (index + 0.5) * width, top + 0.3), str(name), size_pt=SMALL_PT)
-        words(ax, (left - 0.12, top - (index + 0.5) * height), str(name), size_pt=SMALL_PT, ha="right")
-    for (row, column), value in np.ndenumerate(table):
-        x, y = left + column * width, top - (row + 1) * height
-        box(ax, (x, y), width, height, BLUE if row == column else RED)
-        words(ax, (x + width / 2, y + 0.68), f"{value}", size_pt=22, colour="white", weight="bold")
-        words(ax, (x + width / 2, y + 0.27), names[row][column], colour="white")
-    found, missed = (int(value) for value in table[0])
-    alarms = int(table[1, 0])
-    recall = f"of {found + missed} {classes[0]}: {found} found = {_percent(found, found + missed)} (recall)"
-    precision = f"of {found + alarms} alarms: {found} true = {_percent(found, found + alarms)} (precision)"
-    words(ax, (0.1, 0.78), recall, ha="left")
-    words(ax, (0.1, 0.42), precision, ha="left")
-    words(ax, (0.1, 0.1), "blue: correct, orange: wrong", ha="left", size_pt=SMALL_PT)
-    text = f"Confusion matrix, a row for what it is, a column for what was predicted. {recall}; {precision}."
-    return Drawing(ax.figure, text)
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.0f} %" if whole else "nothing"

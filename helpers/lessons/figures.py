@@ -7,8 +7,6 @@ from dataclasses import fields, replace
 import numpy as np
 import torch
 
-from helpers.analysis.intervals import wilson
-from helpers.analysis.predictions import Predictions
 from helpers.data.augment import Augment, Draws, apply_draws, draw
 from helpers.figures.pictures import show_pictures
 from helpers.figures.style import (
@@ -20,15 +18,13 @@ from helpers.figures.style import (
     MIDDLE_PT,
     PINK,
     RED,
-    WORDS,
     Drawing,
     empty_drawing,
-    ink,
     name_ends,
     round_ticks,
     style_axes,
 )
-from helpers.lessons.decisions import Coverage, DecisionCost, coverage_curve
+from helpers.lessons.decisions import DecisionCost
 from helpers.runtime.arguments import did_you_mean
 from helpers.runtime.seeds import generator
 from helpers.runtime.text import counted, listed, number, shorten
@@ -168,41 +164,6 @@ def each_operation(ranges: Augment) -> dict[str, dict[str, float]]:
         found |= {"darkest": {"brightness": -shift}, "brightest": {"brightness": shift}}
         found |= {"least contrast": {"contrast": 1 - light}, "most contrast": {"contrast": 1 / (1 - light)}}
     return found
-
-
-def plot_coverage(record: Coverage | Predictions, *, marks: Sequence[float] = (0.7, 0.9, 0.99)) -> Drawing:
-    """Accuracy of the answers against the share of pictures answered, when the model may say "I do not know".
-
-    The band is the 95 % confidence interval. `marks` are thresholds of the stated probability to write on the curve;
-    one that no picture reaches is left out, and so are the first answers, too few to say anything.
-    """
-    record = coverage_curve(record) if isinstance(record, Predictions) else record
-    shares, correct, thresholds = (row.numpy() for row in (record.coverage, record.accuracy, record.thresholds))
-    answered = np.rint(shares * record.n).astype(int)
-    enough = answered >= min(20, answered[-1])
-    ax = style_axes(x="pictures answered (%)", y="correct among the answers (%)")
-    band = [wilson(round(share * n), int(n)) for share, n in zip(correct[enough], answered[enough], strict=True)]
-    low, high = [100 * interval.low for interval in band], [100 * interval.high for interval in band]
-    ax.fill_between(100 * shares[enough], low, high, color=BLUE, alpha=0.2, linewidth=0)
-    ax.plot(100 * shares[enough], 100 * correct[enough], "-", color=BLUE, linewidth=2.5)
-    ax.set_xlim(0, 100)
-    ax.margins(y=0.12)
-    for threshold in marks:
-        reached = np.flatnonzero((thresholds >= threshold) & enough)
-        if len(reached) and reached[-1] < len(shares) - 1:
-            at = (100 * shares[reached[-1]], 100 * correct[reached[-1]])
-            ax.plot(*at, "o", color=BLUE, markersize=8, zorder=5)
-            ax.annotate(f"p ≥ {threshold:g}", at, (-6, -10), textcoords="offset points", ha="right", va="top", **WORDS)
-    everything = (100, 100 * correct[-1])
-    ax.plot(*everything, "s", color=RED, markersize=10, clip_on=False, zorder=5)
-    ax.annotate("all", everything, (9, 0), textcoords="offset points", va="center", color=ink(RED), **WORDS)
-    gain = correct[np.flatnonzero(shares >= 0.5)[0]] - correct[-1]
-    course = "higher than" if gain > 0.02 else "lower than" if gain < -0.02 else "about the same as"
-    text = (
-        f"Accuracy against the share of {counted(record.n, 'picture')} that get an answer: "
-        f"on the more confident half it is {course} on all."
-    )
-    return Drawing(ax.figure, text, record.text)
 
 
 def plot_cost(record: DecisionCost) -> Drawing:

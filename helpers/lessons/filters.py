@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from helpers.figures.pictures import as_pixels, show_pictures
-from helpers.figures.style import BIG_PT, BLACK, GREY, MIDDLE_PT, ORANGE, SMALL_PT, Drawing
-from helpers.lessons.schematic import arrow, brightened, frame, number_grid, photo, sheet, words
+from helpers.figures.style import Drawing
+from helpers.lessons.schematic import brightened
 from helpers.runtime.seeds import generator
 from helpers.runtime.text import listed
 
@@ -75,45 +75,3 @@ def show_filtered(image, kernels: Mapping[str, Sequence[Sequence[float]]] | None
         titles.append(str(name))
     text = f"A photograph, then where it looks like each kernel, bright where it does: {listed(titles[1:])}."
     return show_pictures(shown, titles, columns=min(4, len(shown)), text=text)
-
-
-def show_products(image, at: tuple[int, int], kernel=CRACK, *, patch_px: int = 5) -> Drawing:
-    """A patch of a real photograph as numbers, the kernel on its middle, the nine products and their sum.
-
-    `at` is (row, column) of the patch's middle in the picture.
-    """
-    pixels, kernel = grey(image), np.asarray(kernel, dtype=float)
-    half, reach = patch_px // 2, len(kernel) // 2
-    row, column = at
-    if not (half <= row < pixels.shape[0] - half and half <= column < pixels.shape[1] - half):
-        raise ValueError(
-            f"a patch of {patch_px} px around row {row}, column {column} leaves the picture {tuple(pixels.shape)}"
-        )
-    patch = pixels[row - half : row + half + 1, column - half : column + half + 1].numpy()
-    under = patch[half - reach : half + reach + 1, half - reach : half + reach + 1]
-    products = under * kernel
-    ax = sheet(4.6, 7.0)
-    photo(ax, pixels.numpy().astype(np.uint8), (0.1, 2.45), 2.0)
-    scale = 2.0 / pixels.shape[0]
-    frame(ax, (0.1 + (column - 9) * scale, 2.45 + 2.0 - (row + 9) * scale), 18 * scale, 18 * scale, ORANGE)
-    side = 0.42
-    number_grid(ax, patch, (2.5, 4.2), side=side, size_pt=SMALL_PT)
-    inner = (2.5 + (half - reach) * side, 4.2 - (half + reach + 1) * side)
-    frame(ax, inner, len(kernel) * side, len(kernel) * side, ORANGE)
-    words(ax, (2.5 + patch_px * side / 2, 4.4), "its pixels", size_pt=BIG_PT)
-    words(ax, (1.1, 2.28), "the place", size_pt=MIDDLE_PT)
-    words(ax, (4.9, 3.15), "×", size_pt=22)
-    number_grid(ax, kernel, (5.2, 3.15 + 1.5 * side), side=side, shade="sign")
-    words(ax, (5.2 + 1.5 * side, 4.4), "kernel", size_pt=BIG_PT)
-    number_grid(ax, products, (0.6, 1.75), side=0.55, shade="sign", size_pt=SMALL_PT)
-    words(ax, (1.42, 1.9), "nine products", size_pt=MIDDLE_PT)
-    arrow(ax, (2.5, 0.95), (3.1, 0.95))
-    total = products.sum()
-    words(ax, (3.3, 1.15), f"their sum: {total:.0f}".replace("-", "−"), ha="left", size_pt=18, weight="bold")
-    after = f"after ReLU: {max(total, 0):.0f}"
-    words(ax, (3.3, 0.7), after, ha="left", size_pt=BIG_PT, colour=BLACK if total > 0 else GREY)
-    text = (
-        f"A patch of {patch_px} × {patch_px} pixels of a photograph, the kernel on its middle, and the products, whose "
-        f"sum is {total:.0f}; {after}."
-    )
-    return Drawing(ax.figure, text)

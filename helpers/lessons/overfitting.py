@@ -1,10 +1,8 @@
-"""Hooks that watch the validation loss: keep the best epoch's weights, stop early, stop at the first worse cycle.
+"""Hooks that watch the validation loss: keep the best epoch's weights, stop early.
 
 Pass them to any `fit`: learn.fit_one_cycle(10, 1e-3, hooks=[KeepBest()]). `Hook` in `helpers.training.run` says when
 each of their methods is called.
 """
-
-from collections.abc import Sequence
 
 from helpers.training.run import Hook, Run
 
@@ -50,33 +48,3 @@ class EarlyStopping(Hook):
         if self.waited >= self.patience:
             print(f"stopping early: no better validation loss for {self.patience} epochs")
             run.stop = True
-
-
-class StopAtOverfitting(Hook):
-    """Ends the training when one of the epochs `ends` has a higher validation loss than the one before it in `ends`.
-
-    The weights go back to those of the better one. Train "until it over-fits" with SGDR: `ends` are the cycles' last
-    epochs, counted from 1, where the rate is low and the loss tells most.
-    """
-
-    remembers = ("stopped", "loss", "weights")
-
-    def __init__(self, ends: Sequence[int]):
-        self.ends = sorted(ends)
-
-    def on_fit_begin(self, run: Run) -> None:
-        self.stopped, self.loss, self.weights = False, float("inf"), None
-
-    def on_epoch_end(self, run: Run) -> None:
-        if run.done not in self.ends:
-            return
-        loss = run.history.epochs[-1].valid_loss
-        if loss > self.loss:
-            print(f"over-fitting: this cycle ended at a validation loss of {loss:.4f}, the last at {self.loss:.4f}")
-            run.stop = self.stopped = True
-        else:
-            self.loss, self.weights = loss, run.weights()
-
-    def on_fit_end(self, run: Run) -> None:
-        if self.stopped:
-            run.model.load_state_dict(self.weights)

@@ -10,7 +10,6 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
 import data_setup
-from helpers.analysis.predictions import Predictions
 from helpers.data.decode import read_image
 from helpers.data.items import Item
 from helpers.figures.style import BLACK, COLOURS, MARKS, SMALL_PT, WORDS, Drawing, new_figure
@@ -39,15 +38,6 @@ def doubts_of(items: Sequence[Item]) -> list[str]:
     table = (data_setup.home() / "solar" / "labels.csv").read_text(encoding="utf-8").splitlines()
     rating_of = {row["name"].rpartition("/")[2]: row["probability"] for row in csv.DictReader(table)}
     return [DOUBT.get(str(float(rating_of[item.path.name])), "unsure") for item in items]
-
-
-def mistakes_of(preds: Predictions) -> list[str]:
-    """Which answers were wrong, and how: "correct", or "labelled ..., predicted ..."."""
-    words = []
-    for target, answer in zip(preds.targets.tolist(), preds.predicted.tolist(), strict=True):
-        wrong = f"labelled {preds.classes[target]}, predicted {preds.classes[answer]}"
-        words.append("correct" if target == answer else wrong)
-    return words
 
 
 def spread_out(points: np.ndarray, n: int) -> list[int]:

@@ -9,10 +9,8 @@ from helpers.figures.style import Drawing
 from helpers.lessons import drawings
 from helpers.lessons.drawings import (
     draw_activation,
-    draw_confusion_reading,
     draw_convolution,
     draw_one_cycle,
-    draw_restarts,
 )
 from helpers.lessons.filters import CRACK
 
@@ -61,25 +59,10 @@ def test_the_activation_is_relu():
     assert torch.equal(ys, functional.relu(xs)) and xs.min() < 0 < xs.max()
 
 
-def test_one_cycle_and_restarts_reach_their_rates_where_they_say():
+def test_one_cycle_reaches_its_rates_where_it_says():
     upper, lower = draw_one_cycle(epochs=8, lr=0.02, pct_start=0.25).figure.axes
     epochs, rates = upper.get_lines()[0].get_data()
     assert epochs[int(np.argmax(rates))] == 2 and rates.max() == pytest.approx(0.02) and rates[-1] < 1e-6
     assert rates[0] == pytest.approx(0.02 / 25)
     momentums = lower.get_lines()[0].get_ydata()
     assert (momentums[0], momentums.min(), momentums[-1]) == pytest.approx((0.95, 0.85, 0.95))
-    drawing = draw_restarts(cycles=3, cycle_len=1, cycle_mult=2, lr=0.1)
-    epochs, rates = drawing.figure.axes[0].get_lines()[0].get_data()
-    tops = epochs[np.isclose(rates, 0.1)]
-    assert tops.tolist() == [0, 1, 3] and epochs[-1] == 7 and rates[-1] == pytest.approx(0, abs=1e-9)
-    assert "1 + 2 + 4 = 7 epochs" in drawing.text
-
-
-def test_recall_and_precision_are_computed_from_the_counts():
-    drawing = draw_confusion_reading([[30, 10], [20, 140]], ("cat", "dog"))
-    assert "of 40 cat: 30 found = 75 % (recall)" in drawing.text
-    assert "of 50 alarms: 30 true = 60 % (precision)" in drawing.text
-    assert {"30", "10", "20", "140"} <= set(words(drawing))
-    assert "= nothing (precision)" in draw_confusion_reading([[0, 5], [0, 5]]).text
-    with pytest.raises(ValueError, match="got shape"):
-        draw_confusion_reading([[1, 2, 3]])

@@ -13,11 +13,10 @@ from helpers.data.augment import apply_draws, draw, side_on, top_down
 from helpers.data.dataset import ImageData
 from helpers.data.items import Item
 from helpers.data.splits import Split
-from helpers.lessons.decisions import coverage_curve, decision_cost
+from helpers.lessons.decisions import decision_cost
 from helpers.lessons.figures import (
     each_operation,
     plot_cost,
-    plot_coverage,
     plot_lines,
     plot_schedule,
     show_augmented,
@@ -110,19 +109,6 @@ def test_schedule_before_training():
     assert "by hand (from 0.02 to 0, highest 0.02 at 0 %)" in drawing.text
     assert plot_schedule(lambda progress: 1.0).text.endswith("schedule (constant 1).")
     assert plot_schedule([]).text == "No schedule to draw: it has no steps."
-
-
-def test_coverage_curve_ends_at_all_pictures():
-    preds = predictions(200, 2)
-    record = coverage_curve(preds)
-    ax = (drawing := plot_coverage(record, marks=(0.9, 2.0))).figure.axes[0]
-    xs, ys = ax.get_lines()[0].get_data()
-    assert xs[-1] == 100 and ys[-1] == pytest.approx(100 * preds.accuracy()) and xs[0] >= 10
-    assert words(ax) == ["p ≥ 0.9", "all"]
-    marked = ax.get_lines()[1].get_xydata()[0]
-    assert marked[0] == pytest.approx(100 * float((preds.probs.amax(1) >= 0.9).double().mean()))
-    assert "on the more confident half it is higher than on all" in drawing.text
-    assert "about the same as on all" in plot_coverage(predictions(40, 2, strength=99.0)).text
 
 
 def test_cost_curve_marks_three_thresholds():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torch.nn import functional
 
-from helpers.lessons.filters import CRACK, KERNELS, convolve, grey, pool, random_kernel, show_filtered, show_products
+from helpers.lessons.filters import CRACK, KERNELS, convolve, grey, pool, random_kernel, show_filtered
 
 
 @given(*[st.integers(1, 9)] * 2, *[st.integers(1, 4)] * 2, st.integers(0, 1000))
@@ -65,17 +65,6 @@ def test_show_filtered_shows_where_the_kernel_found_something():
     rows, columns = np.nonzero(answer > 0.5)
     assert (rows + columns == 18).all() and len(rows) == 19  # the line, one pixel nearer: the kernel needs a margin
     assert drawing.text == "A photograph, then where it looks like each kernel, bright where it does: slanted."
-
-
-def test_the_products_of_a_patch_add_up():
-    pixels = line_picture("/").astype(np.uint8)
-    drawing = show_products(pixels, (10, 10))
-    total = int(convolve(pixels, CRACK)[9, 9])
-    assert total == 840 and f"sum is {total}; after ReLU: {total}." in drawing.text
-    below = show_products(pixels, (9, 10))
-    assert "after ReLU: 0." in below.text
-    with pytest.raises(ValueError, match="a patch of 5 px around row 1, column 10 leaves the picture"):
-        show_products(pixels, (1, 10))
 
 
 @pytest.mark.parametrize(("image", "kernel"), [((2, 9), (3, 3)), ((3, 9, 9), (3, 3)), ((9, 9), (3,))])

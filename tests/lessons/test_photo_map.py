@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.data.items import Item
-from helpers.lessons.photo_map import doubts_of, draw_map, kinds_of, labels_of, mistakes_of, spread_out
-from tests.lessons.test_figures import predictions
+from helpers.lessons.photo_map import doubts_of, draw_map, kinds_of, labels_of, spread_out
 from tests.review.made import make_items
 
 
@@ -50,7 +49,7 @@ def test_points_far_from_each_other_are_chosen():
     assert sorted(spread_out(corners, 20)) == [0, 1, 2, 3] and spread_out(np.zeros((0, 2)), 5) == []
 
 
-def test_kind_doubt_and_mistake_are_read_from_name_table_and_predictions(tmp_path, course_data):
+def test_kind_and_doubt_are_read_from_name_and_table(tmp_path, course_data):
     folder = course_data / "solar"
     folder.mkdir(parents=True)
     rows = ["train/a/mono_a_0001.png,a,mono,0.0", "train/a/poly_a_0002.png,a,poly,0.3333333333333333"]
@@ -59,7 +58,3 @@ def test_kind_doubt_and_mistake_are_read_from_name_table_and_predictions(tmp_pat
     items = [Item(name, folder / name, "a") for name in (row.partition(",")[0] for row in rows)]
     assert kinds_of(items) == ["mono", "poly", "mono"]
     assert doubts_of(items) == ["surely functional", "unsure", "surely defective"]
-    preds = predictions(40, classes=("cat", "dog"), strength=0.5)
-    words = mistakes_of(preds)
-    assert words.count("correct") == int(preds.correct.sum())
-    assert set(words) == {"correct", "labelled cat, predicted dog", "labelled dog, predicted cat"}

@@ -1,13 +1,12 @@
 """Hooks: when they end a training, and whose weights they leave behind."""
 
 import re
-from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from helpers.lessons.overfitting import EarlyStopping, KeepBest, StopAtOverfitting
+from helpers.lessons.overfitting import EarlyStopping, KeepBest
 from helpers.recipe.averaging import AverageWeights
 from helpers.training import loop as training
 from helpers.training.run import Hook
@@ -124,27 +123,6 @@ def test_frozen_statistics_stay_when_averaging(learn):
         assert torch.equal(buffer, before[name]), name
 
 
-def test_over_fitting_stops_and_goes_back_to_the_cycle_before(learn, capsys):
-    """Catches a stop in the middle of a cycle, where the rate is high, and the worse of the two weights kept."""
-    recorder = Recorder()
-    hook = StopAtOverfitting([1, 3, 7])
-    losses = iter([0.5, 0.9, 0.4, 0.3, 0.3, 0.3, 0.45])  # ends: 0.5, 0.4, 0.45
-
-    class Faked(Hook):
-        def on_epoch_end(self, run):
-            last = replace(run.history.epochs[-1], valid_loss=next(losses))
-            run.history = replace(run.history, epochs=(*run.history.epochs[:-1], last))
-
-    history = learn.fit(1e-3, 4, cycle_len=1, cycle_mult=2, hooks=[Faked(), recorder, hook])
-    assert hook.stopped
-    assert len(history.epochs) == 7
-    found = weights_of(learn)
-    assert all(torch.equal(found[name], recorder.states[2][name]) for name in found)
-    assert (
-        "over-fitting: this cycle ended at a validation loss of 0.4500, the last at 0.4000" in capsys.readouterr().out
-    )
-
-
 @pytest.mark.parametrize("ends", [[3], [1, 1], [], [2, 4], [0, 2]])
 def test_epochs_that_have_no_mean_are_refused(learn, ends):
     """Catches a hook that silently averages nothing: one epoch, or epochs beyond the training."""
@@ -167,14 +145,12 @@ def test_a_training_that_ends_before_its_last_cycle_says_what_was_averaged(learn
 
 def test_a_hook_begins_anew_with_every_training(learn, scripted):
     """Catches a hook that stops, puts back or averages with what it saw in the training before."""
-    hooks = [StopAtOverfitting([1, 2, 3]), AverageWeights([1, 2])]
-    scripted(
-        [0.5, 0.6, 9.0, 0.9, 0.8, 0.7]
-    )  # the first training over-fits (and is measured again), the second does not
-    assert len(learn.fit(1e-3, 3, hooks=hooks).epochs) == 2 and hooks[0].stopped
+    hooks = [EarlyStopping(patience=1), AverageWeights([1, 2])]
+    scripted([0.5, 0.6, 9.0, 0.9, 0.8, 0.7])  # the first training stops early (and is measured again)
+    assert len(learn.fit(1e-3, 3, hooks=hooks).epochs) == 2
     learn.freeze_to(1)
     recorder = Recorder()
-    assert len(learn.fit(1e-3, 3, hooks=[*hooks, recorder]).epochs) == 3 and not hooks[0].stopped
+    assert len(learn.fit(1e-3, 3, hooks=[*hooks, recorder]).epochs) == 3
     assert hooks[1].n == 2
     for name, tensor in learn.model.head.named_parameters():
         mean = (recorder.states[0][f"head.{name}"] + recorder.states[1][f"head.{name}"]) / 2

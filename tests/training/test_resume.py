@@ -426,21 +426,20 @@ def killed_and_resumed(data, hooks, *, at, losses, monkeypatch):
     return results
 
 
-@pytest.mark.parametrize("kind", ["keep best", "average", "stop at over-fitting", "early stopping"])
+@pytest.mark.parametrize("kind", ["keep best", "average", "early stopping"])
 @pytest.mark.parametrize("at", [4, 8, 10])
 def test_hooks_go_on_where_they_were(data, training, monkeypatch, kind, at):
     """Catches hooks that forget the epochs before the kill: another best, another mean, another patience."""
-    from helpers.lessons.overfitting import EarlyStopping, KeepBest, StopAtOverfitting
+    from helpers.lessons.overfitting import EarlyStopping, KeepBest
     from helpers.recipe.averaging import AverageWeights
 
     kinds = {
         "keep best": lambda: [KeepBest()],
         "average": lambda: [AverageWeights([1, 2, 4])],
-        "stop at over-fitting": lambda: [StopAtOverfitting([1, 2, 3])],
         "early stopping": lambda: [EarlyStopping(2)],
     }
 
-    losses = [1.0, 1.5, 1.2, 1.3] if kind != "stop at over-fitting" else [1.0, 0.5, 0.7, 0.6]
+    losses = [1.0, 1.5, 1.2, 1.3]
     whole, killed = killed_and_resumed(data, kinds[kind], at=at, losses=losses, monkeypatch=monkeypatch)
     assert whole[1:] == killed[1:]
     assert_same(whole[0], killed[0])
