@@ -40,11 +40,13 @@ check: $(READY) ## look over this machine: Python, device, memory, data, weights
 stage = @echo; echo "== $(1)"; $(2) || { echo "make test stopped: $(1) failed"; exit 1; }
 
 test: data browser lint ## all tests: rules, units, every notebook's stored outputs, browser
-	$(call stage,unit tests,$(PY) -m pytest tests -m "not browser and not notebooks")
+	$(call stage,unit tests,OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist loadfile \
+	  -m "not browser and not notebooks and not alone")
 	$(call stage,stored outputs of all notebooks,$(QUIET) $(PY) -m pytest --nbval \
 	  -p tests.notebooks.tolerance --nbval-cell-timeout 600 \
 	  --nbval-kernel-startup-timeout 300 notebooks/*.ipynb)
-	$(call stage,tests that run notebooks or a browser,$(QUIET) $(PY) -m pytest tests -m "browser or notebooks")
+	$(call stage,tests that run notebooks or a browser or measure a process,$(QUIET) $(PY) -m pytest tests \
+	  -m "browser or notebooks or alone")
 
 browser: $(AUTHORS)
 	@if command -v chromium >/dev/null; then :; \

@@ -330,6 +330,7 @@ def test_a_process_that_has_ended_is_a_contender_that_failed(start):
 # Memory --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_memory_counts_what_children_hold():
     """Catches a peak of the parent alone: loader workers hold the pictures."""
     code = "import sys; held = b'x' * 80_000_000; print('ready', flush=True); sys.stdin.read()"

@@ -117,6 +117,7 @@ assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000, 
 """
 
 
+@pytest.mark.alone
 def test_twenty_thousand_pictures_that_all_look_alike_are_searched_in_bounded_memory():
     """Every pair is a candidate here: 200 million, of which each picture may name one (a process of its own)."""
     done = subprocess.run([sys.executable, "-c", ALIKE], capture_output=True, text=True, check=False)

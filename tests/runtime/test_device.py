@@ -87,6 +87,7 @@ print(given_back, faults())
 """
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_freed_memory_is_used_again():
     """Catches settings the C library does not obey: every large tensor then costs a fault per page once more."""
@@ -119,6 +120,7 @@ print(alone, doctor.spinning_ms(), torch.get_num_threads())
 """
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="torch has another OpenMP there")
 def test_idle_threads_sleep_although_torch_was_imported_first():
     """Catches an order of imports that matters: beside another program training took up to 14 times as long."""
