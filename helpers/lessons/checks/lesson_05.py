@@ -30,7 +30,7 @@ def check_05_1(answer) -> Verdict:
 
 @exercise(2, todo="write the accuracy you expect, in percent, into guess_2, then measure and put the record into at_96")
 def check_05_2(guess, at_96, trained: Predictions) -> Verdict:
-    """What half the side does to the answers of a network that was `trained` at the larger one."""
+    """What three fifths of the side do to the answers of a network that was `trained` at the larger one."""
     if not isinstance(at_96, Predictions):
         return not_yet(f"at_96 is {what(at_96)}; the whole record is wanted, as learn.get_preds() gives it.")
     if [item.name for item in at_96.items] != [item.name for item in trained.items]:
@@ -42,8 +42,8 @@ def check_05_2(guess, at_96, trained: Predictions) -> Verdict:
         return not_yet(f"guess_2 is {predicted:g}; in percent that would be {100 * predicted:g}.")
     measured, before = 100 * at_96.accuracy(), 100 * trained.accuracy()
     return right(
-        f"≈ {measured:.1f} % after ≈ {before:.1f} %, and {predicted:g} was predicted. A network belongs to the size it "
-        "was trained at; write that size down beside it."
+        f"≈ {measured:.1f} % after ≈ {before:.1f} %, and {predicted:g} was predicted. Only a measurement says how far from "
+        "its size a network still works; write that size down beside it."
     )
 
 
