@@ -42,8 +42,8 @@ def check_05_2(guess, at_96, trained: Predictions) -> Verdict:
         return not_yet(f"guess_2 is {predicted:g}; in percent that would be {100 * predicted:g}.")
     measured, before = 100 * at_96.accuracy(), 100 * trained.accuracy()
     return right(
-        f"≈ {measured:.1f} % after ≈ {before:.1f} %, and {predicted:g} was predicted. Only a measurement says how far from "
-        "its size a network still works; write that size down beside it."
+        f"≈ {measured:.1f} % after ≈ {before:.1f} %, and {predicted:g} was predicted. Only a measurement says how far "
+        "from its size a network still works; write that size down beside it."
     )
 
 
