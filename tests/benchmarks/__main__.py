@@ -18,6 +18,8 @@ from pathlib import Path
 import torch
 
 import data_setup
+from helpers.runtime import precision
+from helpers.runtime.device import pick_device
 from tests.benchmarks import check, gpu, table
 from tests.benchmarks.bench import Bench, machine, say
 from tests.benchmarks.processes import ENVIRONMENT
@@ -51,6 +53,8 @@ def main() -> int:
         if not torch.cuda.is_available():
             sys.exit("--gpu needs a CUDA device, and there is none: leave it out")
         say(gpu.proof(base))
+    for kind in precision.KINDS:  # found before the rows, as the peers' settings are
+        precision.fast_precision(pick_device(), kind)
     records = Bench(folder, base, quick=quick).run(chosen(GPU if asked.gpu else QUICK if quick else FULL, asked))
     report(folder, records)
     if asked.store:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter, sleep
 
 import psutil
@@ -30,6 +31,7 @@ from tests.benchmarks.work import (
     expected_counts,
     limited,
 )
+from tests.benchmarks.worker import empty_caches
 from tests.conftest import draw_pictures
 
 HEAD, EVERYTHING = 10, 100
@@ -177,6 +179,18 @@ def test_growth_is_drawn():
     drawing = growth.draw(points, "pictures")
     assert len(drawing.figure.axes[0].lines) == len(growth.STAGES)
     assert "against pictures" in drawing.text
+
+
+def test_a_cold_start_finds_nothing_but_what_is_timed_once_a_machine(tmp_path, monkeypatch):
+    """Catches seconds of timing the precision in every cold row, and pixels of an earlier run."""
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    (tmp_path / "cache" / "pixels").mkdir(parents=True)
+    (tmp_path / "cache" / "precision.json").write_text("{}")
+    (tmp_path / "cache" / "pixels" / "k.u8").write_bytes(b"1")
+    with empty_caches():
+        folder = Path(os.environ["COURSE_DATA"])
+        assert [path.name for path in folder.rglob("*") if path.is_file()] == ["precision.json"]
+    assert os.environ["COURSE_DATA"] == str(tmp_path)
 
 
 class Interrupted(Exception):

