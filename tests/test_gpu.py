@@ -114,13 +114,16 @@ def test_no_step_waits_for_the_gpu(uneven, precision, way):
         for batch in run.source.train_batches(run.device, 8, epoch):
             train_step(run, batch)
     torch.cuda.synchronize()
+    pictures = 0
     with waiting_is("error"):
         for batch in run.source.train_batches(run.device, 8, 2):
+            pictures += len(batch)
             loop.set_rates(run.optimizer, 0.5, None)
             if precision == "to_fp16":  # the loss scaler has to look whether a step overflowed
                 gradients(run, batch)
             else:
                 train_step(run, batch)
+    assert pictures == len(run.source.rows["train"]), "a loop over nothing waits for nothing"
 
 
 def waits(learn: Learner, epochs: int) -> int:

@@ -1,4 +1,4 @@
-"""Splits: who trains and who judges depends on names and seed alone, and nobody does both."""
+"""Splits: who trains and who validates depends on names and seed alone, and nobody does both."""
 
 from collections import Counter
 from pathlib import Path
@@ -33,7 +33,7 @@ def shares(split, part):
     "parts", [(["a", "b"], ["b"]), (["a"], ["b"], ["a"]), (["a"], ["b"], ["b"]), (["a", "a"], ["b"])]
 )
 def test_no_picture_stands_twice(parts):
-    """Catches a picture that trains and judges, or counts twice in one part."""
+    """Catches a picture that trains and validates, or counts twice in one part."""
     with pytest.raises(ValueError, match="1 picture in the split more than once, e.g. [ab]; each picture trains"):
         Split(*map(tuple, parts))
 
@@ -105,7 +105,7 @@ def test_the_order_of_the_directory_does_not_matter(tmp_path, monkeypatch):
 
 
 def test_another_seed_is_another_split_and_chance_is_fair():
-    """Catches a seed that is ignored, and a picture that always judges."""
+    """Catches a seed that is ignored, and a picture that always validates."""
     items = items_of(20, 20)
     splits = [split_stratified(items, seed=seed) for seed in range(60)]
     assert len({split.digest() for split in splits}) == 60
@@ -121,7 +121,7 @@ def test_a_share_outside_0_to_1_is_refused(valid_frac):
             split(items_of(5, 5), valid_frac=valid_frac)
 
 
-def test_pictures_below_test_never_train_nor_judge():
+def test_pictures_below_test_never_train_nor_validate():
     """Catches a declared test set that leaks into the training part because it has labels."""
     items = [*items_of(6, 6), *(Item(f"test/{label}/{i}", Path("x"), label) for label in "ab" for i in range(4))]
     tested = {item.name for item in items if item.name.startswith("test/")}
@@ -140,7 +140,7 @@ def test_folders_decide(valid):
     assert split == Split(("train/a/1", "train/b/1"), (f"{valid}/a/2",), ("test/3",))
 
 
-def test_without_a_valid_folder_a_share_of_train_judges():
+def test_without_a_valid_folder_a_share_of_train_validates():
     """Catches an error for the train/ + test/ layout, and test pictures drawn for validation."""
     items = [Item(f"train/{item.name}", Path("x"), item.label) for item in items_of(8, 8)]
     split = split_by_folder([*items, Item("test/1", Path("x"), "a")], valid_frac=0.25, seed=3)

@@ -380,7 +380,7 @@ def good_lesson():
     cells = [
         new_markdown_cell("# 03 A lesson"),
         new_markdown_cell(
-            "## What you will be able to do\n\n- see\n- build\n- judge\n\nTeaching 25 minutes, exercises 15; "
+            "## What you will be able to do\n\n- see\n- build\n- decide\n\nTeaching 25 minutes, exercises 15; "
             "the computer needs a minute on two quiet cores."
         ),
         new_markdown_cell("## Before you start\n\nYou have been through the two lessons before this one."),
@@ -421,7 +421,7 @@ BREAKS = [
     (has_all_parts_in_order, "## Before you start", "## Prerequisites"),
     (has_all_parts_in_order, "## 2. Part", "## 4. Part"),
     (has_all_parts_in_order, "## Key points", "### Key points"),
-    (says_what_you_will_be_able_to_do_and_for_how_long, "- judge\n", ""),
+    (says_what_you_will_be_able_to_do_and_for_how_long, "- decide\n", ""),
     (says_what_you_will_be_able_to_do_and_for_how_long, "Teaching 25 minutes, exercises 15", "About an hour"),
     (says_what_you_will_be_able_to_do_and_for_how_long, "exercises 15", "exercises 150"),
     (names_what_the_computer_needs, "the computer needs a minute", "it is quick"),

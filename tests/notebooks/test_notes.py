@@ -69,6 +69,7 @@ def with_code(attribute):
 @pytest.mark.parametrize("section", with_code("ours"))
 def test_every_line_of_ours_runs(section, names, capsys):
     """Catches a verb that was renamed, a keyword that is gone, and lines that do not run one after the other."""
+    ran = []
     for line in SECTIONS[section].lines:
         try:
             ours = line.ours.replace("size=128", "size=32").replace("resized(160)", "resized(48)")
@@ -76,6 +77,8 @@ def test_every_line_of_ours_runs(section, names, capsys):
         except Exception as error:
             error.add_note(f"{line.name}: {line.ours}")
             raise
+        ran += [line.name] if ours else []
+    assert ran == [line.name for line in SECTIONS[section].lines if line.ours] != []
 
 
 @pytest.mark.parametrize("section", with_code("answer"))
