@@ -161,7 +161,7 @@ class Learner:
         """What the model is fed: the pictures, or features cached at `split_point`; no copies are made to predict."""
         if not self.precompute:
             return self.data
-        how = {"split_point": self.split_point, "precision": self.precision, "copies": self.copies}
+        how = {"split_point": self.split_point, "precision": self.prediction_precision, "copies": self.copies}
         asked = self.data, how, body_fingerprint(self.model, self.split_point)
         if self._cached is None or self._cached[0] != asked:
             if self.copies and not training:
@@ -188,8 +188,13 @@ class Learner:
 
     @property
     def precision(self) -> torch.dtype:
-        """As set by `to_...`, else what is fastest here."""
-        return self._precision or fast_precision(self.device, network_kind(self.model))
+        """What training computes in: as set by `to_...`, else what is fastest here."""
+        return self._precision or fast_precision(self.device, network_kind(self.model), "training")
+
+    @property
+    def prediction_precision(self) -> torch.dtype:
+        """The same for predictions and cached features."""
+        return self._precision or fast_precision(self.device, network_kind(self.model), "predicting")
 
     @did_you_mean
     def lr_find(self, lr: Rates = 1e-3, *, start: float = 1e-7, end: float = 10.0, steps: int = 100) -> LRFinderResult:
@@ -279,7 +284,7 @@ class Learner:
             raise ValueError(f"batch_transform needs pictures, and this learner trains on cached features: type {fix}")
         data, source = self.data, self.source()
         self._refuse_leaks(data)
-        names = ("precision", "max_norm", "metrics", "batch_transform", "cuda_graphs", "seed")
+        names = "precision", "prediction_precision", "max_norm", "metrics", "batch_transform", "cuda_graphs", "seed"
         own = {name: getattr(self, name) for name in names}
         plan = Plan(epochs, schedule, momentum, data.batch_size * self.accumulate, self.accumulate, **own)
         parameters = models.optimizer_groups(self.model, self.groups, lr, self.weight_decay)
@@ -342,7 +347,7 @@ class Learner:
         return Predictions(items, log_probs_of(rows), targets, self.data.classes, part)
 
     def _arithmetic(self) -> Arithmetic:
-        return Arithmetic(self.device, self.precision, 2 * self.data.batch_size)
+        return Arithmetic(self.device, self.prediction_precision, 2 * self.data.batch_size)
 
     def predict_one(self, path: Path | str) -> Prediction:
         """What the model says about one picture file."""
@@ -352,7 +357,7 @@ class Learner:
 
     def features(self, part: str = "train") -> Tensor:
         """Pooled features of a part's pictures: (N, D) float32, rows in item order."""
-        how = {"device": self.device, "precision": self.precision, "split_point": len(self.model.body)}
+        how = {"split_point": len(self.model.body), "device": self.device, "precision": self.prediction_precision}
         return precompute(self.model, self.data, **how).plain[self.data.indices_of(part)].float().cpu()
 
     def about(self, preds: Predictions | None = None) -> dict:

@@ -308,14 +308,15 @@ def test_a_resumed_run_ends_as_one_that_was_not_killed(uneven, exact, monkeypatc
 # Arithmetic that is timed, and work that is recorded -----------------------------------------------------------
 
 
+@pytest.mark.parametrize("work", precision.WORK)
 @pytest.mark.parametrize("kind", precision.KINDS)
-def test_precision_is_the_faster_one_as_timed_here(kind, course_data, monkeypatch):
+def test_precision_is_the_faster_one_as_timed_here(kind, work, course_data, monkeypatch):
     """Catches bfloat16 read off a flag."""
     monkeypatch.delenv("COURSE_PRECISION", raising=False)
     precision.timings.cache_clear()
-    seconds = precision.timings(kind, CUDA)
+    seconds = precision.timings(kind, CUDA, work)
     faster = seconds["bfloat16"] < precision.CLEARLY_FASTER * seconds["float32"]
-    assert precision.fast_precision(CUDA, kind) is (torch.bfloat16 if faster else torch.float32)
+    assert precision.fast_precision(CUDA, kind, work) is (torch.bfloat16 if faster else torch.float32)
     assert torch.cuda.get_device_name() in (course_data / "cache" / "precision.json").read_text()
     print({name: f"{1000 * value:.1f} ms" for name, value in seconds.items()})
     precision.timings.cache_clear()

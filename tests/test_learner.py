@@ -22,7 +22,7 @@ from helpers.lessons.answers import show_results
 from helpers.lessons.overfitting import KeepBest
 from helpers.models.features import FeatureData
 from helpers.runtime import device as runtime
-from helpers.training import loop
+from helpers.training import loop, schedules
 from helpers.training.run import Hook
 
 
@@ -155,12 +155,17 @@ def test_item_weights_reach_loss_and_validation(data):
 
 
 def test_precision_is_chosen_and_can_be_set(learn, monkeypatch):
-    """Catches a choice by timing (it differs between runs), and one that cannot be overruled."""
-    monkeypatch.setattr(learner, "fast_precision", lambda device, kind: torch.bfloat16)
-    assert learn.precision is torch.bfloat16
+    """Catches a choice by timing (it differs between runs), one that cannot be overruled, and predictions, features or
+    a validation in what is fast for training."""
+    faster = {"training": torch.float32, "predicting": torch.bfloat16}
+    monkeypatch.setattr(learner, "fast_precision", lambda device, kind, work: faster[work])
+    assert (learn.precision, learn.prediction_precision) == (torch.float32, torch.bfloat16)
+    plan = learn._run(1e-3, 1, schedules.constant).plan
+    assert (plan.precision, plan.prediction_precision) == (torch.float32, torch.bfloat16)
+    assert learn._arithmetic().precision is torch.bfloat16
     assert learn.to_fp32() is learn and learn.precision is torch.float32
     learn.to_bf16()
-    assert learn.precision is torch.bfloat16
+    assert (learn.precision, learn.prediction_precision) == (torch.bfloat16, torch.bfloat16)
     learn.unfreeze()
     learn.fit(1e-3, 1)
     assert math.isfinite(learn.history.epochs[0].train_loss)

@@ -109,6 +109,6 @@ def _grey_noise(learn: Learner, n: int = 16) -> tuple[int, float]:
     """(class, mean probability) that `learn` gives pictures of grey noise."""
     size = learn.data.size
     noise = torch.rand(n, 1, size, size, generator=generator("grey noise")).expand(-1, 3, -1, -1)
-    with evaluating(learn.model, learn.device, learn.precision):
+    with evaluating(learn.model, learn.device, learn.prediction_precision):
         probs = learn.model(noise.to(learn.device)).float().softmax(dim=1).mean(dim=0)
     return int(probs.argmax()), float(probs.max())

@@ -73,7 +73,7 @@ def watch_channels(learn, part: str = "train", *, stage: int | None = None) -> C
         raise ValueError(f"a stage with feature maps is 1 to {len(model.body) - 1} of this body; got {stage}")
     rows = data.indices_of(part)
     peaks, places = [], []
-    with evaluating(model, learn.device, learn.precision):
+    with evaluating(model, learn.device, learn.prediction_precision):
         for batch in data.eval_batches(rows, learn.device, 2 * data.batch_size):
             maps = model.before(batch.inputs, stage).float()  # (N, C, h, w)
             strongest = maps.flatten(2).max(dim=2)

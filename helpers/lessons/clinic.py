@@ -175,7 +175,7 @@ class Clinic(StaticWidget):
 def _features_of_wrong_pixels(learn: Learner) -> Tensor:
     """Pooled features (M, D) of the validation pictures with pixels of 0 to 255 instead of 0 to 1."""
     data, found = learn.data, []
-    with evaluating(learn.model, learn.device, learn.precision):
+    with evaluating(learn.model, learn.device, learn.prediction_precision):
         for batch in data.eval_batches(data.indices_of("valid"), learn.device, 64):
             found.append(learn.model.features(255 * batch.inputs).float().cpu())
     return torch.cat(found)

@@ -1,6 +1,7 @@
 """`python -m helpers.lessons.doctor`: is this machine ready? One line a check, OK or the fix to type."""
 
 import importlib.metadata
+import itertools
 import json
 import os
 import shutil
@@ -77,17 +78,17 @@ def check_precision() -> Check:
     if not check_device().ok:
         return Check("precision", True, "not known before the device works")
     device = pick_device()
-    used = {kind: str(precision.fast_precision(device, kind)).removeprefix("torch.") for kind in precision.KINDS}
     if chosen := os.environ.get("COURSE_PRECISION"):
+        precision.fast_precision(device, "dense")  # refuses other words
         return Check("precision", True, f"{chosen}, as COURSE_PRECISION says")
     if not precision.has_bfloat16(device):
-        return Check("precision", True, f"{used['dense']}: {device} has no bfloat16 of its own")
-    timed = [
-        f"{used[kind]} for {kind} networks (float32 {seconds['float32'] * 1000:.0f} ms, "
-        f"bfloat16 {seconds['bfloat16'] * 1000:.0f} ms)"
-        for kind in precision.KINDS
-        for seconds in [precision.timings(kind, device)]
-    ]
+        return Check("precision", True, f"float32: {device} has no bfloat16 of its own")
+    timed = []
+    for kind, work in itertools.product(precision.KINDS, precision.WORK):
+        used = str(precision.fast_precision(device, kind, work)).removeprefix("torch.")
+        seconds = precision.timings(kind, device, work)
+        measured = ", ".join(f"{word} {1000 * seconds[word]:.0f} ms" for word in ("float32", "bfloat16"))
+        timed.append(f"{used} for {work} {kind} networks ({measured})")
     return Check("precision", True, "; ".join(timed))
 
 

@@ -57,7 +57,7 @@ def p_of(learn, images: Sequence[Image.Image], *, size: int | None = None, posit
         for image, path in zip(images, paths, strict=True):
             image.save(path, compress_level=1)
         inputs = resize(data.read_squares(paths), data.size)
-    with evaluating(learn.model, learn.device, learn.precision):
+    with evaluating(learn.model, learn.device, learn.prediction_precision):
         logits = learn.model(inputs.to(learn.device)).float()
     return logits.softmax(1)[:, wanted].tolist()
 

@@ -40,7 +40,7 @@ def maps_of(learn, item) -> list[Tensor]:
     model, data = learn.model, learn.data
     images = data.eval_images([row_of(data, item)]).to(learn.device)
     found = {}
-    with evaluating(model, learn.device, learn.precision):
+    with evaluating(model, learn.device, learn.prediction_precision):
         activations = model.normalize(images)
         for stage in model.body:
             activations = stage(activations)

@@ -105,7 +105,7 @@ def draw_views(learn, item=0, *, n: int = 4, seed: int = 0) -> Drawing:
     row = row_of(data, item)
     plain, views = data.eval_images([row]), _views(data, row, n, seed)
     images = torch.cat([plain, views])
-    with evaluating(learn.model, learn.device, learn.precision):
+    with evaluating(learn.model, learn.device, learn.prediction_precision):
         probs = learn.model(images.to(learn.device)).float().softmax(1)[:, 0].cpu()
     mean = float(0.75 * probs[1:].mean() + 0.25 * probs[0])  # the weights of `learn.tta`
     ax = sheet(3.3, 7.0)

@@ -30,43 +30,43 @@ def network_kind(model: nn.Module) -> str:
     return "depthwise" if any(conv.groups == conv.in_channels > 1 for conv in convolutions) else "dense"
 
 
-def fast_precision(device: torch.device, kind: str) -> torch.dtype:
-    """bfloat16 where a network of this `network_kind` is faster with it, as timed on this device, else float32;
-    COURSE_PRECISION overrides."""
+def fast_precision(device: torch.device, kind: str, work: str = "training") -> torch.dtype:
+    """bfloat16 where a network of this `network_kind` does this `WORK` faster with it, as timed on this device, else
+    float32; COURSE_PRECISION overrides."""
     if chosen := os.environ.get("COURSE_PRECISION"):
         if chosen not in ("float32", "bfloat16"):
             raise ValueError(f"COURSE_PRECISION is float32 or bfloat16; got {chosen!r}: set it anew, or unset it")
         return getattr(torch, chosen)
     if not has_bfloat16(device):
         return torch.float32
-    seconds = timings(kind, device)
+    seconds = timings(kind, device, work)
     return torch.bfloat16 if seconds["bfloat16"] < CLEARLY_FASTER * seconds["float32"] else torch.float32
 
 
 @functools.cache
-def timings(kind: str, device: torch.device) -> dict[str, float]:
-    """{"float32": s, "bfloat16": s}: seconds in which a network of this kind trains and predicts once on `device`.
+def timings(kind: str, device: torch.device, work: str) -> dict[str, float]:
+    """{"float32": s, "bfloat16": s}: seconds in which a network of this kind trains or predicts once on `device`.
 
     Kept on the disk, so that a machine always computes alike, but for what was measured beside busy programs.
     """
     file = data_setup.home() / "cache" / "precision.json"
     on_cpu = device.type == "cpu"
     where = f"{cpu_name()}, {torch.get_num_threads()} threads" if on_cpu else torch.cuda.get_device_name(device)
-    name = f"{where}, torch {torch.__version__}, {kind} ({KINDS[kind]})"
+    name = f"{where}, torch {torch.__version__}, {work}, {kind} ({KINDS[kind]})"
     try:
         rows = read_json(file).items()
         kept = {key: {word: float(row[word]) for word in ("float32", "bfloat16")} for key, row in rows}
     except (ValueError, LookupError, TypeError):  # damaged
         kept = {}
     if name not in kept:
-        kept[name] = _measure(kind, device)
+        kept[name] = _measure(kind, device, work)
         if not hasattr(os, "getloadavg") or os.getloadavg()[0] <= (os.cpu_count() or 1):  # Windows does not say
             with suppress(OSError), write_atomically(file) as temporary:  # a full or read-only disk: measured again
                 temporary.write_text(json.dumps(kept, indent=1))
     return kept[name]
 
 
-def _measure(kind: str, device: torch.device) -> dict[str, float]:
+def _measure(kind: str, device: torch.device, work: str) -> dict[str, float]:
     """The median of some turns each: processor seconds on a CPU; a GPU's own time for more and larger pictures, from a
     recording, as small networks leave it waiting for Python whatever they compute in.
 
@@ -75,17 +75,17 @@ def _measure(kind: str, device: torch.device) -> dict[str, float]:
     """
     import timm  # takes seconds to import
 
-    shape = (16, 3, 64, 64) if device.type == "cpu" else (64, 3, 128, 128)
+    shape = SHAPES[work] if device.type == "cpu" else (64, 3, 128, 128)
     with seeded("precision"):
         network, images = timm.create_model(KINDS[kind]), torch.rand(shape).to(device)
     network.to(device, memory_format=torch.channels_last)
     turns, steps = {"float32": [], "bfloat16": []}, {}
     for name in turns:
-        steps[name] = partial(_step, network, device, getattr(torch, name), images)
+        step = partial(WORK[work], network, device, getattr(torch, name))
+        steps[name] = partial(step, images)
         if device.type == "cuda":
-            work = partial(_step, network, device, getattr(torch, name))
-            work(images)  # libraries are loaded and choose
-            steps[name] = partial(Recording(work, [images], network.parameters()).replay, [images])
+            step(images)  # libraries are loaded and choose
+            steps[name] = partial(Recording(step, [images], network.parameters()).replay, [images])
     for name in ("float32", "bfloat16") * TURNS:
         started = _clock(device)
         steps[name]()
@@ -93,15 +93,21 @@ def _measure(kind: str, device: torch.device) -> dict[str, float]:
     return {name: statistics.median(seconds) for name, seconds in turns.items()}
 
 
-def _step(network: nn.Module, device: torch.device, precision: torch.dtype, images: Tensor) -> Tensor:
-    """Train on the images and predict them, once."""
+def _train(network: nn.Module, device: torch.device, precision: torch.dtype, images: Tensor) -> Tensor:
     network.zero_grad()
     with autocast(device, precision), torch.enable_grad():
         loss = network.train()(images).float().square().mean()
         loss.backward()
-    with autocast(device, precision), torch.no_grad():
-        network.eval()(images)
     return loss.detach()
+
+
+def _predict(network: nn.Module, device: torch.device, precision: torch.dtype, images: Tensor) -> Tensor:
+    with autocast(device, precision), torch.no_grad():
+        return network.eval()(images)
+
+
+WORK = {"training": _train, "predicting": _predict}  # one may be faster in bfloat16 where the other is not
+SHAPES = {"training": (16, 3, 128, 128), "predicting": (64, 3, 64, 64)}  # smaller: casts weigh more than in use
 
 
 def _clock(device: torch.device) -> float:

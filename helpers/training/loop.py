@@ -168,7 +168,7 @@ def evaluate(run: Run) -> tuple[float, dict[str, float]]:
     """(mean loss, metrics) over the validation pictures, every one of them counted once."""
     rows, batch_size = run.source.rows["valid"], -(-run.plan.batch_size // run.micro_batches)
     counts = loss = weight = torch.zeros((), device=run.device)
-    with predicting(run.model, run.device, run.plan.precision):
+    with predicting(run.model, run.device, run.plan.prediction_precision):
         for batch in run.source.eval_batches(rows, run.device, batch_size):
             logits = run.model.after(batch.inputs, run.split_point).float()
             loss = loss + (run.loss(logits, batch.targets) * batch.weights).sum()

@@ -103,6 +103,7 @@ class Plan:
     batch_size: int = 32
     micro_batches: int = 1  # a batch passes through the model in this many parts
     precision: torch.dtype = torch.float32
+    prediction_precision: torch.dtype = torch.float32  # of the validation
     max_norm: float | None = None  # clip the gradient norm here
     metrics: dict[str, Metric] = field(default_factory=dict)
     batch_transform: BatchTransform | None = None

@@ -9,6 +9,7 @@ python -m tests.benchmarks floors | growth       how near to the machine's limit
 """
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -53,8 +54,8 @@ def main() -> int:
         if not torch.cuda.is_available():
             sys.exit("--gpu needs a CUDA device, and there is none: leave it out")
         say(gpu.proof(base))
-    for kind in precision.KINDS:  # found before the rows, as the peers' settings are
-        precision.fast_precision(pick_device(), kind)
+    for kind, work in itertools.product(precision.KINDS, precision.WORK):  # before the rows, as the peers' settings
+        precision.fast_precision(pick_device(), kind, work)
     records = Bench(folder, base, quick=quick).run(chosen(GPU if asked.gpu else QUICK if quick else FULL, asked))
     report(folder, records)
     if asked.store:

@@ -27,8 +27,9 @@ def usual(work: Work) -> dict[str, dict]:
     workers as help (up to eight), and the precision that this kit has timed for itself."""
     if torch.cuda.is_available():
         kind = "depthwise" if work.arch.startswith("efficientnet") else "dense"
-        fast, workers = fast_precision(torch.device("cuda"), kind) is torch.bfloat16, min(8, os.cpu_count() or 1)
-        return settings_of({"train_bf16": fast, "predict_bf16": fast, "workers": workers}, workers)
+        named, workers = {"train_bf16": "training", "predict_bf16": "predicting"}, min(8, os.cpu_count() or 1)
+        fast = {key: fast_precision(torch.device("cuda"), kind, work) is torch.bfloat16 for key, work in named.items()}
+        return settings_of(fast | {"workers": workers}, workers)
     depthwise = work.arch.startswith("efficientnet")  # trains faster in float32 on a CPU
     native = bf16_is_built_in()
     return settings_of({"train_bf16": native and not depthwise, "predict_bf16": native, "workers": 2}, 2)

@@ -67,14 +67,17 @@ def test_a_device_that_is_not_there(monkeypatch):
 
 def test_precision_shows_what_was_measured(monkeypatch):
     """A processor that has the flag and is slower with bfloat16: the doctor says what is used, and why."""
-    seconds = {"depthwise": {"float32": 0.06, "bfloat16": 0.04}, "dense": {"float32": 0.05, "bfloat16": 0.09}}
+    training = {"depthwise": {"float32": 0.06, "bfloat16": 0.04}, "dense": {"float32": 0.05, "bfloat16": 0.09}}
+    seconds = {"training": training, "predicting": dict.fromkeys(precision.KINDS, {"float32": 0.02, "bfloat16": 0.01})}
     monkeypatch.delenv("COURSE_PRECISION", raising=False)
     monkeypatch.setattr(runtime, "pick_device", lambda: torch.device("cpu"))
     monkeypatch.setattr(precision, "_capabilities", lambda: {"avx512_bf16": True})
-    monkeypatch.setattr(precision, "timings", seconds.get)
+    monkeypatch.setattr(precision, "timings", lambda kind, device, work: seconds[work][kind])
     assert str(doctor.check_precision()) == (
-        "OK  precision: bfloat16 for depthwise networks (float32 60 ms, bfloat16 40 ms); "
-        "float32 for dense networks (float32 50 ms, bfloat16 90 ms)"
+        "OK  precision: bfloat16 for training depthwise networks (float32 60 ms, bfloat16 40 ms); "
+        "bfloat16 for predicting depthwise networks (float32 20 ms, bfloat16 10 ms); "
+        "float32 for training dense networks (float32 50 ms, bfloat16 90 ms); "
+        "bfloat16 for predicting dense networks (float32 20 ms, bfloat16 10 ms)"
     )
     monkeypatch.setattr(precision, "_capabilities", lambda: {"avx512_bf16": False})
     assert doctor.check_precision().value == "float32: cpu has no bfloat16 of its own"

@@ -17,12 +17,17 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def slower(monkeypatch, course_data):
-    """A processor that has the flag and is slower with bfloat16 in dense networks; counts what is measured."""
+    """A processor with the flag, on which dense networks train slower with bfloat16; counts what is measured."""
     measured = []
     times = {"depthwise": {"float32": 2.0, "bfloat16": 1.5}, "dense": {"float32": 1.0, "bfloat16": 1.8}}
+
+    def measure(kind, device, work):
+        measured.append(kind if work == "training" else (kind, work))
+        return times[kind] if work == "training" else {"float32": 1.0, "bfloat16": 0.5}
+
     monkeypatch.delenv("COURSE_PRECISION", raising=False)
     monkeypatch.setattr(precision, "_capabilities", lambda: {"avx512_bf16": True})
-    monkeypatch.setattr(precision, "_measure", lambda kind, device: measured.append(kind) or times[kind])
+    monkeypatch.setattr(precision, "_measure", measure)
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
     precision.timings.cache_clear()
     yield measured
@@ -34,6 +39,14 @@ def test_the_clock_decides_and_not_the_flag(slower):
     assert fast_precision(CPU, "dense") is torch.float32
     assert fast_precision(CPU, "depthwise") is torch.bfloat16
     assert slower == ["dense", "depthwise"]
+
+
+def test_predicting_has_a_clock_of_its_own(slower, course_data):
+    """Catches one time for both: training in bfloat16 may cost what predicting in it gains, and both end in float32."""
+    assert fast_precision(CPU, "dense", "predicting") is torch.bfloat16
+    assert fast_precision(CPU, "dense", "training") is torch.float32
+    assert slower == [("dense", "predicting"), "dense"]
+    assert len(json.loads((course_data / "cache" / "precision.json").read_text())) == 2
 
 
 def test_a_machine_is_timed_once(slower, course_data, monkeypatch):
@@ -122,8 +135,9 @@ def test_the_probe_measures_and_leaves_no_trace(monkeypatch):
     """Catches a probe that draws from the global generator, and networks of the two kinds that are the same."""
     monkeypatch.setattr(precision, "TURNS", 1)
     state = torch.get_rng_state()
-    seconds = precision._measure("dense", CPU)
-    assert set(seconds) == {"float32", "bfloat16"} and all(0 < s < 60 for s in seconds.values())
+    for work in precision.WORK:
+        seconds = precision._measure("dense", CPU, work)
+        assert set(seconds) == {"float32", "bfloat16"} and all(0 < s < 60 for s in seconds.values())
     assert torch.equal(torch.get_rng_state(), state)
     for kind, name in precision.KINDS.items():
         assert network_kind(timm.create_model(name)) == kind
