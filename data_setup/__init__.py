@@ -1,24 +1,29 @@
-"""Data sets and weights on disk, ready and verified. Imports nothing of `helpers`.
+"""Everything before the first pixel is decoded: data sets and weights on disk, verified; pictures, labels and splits.
 
     python -m data_setup            the solar set and the packaged weights (no network)
     python -m data_setup pets       one data set of the catalogue
     python -m data_setup list       the catalogue
 
+It imports nothing of `helpers`, and no torch and no Pillow to find, label and split pictures.
+
 | file | what it holds |
 |---|---|
+| items.py | the pictures below a folder, and their labels: from folders, from names, from a table |
+| splits.py | which pictures train, validate and test: the only random split |
 | sets.py | a record for each data set: pictures, licence, source, citation, check |
-| folders.py | where sets lie, and how a folder is made completely or not at all: lock, staging, manifest |
 | solar.py | the embedded set: split and layout |
 | downloads.py | download, check, safe unpacking |
 | weights.py | the packaged ImageNet weights, under timm's names, and the 1,000 class names |
+| base/ | what all of this stands on, `helpers` too: words in text and arguments, files and folders on disk |
 
 COURSE_DATA moves the data folder; COURSE_MIRROR is a base address to download archives from instead.
 """
 
 from pathlib import Path
 
-from data_setup import folders, solar
-from data_setup.folders import home
+from data_setup import solar
+from data_setup.base import folders
+from data_setup.base.folders import home
 from data_setup.sets import catalogue, find
 from data_setup.weights import imagenet_labels, weights_path
 

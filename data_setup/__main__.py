@@ -6,7 +6,7 @@ import time
 from collections import Counter
 
 from data_setup import catalogue, home, prepare, problems, weights_path
-from data_setup.folders import PICTURES, read_manifest
+from data_setup.base.folders import PICTURES, read_manifest
 from data_setup.weights import PACKAGED
 
 

@@ -18,7 +18,7 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from data_setup.folders import sha256
+from data_setup.base.files import sha256
 from data_setup.sets import Archive, DataSet
 
 TIMEOUT_S = 30  # as pooch

@@ -26,7 +26,7 @@ class DataSet:
     licence: str
     source: str
     citation: str
-    check: str  # in words, or "tree-sha256:HEX" (see folders.tree_digest)
+    check: str  # in words, or "tree-sha256:HEX" (see base/folders.tree_digest)
     archives: tuple[Archive, ...] = ()  # tried in order; none: built from an installed package
 
     @property

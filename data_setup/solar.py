@@ -18,8 +18,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_setup.folders import SEAL
-from data_setup.splitting import ranked, stratified
+from data_setup.base.folders import SEAL
+from data_setup.splits import ranked, stratified
 
 PACKAGE = "elpv-dataset==1.0.0.post1"
 WARNING = (

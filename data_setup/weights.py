@@ -11,7 +11,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from data_setup.folders import sha256
+from data_setup.base.files import sha256
 
 if TYPE_CHECKING:
     from torch import Tensor

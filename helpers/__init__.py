@@ -1,7 +1,8 @@
 """Image classification, a room for each stage of a photograph's journey. A room may use those above it, none below.
 
-runtime    where and how things run: device, precision, seeds, files, progress
-data       files -> labelled items -> split -> decoded once -> augmented batch
+data_setup (a package of its own)   files -> labelled items -> split, before a pixel is decoded
+runtime    where and how things run: device, precision, seeds, saved tensors, progress
+data       labelled items and their split -> decoded once -> augmented batch
 models     batch -> body -> head -> logits; layer groups, freezing, cached features
 training   loss, schedule, the loop, metrics, hooks, learning-rate finder, checkpoints
 analysis   predictions -> what is right and wrong, how sure, where the model looked
@@ -27,24 +28,24 @@ if too_late:
     importlib.import_module("helpers.runtime.device").let_waiting_threads_sleep()
 
 NAMES_OF = {
-    "runtime.seeds": "generator",
-    "runtime.precision": "autocast",
-    "data.dataset": "ImageData",
-    "data.items": "find_images label_by_folder label_by_regex relabel",
-    "data.decode": "UnreadableImage read_image",
-    "data.splits": "split_by_group split_stratified",
-    "data.augment": "no_augment top_down",
-    "learner": "Learner",
-    "analysis.predictions": "Predictions",
-    "analysis.interpret": "Interpretation",
-    "analysis.intervals": "accuracy_interval accuracy_text compare mcnemar",
-    "figures.curves": "plot_loss plot_lr plot_lr_find",
-    "figures.pictures": "show_batch show_pictures",
-    "figures.results": "plot_accuracies plot_confusion",
-    "review.browsers": "LabelBrowser MistakeBrowser",
-    "lessons.answers": "show_picks show_results",
-    "lessons.audit": "find_label_errors",
-    "lessons.together": "mean_of",
+    "data_setup.items": "find_images label_by_folder label_by_regex relabel",
+    "data_setup.splits": "split_by_group split_stratified",
+    "helpers.runtime.seeds": "generator",
+    "helpers.runtime.precision": "autocast",
+    "helpers.data.dataset": "ImageData",
+    "helpers.data.decode": "UnreadableImage read_image",
+    "helpers.data.augment": "no_augment top_down",
+    "helpers.learner": "Learner",
+    "helpers.analysis.predictions": "Predictions",
+    "helpers.analysis.interpret": "Interpretation",
+    "helpers.analysis.intervals": "accuracy_interval accuracy_text compare mcnemar",
+    "helpers.figures.curves": "plot_loss plot_lr plot_lr_find",
+    "helpers.figures.pictures": "show_batch show_pictures",
+    "helpers.figures.results": "plot_accuracies plot_confusion",
+    "helpers.review.browsers": "LabelBrowser MistakeBrowser",
+    "helpers.lessons.answers": "show_picks show_results",
+    "helpers.lessons.audit": "find_label_errors",
+    "helpers.lessons.together": "mean_of",
 }
 ROOM_OF = {name: room for room, names in NAMES_OF.items() for name in names.split()}
 __all__ = list(ROOM_OF)
@@ -53,7 +54,7 @@ __all__ = list(ROOM_OF)
 def __getattr__(name: str):
     if name not in ROOM_OF:
         raise AttributeError(f"helpers has no {name!r}; choose from {', '.join(ROOM_OF)}, or import from a room")
-    return getattr(importlib.import_module(f"helpers.{ROOM_OF[name]}"), name)
+    return getattr(importlib.import_module(ROOM_OF[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -9,19 +9,19 @@ import torch
 from torch import Tensor, nn
 
 import data_setup
+from data_setup.base.arguments import OLDER, did_you_mean, need_whole, old_attribute
+from data_setup.items import Item
 from helpers.analysis.intervals import accuracy_interval
 from helpers.analysis.lr_curve import LRFinderResult, read_curve
 from helpers.analysis.predictions import Arithmetic, Predictions, predict, predict_files, predict_views
 from helpers.data.augment import no_augment
 from helpers.data.dataset import ImageData
-from helpers.data.items import Item
 from helpers.models import groups as models
 from helpers.models.classifier import Classifier, build_classifier, from_module
 from helpers.models.features import FeatureData, body_fingerprint, precompute
-from helpers.runtime.arguments import OLDER, did_you_mean, need_whole, old_attribute
 from helpers.runtime.device import make_ready, pick_device
-from helpers.runtime.files import save_tensors
 from helpers.runtime.precision import fast_precision, network_kind
+from helpers.runtime.tensor_files import save_tensors
 from helpers.training import schedules
 from helpers.training.checkpoints import forget_finished, load_model
 from helpers.training.loop import fit

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from data_setup.items import Item
 from helpers.analysis.predictions import Predictions
-from helpers.data.items import Item
 
 
 def preds_of(logits, targets, classes=None) -> Predictions:

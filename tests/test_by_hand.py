@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from data_setup.items import Item
 from helpers.analysis.interpret import Interpretation
 from helpers.analysis.predictions import Predictions
-from helpers.data.items import Item
 from helpers.learner import Learner
 from helpers.models.groups import spread_rates
 from helpers.training.metrics import accuracy, balanced_accuracy, count_confusions, error_rate, f1

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from data_setup.items import Item, relabel
+from data_setup.splits import Split
 from helpers import learner
 from helpers.analysis.intervals import accuracy_interval
 from helpers.data.augment import no_augment, side_on
 from helpers.data.dataset import ImageData
-from helpers.data.items import Item, relabel
-from helpers.data.splits import Split
 from helpers.figures.curves import plot_loss, plot_lr
 from helpers.learner import Learner
 from helpers.lessons.answers import show_results
@@ -322,7 +322,7 @@ def test_a_file_that_does_not_fit_is_refused_naming_both_sides(learn, data, othe
 def test_the_order_of_the_classes_counts(learn, data):
     """Catches the same names in another order: every label would be another one."""
     file = learn.save("swapped")
-    from helpers.runtime.files import load_tensors, save_tensors
+    from helpers.runtime.tensor_files import load_tensors, save_tensors
 
     tensors, about = load_tensors(file)
     save_tensors(file, tensors, {**about, "classes": ["light", "dark"]})

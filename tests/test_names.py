@@ -18,9 +18,11 @@ from helpers.data.dataset import ImageData
 from helpers.learner import Learner
 
 TABLE = Path(__file__).resolve().parents[1] / "notebooks" / "NAMES.md"
-HELPERS = TABLE.parents[1] / "helpers"
+ROOT = TABLE.parents[1]
 MODULES = {  # audit: helpers.lessons.audit
-    path.stem: ".".join(["helpers", *path.relative_to(HELPERS).with_suffix("").parts]) for path in HELPERS.rglob("*.py")
+    path.stem: ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for package in ("data_setup", "helpers")
+    for path in (ROOT / package).rglob("*.py")
 }
 INSTANCES = {"learn": Learner, "data": ImageData, "interp": Interpretation}
 

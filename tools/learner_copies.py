@@ -20,7 +20,7 @@ from pathlib import Path
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
-from helpers.runtime.files import write_atomically
+from data_setup.base.files import write_atomically
 from tools import notes
 from tools.notebook_files import (
     NOTEBOOKS,

@@ -10,8 +10,8 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from helpers.runtime.arguments import closest
-from helpers.runtime.files import write_atomically
+from data_setup.base.arguments import closest
+from data_setup.base.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from helpers.runtime.files import write_atomically
+from data_setup.base.files import write_atomically
 from tools.notebook_files import NOTEBOOKS, find_notebooks, headings, read_notebook, run_cli, text_anchor
 
 DATA, PAGE = NOTEBOOKS / "notes.toml", NOTEBOOKS / "NOTES.md"

@@ -16,7 +16,7 @@ import nbformat
 from bs4 import BeautifulSoup, Tag
 from nbformat import NotebookNode
 
-from helpers.runtime.files import write_atomically
+from data_setup.base.files import write_atomically
 from tools import pages
 from tools.learner_copies import is_solution
 from tools.notebook_files import NOTEBOOKS, ROOT, find_notebooks, read_notebook, run_cli, text_anchor, title

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.runtime.files import write_atomically
+from data_setup.base.files import write_atomically
 from tools.notebook_files import NOTEBOOKS, ROOT, find_notebooks, minutes, read_notebook, run_cli, title
 
 MARKS = ("<!-- timings -->", "<!-- end of timings -->")

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from data_setup.base.arguments import closest, did_you_mean
 from helpers.analysis.predictions import Predictions, class_index
 from helpers.analysis.report import Report, report_from
-from helpers.runtime.arguments import closest, did_you_mean
 from helpers.runtime.seeds import generator
 
 PICKS = {

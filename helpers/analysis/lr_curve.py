@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from helpers.runtime.text import number
+from data_setup.base.text import number
 from helpers.training.lr_finder import FEWEST, smoothed
 
 CLEAR_FALL = 3.0  # standard errors that the fall must have before anything is advised; one flat curve in 40 has them

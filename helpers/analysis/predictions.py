@@ -8,12 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from data_setup.base.arguments import closest
+from data_setup.items import Item
 from helpers.data import augment as augmentation
 from helpers.data.dataset import ImageData
-from helpers.data.items import Item
 from helpers.models.classifier import Classifier
 from helpers.models.folding import predicting
-from helpers.runtime.arguments import closest
 from helpers.runtime.device import upload
 from helpers.runtime.progress import progress
 from helpers.runtime.seeds import generator

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from helpers.runtime.arguments import did_you_mean
+from data_setup.base.arguments import did_you_mean
 from helpers.runtime.device import upload
 
 MOST_MINIFIED = 2.2  # times larger than the model sees: as far as `soften` is exact

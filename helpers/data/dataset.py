@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 import data_setup
+from data_setup.base.arguments import OLDER, OlderNames, closest, did_you_mean, old_attribute
+from data_setup.items import Item, check_items, class_names, label_by_folder, label_by_regex, label_by_table
+from data_setup.splits import PARTS, Split, split_by_folder, split_stratified
 from helpers.data import augment as augmentation
 from helpers.data.augment import Augment, Draws
 from helpers.data.decode import METHODS, PixelStore, fingerprint, load_or_decode, read_presized
-from helpers.data.items import Item, check_items, class_names, label_by_folder, label_by_regex, label_by_table
-from helpers.data.splits import PARTS, Split, split_by_folder, split_stratified
-from helpers.runtime.arguments import OLDER, OlderNames, closest, did_you_mean, old_attribute
 from helpers.runtime.device import upload
 from helpers.runtime.seeds import generator
 

@@ -20,11 +20,11 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from data_setup.base.files import content_hash, write_atomically
+from data_setup.items import FORMATS
 from helpers.runtime.device import place_for, upload
-from helpers.runtime.files import content_hash, write_atomically
 from helpers.runtime.progress import progress
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 METHODS = ("crop", "pad", "squish")
 MAX_PIXELS = 80_000_000  # a 50 KB file can claim 400 million pixels: refuse before decoding
 MAX_ASPECT = 4

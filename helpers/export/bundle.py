@@ -13,15 +13,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from data_setup.folders import sha256, staged
+from data_setup.base.arguments import did_you_mean
+from data_setup.base.files import read_json, sha256
+from data_setup.base.folders import staged
 from helpers.analysis.intervals import accuracy_text
 from helpers.analysis.predictions import Arithmetic, Predictions, predict
 from helpers.export.card import model_card, source_of
 from helpers.export.onnx import PACKAGES, need_packages, write_onnx
 from helpers.learner import Learner
 from helpers.models.classifier import Classifier, build_classifier, from_module
-from helpers.runtime.arguments import did_you_mean
-from helpers.runtime.files import load_tensors, read_json, save_tensors
+from helpers.runtime.tensor_files import load_tensors, save_tensors
 
 KIND = "image-classification-course export"
 FILES = ("model.safetensors", "model.json", "model.onnx", "MODEL_CARD.md", "predict.py")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import jinja2
 
+from data_setup.base.files import read_json
 from helpers.data.dataset import ImageData
-from helpers.runtime.files import read_json
 
 
 def source_of(data: ImageData) -> dict[str, str]:

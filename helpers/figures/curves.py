@@ -9,10 +9,10 @@ import math
 
 import numpy as np
 
+from data_setup.base.text import counted, listed, number
 from helpers.analysis.lr_curve import LRFinderResult
 from helpers.figures import style
 from helpers.figures.style import BLACK, BLUE, GREEN, GREY, MIDDLE_PT, PINK, RED, Drawing, empty_drawing, style_axes
-from helpers.runtime.text import counted, listed, number
 from helpers.training.lr_finder import smoothed
 from helpers.training.run import History
 

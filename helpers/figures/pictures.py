@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from data_setup.base.arguments import did_you_mean
+from data_setup.base.text import counted, listed, shorten
 from helpers.analysis.interpret import Interpretation
 from helpers.figures.style import BLACK, MIDDLE_PT, RED, SMALL_PT, WIDTH_IN, Drawing, empty_drawing, new_figure
-from helpers.runtime.arguments import did_you_mean
-from helpers.runtime.text import counted, listed, shorten
 
 
 def show_pictures(

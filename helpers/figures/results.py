@@ -6,13 +6,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from data_setup.base.text import counted, listed, shorten, two_lines
 from helpers.analysis.calibration import reliability
 from helpers.analysis.interpret import Interpretation, clustered_order
 from helpers.analysis.intervals import accuracy_interval, accuracy_text
 from helpers.analysis.predictions import Predictions
 from helpers.figures import style
 from helpers.figures.style import BIG_PT, BLACK, BLUE, MIDDLE_PT, WORDS, Drawing, empty_drawing, new_figure, style_axes
-from helpers.runtime.text import counted, listed, shorten, two_lines
 
 LARGE_SQUARES = 5  # classes up to which a square of the confusion matrix has room for two lines
 WITH_NUMBERS = 12  # ... up to which the squares carry their counts

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from helpers.runtime.text import number, shorten
+from data_setup.base.text import number, shorten
 
 BLACK, GREY, BLUE, RED, GREEN = "#000000", "#8A8A8A", "#025A96", "#BD4B00", "#008C62"
 PINK, SKY, ORANGE = "#974775", "#678AB3", "#C88600"

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import torch
 
+from data_setup.base.arguments import did_you_mean
+from data_setup.base.text import counted
 from helpers.analysis.interpret import PICKS, Picks
 from helpers.analysis.predictions import Predictions
 from helpers.figures.pictures import show_pictures
 from helpers.figures.style import Drawing, empty_drawing
-from helpers.runtime.arguments import did_you_mean
 from helpers.runtime.seeds import generator
-from helpers.runtime.text import counted
 
 ANSWERS = "each with the model's answer, its probability, and the label where the answer is wrong"
 

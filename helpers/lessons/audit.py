@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from helpers.data.items import Item, class_names
-from helpers.runtime.arguments import did_you_mean
+from data_setup.base.arguments import did_you_mean
+from data_setup.items import Item, class_names
 
 BLOCK = 256  # pictures compared with all others at once: 256 x 100,000 similarities take 100 MB
 

@@ -10,15 +10,15 @@ import torch
 from filelock import FileLock
 
 import data_setup
+from data_setup.base.files import write_atomically
+from data_setup.items import Item
 from helpers.analysis.intervals import Interval
 from helpers.analysis.predictions import Predictions
-from helpers.data.items import Item
 from helpers.figures.style import Drawing
 from helpers.lessons.board_figure import draw_board
 from helpers.lessons.measure_words import MEASURES, table
 from helpers.lessons.scoreboard import PRICES, Measures, gains, measures
 from helpers.runtime.device import pick_device
-from helpers.runtime.files import write_atomically
 from helpers.runtime.precision import cpu_name, fast_precision
 
 LOCK_SECONDS = 20

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
+from data_setup.base.text import counted, two_lines
 from helpers.figures.style import (
     BLUE,
     GREY,
@@ -18,7 +19,6 @@ from helpers.figures.style import (
 )
 from helpers.lessons.measure_words import MEASURES, MeasureWords
 from helpers.lessons.scoreboard import Measures
-from helpers.runtime.text import counted, two_lines
 
 WIDTH_IN = 8.0
 ROW_IN = 0.46

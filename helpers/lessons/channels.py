@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data_setup.base.text import counted, listed
+from data_setup.items import Item
 from helpers.data.decode import read_image
-from helpers.data.items import Item
 from helpers.figures.pictures import show_pictures
 from helpers.figures.style import SMALL_PT, Drawing
 from helpers.lessons.schematic import brightened, photo, sheet, words
 from helpers.runtime.precision import evaluating
 from helpers.runtime.seeds import generator
-from helpers.runtime.text import counted, listed
 
 CROP_SQUARES = 3  # a crop is this many squares of the feature map wide
 

@@ -6,10 +6,10 @@ from math import inf
 import torch
 from torch import Tensor
 
+from data_setup.base.arguments import did_you_mean
 from helpers.analysis.intervals import wilson
 from helpers.analysis.predictions import Predictions, class_index
 from helpers.lessons.scoreboard import PRICES, labelled_probs
-from helpers.runtime.arguments import did_you_mean
 
 
 @dataclass(frozen=True)

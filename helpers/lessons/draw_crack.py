@@ -10,16 +10,16 @@ import numpy as np
 import traitlets
 from PIL import Image, ImageDraw
 
+from data_setup.base.text import counted, listed, shorten
+from data_setup.items import Item
 from helpers.data.augment import resize
 from helpers.data.decode import read_image
-from helpers.data.items import Item
 from helpers.figures.style import Drawing
 from helpers.lessons.figures import row_of
 from helpers.lessons.schematic import brightened, photo, sheet, words
 from helpers.review.html import Html, fill, jpeg_uri
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, drawn, row
 from helpers.runtime.precision import evaluating
-from helpers.runtime.text import counted, listed, shorten
 
 WIDTHS = (0, 1, 2, 4, 8)  # pixels of a 300 px photograph
 CRACK_LINE = ((0.22, 0.86), (0.44, 0.52), (0.55, 0.47), (0.82, 0.13))  # x, y as shares of the sides, from lower left

@@ -6,6 +6,7 @@ the learner's own model in `network`.
 
 import numpy as np
 
+from data_setup.base.text import counted, number
 from helpers.figures.style import (
     BIG_PT,
     BLACK,
@@ -23,7 +24,6 @@ from helpers.figures.style import (
 )
 from helpers.lessons.filters import CRACK, convolve
 from helpers.lessons.schematic import arrow, box, frame, number_grid, padlock, pale, sheet, words
-from helpers.runtime.text import counted, number
 from helpers.training.schedules import one_cycle, one_cycle_momentum
 
 PATCH = np.array(  # a dark crack runs from the upper right to the lower left

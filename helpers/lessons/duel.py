@@ -11,13 +11,13 @@ from pathlib import Path
 import ipywidgets as widgets
 
 import data_setup
+from data_setup.base.files import read_json, write_atomically
+from data_setup.items import Item
 from helpers.data.dataset import ImageData
-from helpers.data.items import Item
 from helpers.learner import Learner
 from helpers.lessons.heads import quick_learner
 from helpers.review.html import Html, fill, join, picture
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button
-from helpers.runtime.files import read_json, write_atomically
 from helpers.runtime.seeds import seed_for
 
 BROKEN, WHOLE = "broken", "whole"

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from data_setup.base.arguments import did_you_mean
+from data_setup.items import Item
+from data_setup.splits import Split
 from helpers.data.decode import read_image
-from helpers.data.items import Item
-from helpers.data.splits import Split
 from helpers.lessons.audit import most_similar
-from helpers.runtime.arguments import did_you_mean
 
 PARTS = {"train": "training", "valid": "validation", "test": "the test part"}
 

@@ -9,6 +9,8 @@ import torch
 from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
+from data_setup.base.arguments import closest, did_you_mean
+from data_setup.base.text import counted
 from helpers.data.decode import UnreadableImage
 from helpers.figures.style import COLOURS
 from helpers.lessons.photo_map import spread_out, thumbnail_of
@@ -16,8 +18,6 @@ from helpers.review.browser import Browser
 from helpers.review.html import Html, data_uri, fill, join
 from helpers.review.rows import Row
 from helpers.review.widgets import SafeText, StaticWidget, button, choice, figure_tag, row
-from helpers.runtime.arguments import closest, did_you_mean
-from helpers.runtime.text import counted
 
 SIZE_PX = (860, 520)
 SHAPES = {"●": None, "■": (4, 0), "▲": (3, 0), "◆": (4, 45), "▼": (3, 180), "⬟": (5, 0), "⬢": (6, 0)}

@@ -4,13 +4,13 @@ import json
 from dataclasses import replace
 
 import data_setup
+from data_setup.base.files import write_atomically
+from data_setup.items import Item, label_by_folder
 from data_setup.solar import BLOCK
+from data_setup.splits import Split
 from helpers.analysis.predictions import Predictions
 from helpers.data.dataset import ImageData
-from helpers.data.items import Item, label_by_folder
-from helpers.data.splits import Split
 from helpers.lessons.scoreboard import Measures, measures
-from helpers.runtime.files import write_atomically
 
 COUNT_FILE = "envelope.json"
 

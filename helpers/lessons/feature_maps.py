@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
+from data_setup.base.text import counted, shorten
 from helpers.figures.pictures import show_pictures
 from helpers.figures.style import SMALL_PT, Drawing
 from helpers.lessons.figures import row_of
 from helpers.lessons.schematic import photo, sheet, words
 from helpers.runtime.precision import evaluating
-from helpers.runtime.text import counted, shorten
 
 QUIET = 0.1  # a place is quiet below this share of its channel's peak
 

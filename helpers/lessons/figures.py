@@ -7,6 +7,8 @@ from dataclasses import fields, replace
 import numpy as np
 import torch
 
+from data_setup.base.arguments import did_you_mean
+from data_setup.base.text import counted, listed, number, shorten
 from helpers.data.augment import Augment, Draws, apply_draws, draw
 from helpers.figures.pictures import show_pictures
 from helpers.figures.style import (
@@ -25,9 +27,7 @@ from helpers.figures.style import (
     style_axes,
 )
 from helpers.lessons.decisions import DecisionCost
-from helpers.runtime.arguments import did_you_mean
 from helpers.runtime.seeds import generator
-from helpers.runtime.text import counted, listed, number, shorten
 
 
 def plot_lines(

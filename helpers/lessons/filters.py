@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from data_setup.base.text import listed
 from helpers.figures.pictures import as_pixels, show_pictures
 from helpers.figures.style import Drawing
 from helpers.lessons.schematic import brightened
 from helpers.runtime.seeds import generator
-from helpers.runtime.text import listed
 
 # Positive where a thin dark line is expected to have bright neighbours, negative on the line itself.
 CRACK = ((1, 1, -2), (1, -2, 1), (-2, 1, 1))  # from the upper right to the lower left

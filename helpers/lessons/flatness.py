@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from data_setup.base.text import number
 from helpers.figures.style import Drawing
 from helpers.learner import Learner
 from helpers.lessons.figures import plot_lines
 from helpers.runtime.seeds import generator
-from helpers.runtime.text import number
 
 Weights = Mapping[str, Tensor]
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # they follow the data, no gradient moves them

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import torch
 
+from data_setup.base.text import counted, listed
 from helpers.analysis.intervals import Interval, wilson
 from helpers.analysis.predictions import Predictions
 from helpers.figures.style import BIG_PT, BLACK, BLUE, MIDDLE_PT, ORANGE, SMALL_PT, Drawing, new_figure, round_ticks
 from helpers.runtime.seeds import generator
-from helpers.runtime.text import counted, listed
 
 TIMES = 100
 

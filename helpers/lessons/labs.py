@@ -8,6 +8,7 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor
 
+from data_setup.base.text import counted, number
 from helpers.data.augment import (
     Augment,
     Draws,
@@ -26,7 +27,6 @@ from helpers.lessons.figures import identity, plot_schedule
 from helpers.review.html import Html, data_uri, fill
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, choice, drawn, figure_tag, row
 from helpers.runtime.seeds import generator
-from helpers.runtime.text import counted, number
 from helpers.training.schedules import cycle_epochs, flat_cosine, one_cycle, sgdr
 
 

@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from helpers.data.items import Item, find_images
-from helpers.data.splits import Split
-from helpers.runtime.files import content_hash
+from data_setup.base.files import content_hash
+from data_setup.items import Item, find_images
+from data_setup.splits import Split
 
 CLASSES = {
     ("mono", "functional"): "mono_sound",

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from matplotlib.axes import Axes
 
+from data_setup.base.text import counted, number
 from helpers.figures.style import BLACK, BLUE, GREEN, GREY, MIDDLE_PT, PINK, RED, SMALL_PT, Drawing, ink
 from helpers.lessons.schematic import arrow, box, padlock, sheet, words
 from helpers.models.groups import spread_rates
 from helpers.runtime.precision import eval_mode
-from helpers.runtime.text import counted, number
 
 GROUP_COLOURS = (BLUE, GREEN, RED, PINK)
 TALLEST_IN, WIDEST_IN = 1.7, 0.36

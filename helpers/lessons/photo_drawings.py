@@ -8,6 +8,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from data_setup.base.text import counted, shorten
 from helpers.data.augment import Draws, apply_draws, draw, matrices
 from helpers.data.decode import read_image
 from helpers.figures.style import BLUE, GREEN, GREY, MIDDLE_PT, ORANGE, RED, SMALL_PT, Drawing, ink
@@ -15,7 +16,6 @@ from helpers.lessons.figures import row_of
 from helpers.lessons.schematic import arrow, box, frame, padlock, photo, sheet, words
 from helpers.runtime.precision import evaluating
 from helpers.runtime.seeds import generator
-from helpers.runtime.text import counted, shorten
 
 MOST_PHOTOGRAPHS = 16  # in the longest strip
 STRIPS = {"train": ("to learn from", BLUE), "valid": ("held out, to choose by", GREEN), "test": ("sealed", RED)}

@@ -10,11 +10,11 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
 import data_setup
+from data_setup.base.text import counted, listed
+from data_setup.items import Item
 from helpers.data.decode import read_image
-from helpers.data.items import Item
 from helpers.figures.style import BLACK, COLOURS, MARKS, SMALL_PT, WORDS, Drawing, new_figure
 from helpers.lessons.schematic import brightened
-from helpers.runtime.text import counted, listed
 
 THUMBNAIL_PX = 44
 DOUBT = {"0.0": "surely functional", "1.0": "surely defective"}  # the expert's rating; all others are unsure

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
+from data_setup.base.files import read_json, write_atomically
 from helpers.lessons.guess import read_number
 from helpers.lessons.pairing import Pairing, not_all
 from helpers.lessons.quiz_questions import (
@@ -26,7 +27,6 @@ from helpers.lessons.quiz_questions import (
 )
 from helpers.review.html import Html, fill, join
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button
-from helpers.runtime.files import read_json, write_atomically
 
 ANSWERS = QUIZZES.parents[1] / "work" / "answers"
 FEWEST_SENTENCES, FEWEST_WORDS = 2, 8

@@ -15,9 +15,9 @@ import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from data_setup.base.arguments import closest
 from helpers.lessons.pairing import listed_pairs, mixed
 from helpers.review.html import Html, fill, join
-from helpers.runtime.arguments import closest
 
 QUIZZES = Path(__file__).resolve().parents[2] / "notebooks" / "quizzes"
 LETTERS = "abcdef"

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from data_setup.base.text import counted
+from data_setup.items import Item
 from helpers.analysis.predictions import Predictions
 from helpers.data.dataset import ImageData
 from helpers.data.decode import read_image
-from helpers.data.items import Item
 from helpers.figures.style import BLUE, GREY, RED, SMALL_PT, Drawing
 from helpers.lessons.heads import FeatureSet
 from helpers.lessons.schematic import box, photo, sheet, words
 from helpers.review.html import Html, fill
 from helpers.review.widgets import SafeText, StaticWidget, drawn, row
-from helpers.runtime.text import counted
 
 THUMBNAIL_PX = 96
 

@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
+from data_setup.base.arguments import did_you_mean
 from helpers.analysis.intervals import check_same_pictures
 from helpers.analysis.predictions import Predictions
 from helpers.lessons.measure_words import MEASURES
 from helpers.lessons.scoreboard import Measures, resampled, summarise
-from helpers.runtime.arguments import did_you_mean
 from helpers.runtime.seeds import seed_for
 
 

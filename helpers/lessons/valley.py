@@ -14,6 +14,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from data_setup.base.text import number
 from helpers.data.dataset import ImageData
 from helpers.figures.style import (
     BIG_PT,
@@ -29,7 +30,6 @@ from helpers.figures.style import (
 )
 from helpers.review.html import Html, fill
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, drawn, row
-from helpers.runtime.text import number
 
 FEATURES = ("brightness", "unevenness")
 START = (0.45, -0.45)

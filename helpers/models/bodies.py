@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import data_setup
-from helpers.runtime.arguments import closest
+from data_setup.base.arguments import closest
 
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3  # what the Lite models were trained with
 STACKS = {"features", "blocks", "stages", "dense_stages", "layers", "levels", "trunk_output", "transformers"}

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from data_setup.base.arguments import did_you_mean
 from helpers.models.bodies import load_body
-from helpers.runtime.arguments import did_you_mean
 from helpers.runtime.precision import eval_mode
 from helpers.runtime.seeds import seeded
 

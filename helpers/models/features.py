@@ -18,9 +18,9 @@ from helpers.data.dataset import Batch, ImageData, even_batches
 from helpers.models.classifier import Classifier
 from helpers.models.folding import predicting
 from helpers.runtime.device import place_for, upload
-from helpers.runtime.files import forget_oldest, load_tensors, save_tensors
 from helpers.runtime.progress import progress
 from helpers.runtime.seeds import generator
+from helpers.runtime.tensor_files import forget_oldest, load_tensors, save_tensors
 
 SEEDS = "feature copies"
 CACHE_BYTES = 4_000_000_000  # on the disk; eight copies of 2,624 pictures at 224 px in the middle of lite0 are 0.6 GB

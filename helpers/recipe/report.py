@@ -10,6 +10,7 @@ from pathlib import Path
 import jinja2
 import torch
 
+from data_setup.base.text import counted
 from helpers.analysis.interpret import Interpretation
 from helpers.analysis.intervals import accuracy_interval
 from helpers.analysis.lr_curve import LRFinderResult
@@ -21,7 +22,6 @@ from helpers.learner import Learner
 from helpers.recipe.settings import Settings
 from helpers.recipe.solar_cells import MEANING, has_ratings, weighted_accuracy
 from helpers.review.html import data_uri, printable
-from helpers.runtime.text import counted
 
 SCORES = ("accuracy", "tta_accuracy", "weighted_accuracy", "weighted_tta_accuracy")
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data_setup.splitting import stratified
+from data_setup.items import Item
+from data_setup.splits import Split, stratified
 from helpers.analysis.intervals import Interval
 from helpers.analysis.predictions import Predictions
 from helpers.data.dataset import ImageData
-from helpers.data.items import Item
-from helpers.data.splits import Split
 
 RATINGS = "labels.csv"
 MEANING = {

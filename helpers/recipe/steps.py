@@ -16,6 +16,8 @@ from itertools import accumulate
 from pathlib import Path
 from time import perf_counter
 
+from data_setup.base.files import write_atomically
+from data_setup.base.text import counted, number
 from helpers.analysis.intervals import accuracy_text, compare
 from helpers.analysis.lr_curve import LRFinderResult
 from helpers.data.dataset import ImageData
@@ -26,8 +28,6 @@ from helpers.recipe import solar_cells
 from helpers.recipe.averaging import AverageWeights
 from helpers.recipe.report import draw_figures, facts_of, plan, report_page
 from helpers.recipe.settings import HEAD_EPOCHS, Settings, parse
-from helpers.runtime.files import write_atomically
-from helpers.runtime.text import counted, number
 
 
 @dataclass

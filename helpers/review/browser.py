@@ -11,13 +11,13 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
+from data_setup.base.text import counted
 from helpers.review import pages
 from helpers.review.html import Html, fill, printable, shortened
 from helpers.review.marks import KINDS, default_file
 from helpers.review.rows import NO_LABEL, SORTS, Row
 from helpers.review.session import Review
 from helpers.review.widgets import SafeText, StaticWidget, button, choice, control, row
-from helpers.runtime.text import counted
 
 MAX_BUTTONS = 9  # classes with a button and a digit of their own; more get a list
 NAME_LETTERS = 16  # of a file's name on its button

@@ -16,8 +16,8 @@ from pathlib import Path
 from filelock import FileLock
 
 import data_setup
-from helpers.data.items import Item
-from helpers.runtime.files import write_atomically
+from data_setup.base.files import write_atomically
+from data_setup.items import Item
 
 KINDS = ("relabel", "right", "unsure", "remove", "note")
 MARK_COLUMNS = ["name", "old_label", "mark", "new_label", "note"]

@@ -6,10 +6,10 @@ Correct and wrong, marked and selected are always said in words or signs, never 
 from itertools import accumulate
 from pathlib import Path
 
+from data_setup.base.text import counted
 from helpers.review.html import Html, macros, picture
 from helpers.review.rows import Row
 from helpers.review.session import Review
-from helpers.runtime.text import counted
 
 TILE_PX, ZOOM_PX, COMPARE_PX, STATIC_PX = 150, 400, 210, 96
 STATIC_TILES, STATIC_CHARS = 24, 110_000  # the static face shows no more pictures than this

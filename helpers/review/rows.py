@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from data_setup.base.text import counted
+from data_setup.items import VALID_FOLDERS, Item
+from data_setup.splits import PARTS
 from helpers.analysis.predictions import Predictions
 from helpers.data.dataset import ImageData
-from helpers.data.items import VALID_FOLDERS, Item
-from helpers.data.splits import PARTS
 from helpers.review.marks import Mark
-from helpers.runtime.text import counted
 
 N_TOP = 5  # classes of a prediction to show
 NO_LABEL = ""  # as a filter's label: pictures without one

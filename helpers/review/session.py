@@ -11,12 +11,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from helpers.data.items import Item, relabel
-from helpers.data.splits import PARTS
+from data_setup.base.arguments import closest, did_you_mean
+from data_setup.base.text import counted
+from data_setup.items import Item, relabel
+from data_setup.splits import PARTS
 from helpers.review.marks import KINDS, Mark, MarkFile, Step, default_file, read_table, write_table
 from helpers.review.rows import SORTS, Filter, Row
-from helpers.runtime.arguments import closest, did_you_mean
-from helpers.runtime.text import counted
 
 TABLE_COLUMNS = ["name", "label", "old_label", "mark", "note"]
 HELD_OUT = ("valid", "test")

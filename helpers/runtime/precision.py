@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import data_setup
-from helpers.runtime.files import read_json, write_atomically
+from data_setup.base.files import read_json, write_atomically
 from helpers.runtime.graphs import Recording
 from helpers.runtime.seeds import seeded
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from helpers.runtime.files import load_tensors, save_tensors
+from helpers.runtime.tensor_files import load_tensors, save_tensors
 from helpers.training.run import History, Hook, Run
 
 STATE = ("done", "step", "epoch", "stop", "finished", "micro_batches")  # of a run

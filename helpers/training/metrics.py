@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from helpers.runtime.arguments import closest
+from data_setup.base.arguments import closest
 
 Metric = Callable[[Tensor], float]
 

@@ -8,9 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from data_setup.base.arguments import need_whole
 from helpers.data.dataset import Batch
 from helpers.models.classifier import Classifier
-from helpers.runtime.arguments import need_whole
 from helpers.runtime.precision import autocast
 from helpers.training.metrics import Metric
 from helpers.training.schedules import Schedule, constant

@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from itertools import accumulate
 
-from helpers.runtime.arguments import need_whole
+from data_setup.base.arguments import need_whole
 
 Schedule = Callable[[float], float]
 

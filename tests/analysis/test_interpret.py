@@ -13,10 +13,10 @@ from sklearn.metrics import confusion_matrix, log_loss
 from torch import nn
 
 import helpers.learner
+from data_setup.items import Item
 from helpers.analysis.interpret import PICKS, Confusion, Interpretation, clustered_order
 from helpers.analysis.predictions import Predictions
 from helpers.data.dataset import ImageData
-from helpers.data.items import Item
 from helpers.models.classifier import Classifier, Normalize, make_head
 
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from data_setup.items import Item
 from helpers.analysis.intervals import Interval, accuracy_interval, accuracy_text, compare, mcnemar, wilson
 from helpers.analysis.predictions import Predictions
-from helpers.data.items import Item
 
 
 def preds_of(correct: list[bool], *, names: list[str] | None = None) -> Predictions:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from data_setup.base.text import number
 from helpers.analysis.lr_curve import LRFinderResult, fall_and_error, minimum, read_curve, slide, steep, valley
 from helpers.figures.curves import plot_lr_find
-from helpers.runtime.text import number
 
 # The suggestions -----------------------------------------------------------------------------------------------
 

@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 from torch import nn
 
+from data_setup.items import Item
+from data_setup.splits import Split
 from helpers.analysis import predictions as prediction
 from helpers.analysis.intervals import accuracy_interval, mcnemar
 from helpers.analysis.predictions import Arithmetic, Predictions, predict_views
 from helpers.data import augment, dataset, decode
 from helpers.data.augment import no_augment, side_on
 from helpers.data.dataset import ImageData
-from helpers.data.items import Item
-from helpers.data.splits import Split
 from helpers.learner import Learner
 from helpers.lessons.together import mean_of
 

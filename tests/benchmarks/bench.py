@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from time import strftime
 
-from helpers.runtime.files import write_atomically
+from data_setup.base.files import write_atomically
 from tests.benchmarks import tuning
 from tests.benchmarks.processes import Failed, Worker, run_cold, run_script
 from tests.benchmarks.rounds import AGAIN, OURS, order

@@ -78,7 +78,7 @@ QUICK = (
 OURS_FILES = """
 import sys
 from helpers.data.dataset import ImageData
-from helpers.data.items import find_images
+from data_setup.items import find_images
 from helpers.learner import Learner
 from helpers.figures.pictures import show_pictures
 from helpers.data.decode import read_image

@@ -14,8 +14,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from helpers.data.items import Item, label_by_folder
-from helpers.data.splits import Split, split_stratified
+from data_setup.items import Item, label_by_folder
+from data_setup.splits import Split, split_stratified
 from tests.benchmarks import bench as bench_module
 from tests.benchmarks import growth, memory, processes, rows
 from tests.benchmarks.bench import Bench, allowed_for

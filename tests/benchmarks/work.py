@@ -41,8 +41,8 @@ class Work:
     def split(self):
         """(items, Split) of the kit: files, labels, and who trains."""
         import data_setup
-        from helpers.data.items import label_by_folder, label_by_regex
-        from helpers.data.splits import split_by_folder, split_stratified
+        from data_setup.items import label_by_folder, label_by_regex
+        from data_setup.splits import split_by_folder, split_stratified
 
         folder = data_setup.prepare(self.data)
         items = label_by_regex(folder, self.pattern) if self.pattern else label_by_folder(folder)
@@ -84,7 +84,7 @@ class Work:
 
 def limited(items, split, limit: int):
     """`limit` pictures spread over all, a quarter of them to validate on, classes in their proportion; 0: all."""
-    from helpers.data.splits import Split
+    from data_setup.splits import Split
 
     if not limit:
         return items, split

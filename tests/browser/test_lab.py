@@ -40,7 +40,7 @@ import torch
 
 from helpers.review.browsers import LabelBrowser, MistakeBrowser
 from helpers.data.dataset import ImageData
-from helpers.data.items import label_by_regex
+from data_setup.items import label_by_regex
 from helpers.lessons.labs import AugmentBrowser, RatePicker, ScheduleLab
 from helpers.analysis.lr_curve import read_curve
 from helpers.analysis.predictions import Predictions
@@ -59,7 +59,7 @@ picker = RatePicker(read_curve(rates, [0.7 - 0.4 / (1 + math.exp(-2 * math.log10
 picker""",
     "ScheduleLab()",
     """
-from helpers.data.items import label_by_folder
+from data_setup.items import label_by_folder
 LabelBrowser(label_by_folder("hostile"), save_to=None)""",
     "AugmentBrowser(ImageData.from_items(items, size=64, batch_size=8), n=3)",
     """

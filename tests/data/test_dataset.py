@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from data_setup.items import Item, items_in, label_by_folder, relabel
+from data_setup.splits import Split, split_stratified
 from helpers.data import decode
 from helpers.data.augment import no_augment, resize, side_on, top_down
 from helpers.data.dataset import Batch, ImageData, even_batches
 from helpers.data.decode import read_presized
-from helpers.data.items import Item, items_in, label_by_folder, relabel
-from helpers.data.splits import Split, split_stratified
 
 CPU = torch.device("cpu")
 CROPS = side_on(min_scale=0.4, max_zoom=1.0)

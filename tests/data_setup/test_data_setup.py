@@ -19,7 +19,8 @@ import pytest
 
 import data_setup
 from data_setup import __main__ as cli
-from data_setup import folders, sets, solar
+from data_setup import sets, solar
+from data_setup.base import folders
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = {  # the published table: (probability, type) -> cells
@@ -301,7 +302,8 @@ CHILD = """
 import os, shutil, signal, sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from data_setup import folders, prepare, sets, solar
+from data_setup import prepare, sets, solar
+from data_setup.base import folders
 source, moment, pause = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 solar.source_folder = lambda: source
 sets.DataSet.tree = None

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 import data_setup
 from data_setup import __main__ as cli
-from data_setup import downloads, folders, sets
+from data_setup import downloads, sets
+from data_setup.base import folders
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20

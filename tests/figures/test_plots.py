@@ -14,6 +14,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from PIL import Image
 
+from data_setup.base.text import counted, listed, number, shorten, two_lines
+from data_setup.items import Item
+from data_setup.splits import Split
 from helpers.analysis.calibration import reliability
 from helpers.analysis.interpret import PICKS, Interpretation
 from helpers.analysis.intervals import wilson
@@ -21,8 +24,6 @@ from helpers.analysis.lr_curve import LRFinderResult
 from helpers.analysis.predictions import Predictions
 from helpers.data.augment import top_down
 from helpers.data.dataset import ImageData
-from helpers.data.items import Item
-from helpers.data.splits import Split
 from helpers.figures.curves import RATE_MARKS, plot_loss, plot_lr, plot_lr_find
 from helpers.figures.pictures import (
     as_pixels,
@@ -34,7 +35,6 @@ from helpers.figures.pictures import (
 from helpers.figures.results import plot_accuracies, plot_confusion, plot_reliability
 from helpers.figures.style import COLOURS, DASHES, MIDDLE_PT, ink, name_ends, new_figure
 from helpers.lessons.answers import show_picks, show_results
-from helpers.runtime.text import counted, listed, number, shorten, two_lines
 from helpers.training.run import Epoch, History
 from helpers.training.schedules import one_cycle
 

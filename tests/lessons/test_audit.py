@@ -12,7 +12,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
-from helpers.data.items import Item
+from data_setup.items import Item
 from helpers.lessons.audit import find_label_errors, nearest_neighbours, out_of_fold_probs
 
 NAMES = ("crack", "fine", "stain")

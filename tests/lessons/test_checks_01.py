@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from data_setup.items import Item
 from helpers.analysis.predictions import Predictions
-from helpers.data.items import Item
 from helpers.lessons.checks.lesson_01 import FIVE, SQUARES, check_01_1, check_01_2, check_01_3
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
 

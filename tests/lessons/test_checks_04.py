@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from data_setup.items import Item
 from helpers.analysis.intervals import mcnemar
 from helpers.analysis.predictions import Predictions
-from helpers.data.items import Item
 from helpers.lessons.checks.lesson_04 import EPOCHS, check_04_1, check_04_2, check_04_3
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
 

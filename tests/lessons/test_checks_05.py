@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from data_setup.items import Item
 from helpers.analysis.predictions import Predictions
-from helpers.data.items import Item
 from helpers.lessons.checks.lesson_05 import SIDES, check_05_1, check_05_2, check_05_3
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
 

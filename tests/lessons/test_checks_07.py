@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from data_setup.items import Item
 from helpers.analysis.predictions import Predictions
-from helpers.data.items import Item
 from helpers.lessons.checks.lesson_07 import check_07_1, check_07_2, check_07_3
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
 from helpers.lessons.decisions import decision_cost

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from helpers.data.items import Item, relabel
+from data_setup.items import Item, relabel
 from helpers.lessons.checks.lesson_09 import check_09_1, check_09_2, check_09_3
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
 

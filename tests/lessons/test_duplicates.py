@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics.pairwise import cosine_similarity
 
-from helpers.data.items import Item
-from helpers.data.splits import Split
+from data_setup.items import Item
+from data_setup.splits import Split
 from helpers.lessons import find_duplicates
 from helpers.lessons.duplicates import near_pairs
 

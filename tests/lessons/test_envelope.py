@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import data_setup
+from data_setup.items import Item
 from helpers.analysis.predictions import Predictions
-from helpers.data.items import Item
 from helpers.lessons.envelope import block_of, measures_by_block, open_envelope
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
+from data_setup.items import Item
+from data_setup.splits import Split
 from helpers.analysis.predictions import Predictions
 from helpers.data.augment import apply_draws, draw, side_on, top_down
 from helpers.data.dataset import ImageData
-from helpers.data.items import Item
-from helpers.data.splits import Split
 from helpers.lessons.decisions import decision_cost
 from helpers.lessons.figures import (
     each_operation,

@@ -2,8 +2,8 @@
 
 import json
 
-from helpers.data.items import Item
-from helpers.data.splits import Split
+from data_setup.items import Item
+from data_setup.splits import Split
 from helpers.lessons.messy import find_leaks
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.data.items import Item
+from data_setup.items import Item
 from helpers.lessons.photo_map import doubts_of, draw_map, kinds_of, labels_of, spread_out
 from tests.review.made import make_items
 

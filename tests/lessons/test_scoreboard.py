@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from data_setup.items import Item
 from helpers.analysis.intervals import accuracy_interval
 from helpers.analysis.predictions import Predictions
-from helpers.data.items import Item
 from helpers.lessons.scoreboard import PRICES, gains, measures, rank, resampled
 
 CLASSES = ("defective", "functional")

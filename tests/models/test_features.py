@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from torch import nn
 
+from data_setup.items import relabel
 from helpers.analysis.predictions import Arithmetic, predict
 from helpers.data import augment, decode
 from helpers.data.dataset import ImageData
-from helpers.data.items import relabel
 from helpers.learner import Learner
 from helpers.models import features
 from helpers.models.features import FeatureData, body_fingerprint, precompute

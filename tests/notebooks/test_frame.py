@@ -450,7 +450,7 @@ BREAKS = [
     (shows_results_instead_of_verdicts, "headline: 84 % of 656\n", "headline: x\nthe same: yes.\n"),
     (marks_measured_numbers, "headline: 84 % of 656\n", "headline: 0.8412 of 656\n"),
     (has_short_lines_of_code, "show(data)", f"show({'d' * 83})"),
-    (imports_little_and_through_the_maps, "show(data)", "from helpers.data.items import find_images"),
+    (imports_little_and_through_the_maps, "show(data)", "from data_setup.items import find_images"),
     (imports_little_and_through_the_maps, "show(data)", "import helpers.learner"),
     (
         imports_little_and_through_the_maps,

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.notebooks
 CELLS = """
 import torch
 from helpers.review.browsers import LabelBrowser, MistakeBrowser
-from helpers.data.items import label_by_folder
+from data_setup.items import label_by_folder
 from helpers.lessons.labs import ScheduleLab
 from helpers.analysis.predictions import Predictions
 

@@ -14,10 +14,10 @@ import scipy.stats
 import torch
 from PIL import Image
 
+from data_setup.items import Item
+from data_setup.splits import split_by_folder
 from helpers import learner
 from helpers.analysis.predictions import Predictions
-from helpers.data.items import Item
-from helpers.data.splits import split_by_folder
 from helpers.export import bundle
 from helpers.export.bundle import FILES, load_exported
 from helpers.learner import Learner

@@ -11,8 +11,8 @@ import ipywidgets as widgets
 import torch
 from PIL import Image
 
+from data_setup.items import Item
 from helpers.analysis.predictions import Predictions
-from helpers.data.items import Item
 from helpers.review.rows import Row
 from helpers.runtime.seeds import generator
 

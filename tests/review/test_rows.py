@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from data_setup.items import Item
 from helpers.analysis.predictions import Predictions
-from helpers.data.items import Item
 from helpers.lessons.audit import LabelError
 from helpers.lessons.duplicates import Duplicate
 from helpers.review.rows import ranked, rows_from_items, rows_from_predictions

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from filelock import FileLock
 
-from helpers.data.items import Item, label_by_table
+from data_setup.items import Item, label_by_table
 from helpers.review.marks import KINDS, Mark, read_marks, read_table, write_marks
 from helpers.review.rows import NO_LABEL, SORTS, ranked, rows_from_items
 from helpers.review.session import Review

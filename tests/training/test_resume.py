@@ -509,7 +509,7 @@ class Scaler:
 
 
 def swapped_labels(learn):
-    from helpers.data.items import relabel
+    from data_setup.items import relabel
 
     other = {"dark": "light", "light": "dark"}
     learn.set_data(learn.data.with_items(relabel(learn.data.items, {i.name: other[i.label] for i in learn.data.items})))

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import v2
 
+from data_setup.splits import Split
 from helpers.data.augment import side_on
 from helpers.data.dataset import Batch, even_batches
-from helpers.data.splits import Split
 from helpers.learner import Learner
 from helpers.models.classifier import Classifier, Normalize, make_head
 from helpers.runtime.seeds import generator

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from helpers.data.items import label_by_regex
+from data_setup.items import label_by_regex
 from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, number, outcome, right, unfinished, what
 from helpers.lessons.scoreboard import PRICES
 

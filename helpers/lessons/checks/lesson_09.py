@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_setup.items import Item
 from helpers.data.dataset import ImageData
-from helpers.data.items import Item
 from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, number, outcome, right, short, what
 
 

@@ -1,6 +1,5 @@
 """Finding and labelling pictures: what is a picture, what is its label, and what is never dropped in silence."""
 
-import hashlib
 import os
 import sys
 import unicodedata
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.data.items import (
+from data_setup.items import (
     Item,
     check_items,
     class_names,
@@ -21,7 +20,6 @@ from helpers.data.items import (
     label_by_table,
     relabel,
 )
-from helpers.runtime.files import content_hash
 
 PNG = b"\x89PNG\r\n\x1a\n"  # enough to be taken for a picture: nothing here decodes
 
@@ -156,18 +154,6 @@ def test_a_broken_link_is_counted(tmp_path, capsys):
     (tmp_path / "dog" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     assert [path.name for path in find_images(tmp_path)] == ["1.png", "2.png"]
     assert capsys.readouterr().out == "note: 1 broken link left out, e.g. 'dog/gone.png'\n"
-
-
-def test_content_is_hashed_again_only_when_the_file_has_changed(tmp_path, monkeypatch):
-    """Catches every byte of a data set read for each new `ImageData`, and a change that the memory hides."""
-    path, reads, read = tmp_path / "a.png", [], Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda self: reads.append(self.name) or read(self))
-    path.write_bytes(b"one")
-    assert {content_hash(path) for _ in range(3)} == {hashlib.sha256(b"one").hexdigest()} and reads == ["a.png"]
-    stamp = path.stat()
-    path.write_bytes(b"two")
-    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # same size, same time
-    assert content_hash(path) == hashlib.sha256(b"two").hexdigest()
 
 
 def test_links_to_folders_are_not_followed(tmp_path):

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from unicodedata import normalize
 
-from data_setup.folders import SEAL, unsealed
-from helpers.data.decode import FORMATS
-from helpers.runtime.arguments import closest, did_you_mean
-from helpers.runtime.files import visible_files
-from helpers.runtime.text import counted
+from data_setup.base.arguments import closest, did_you_mean
+from data_setup.base.files import visible_files
+from data_setup.base.folders import PICTURES, SEAL, unsealed
+from data_setup.base.text import counted
 
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # as Pillow calls them; no other is opened
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
 RAW = {".dng", ".nef", ".cr2", ".arw", ".orf", ".pef"}  # a camera's own files: they begin like a TIFF
 FOREIGN = {".heic", ".heif", ".avif", ".jp2", ".svg", ".psd", *RAW}
 VALID_FOLDERS = ("valid", "val", "validation")
@@ -63,7 +62,7 @@ def is_picture(path: Path) -> bool:
         head = file.read(12)
     bmp, webp = head[:2] == b"BM" and head[6:10] == bytes(4), head[:4] == b"RIFF" and head[8:] == b"WEBP"
     suffix = path.suffix.lower()
-    return suffix in SUFFIXES or bmp or webp or (head.startswith(SIGNATURES) and suffix not in RAW)
+    return suffix in PICTURES or bmp or webp or (head.startswith(SIGNATURES) and suffix not in RAW)
 
 
 def items_in(folder: Path | str, label_of: Callable[[str], str | None]) -> tuple[Item, ...]:

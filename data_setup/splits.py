@@ -2,15 +2,13 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Hashable, Iterable
+from collections.abc import Callable, Container, Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 
-from data_setup.splitting import stratified
-from helpers.data.items import VALID_FOLDERS, Item
-from helpers.runtime.arguments import did_you_mean
-from helpers.runtime.seeds import seed_for
-from helpers.runtime.text import counted
+from data_setup.base.arguments import did_you_mean
+from data_setup.base.text import counted
+from data_setup.items import VALID_FOLDERS, Item
 
 PARTS = ("train", "valid", "test")
 
@@ -38,6 +36,37 @@ class Split:
     def digest(self) -> str:
         """sha256 of the parts: two splits are the same exactly when their digests are."""
         return sha256(json.dumps(asdict(self)).encode()).hexdigest()
+
+
+def ranked(names: Iterable[str], seed: int) -> list[str]:
+    """The names in a random order that is the same on every machine: by sha256 of "SEED/NAME"."""
+
+    def rank(name: str) -> str:
+        return sha256(f"{seed}/{name}".encode(errors="surrogateescape")).hexdigest()
+
+    return sorted(names, key=rank)
+
+
+def stratified(strata: Mapping[str, Hashable], *, frac: float, seed: int) -> set[str]:
+    """The share `frac` of the names (name -> stratum), the same share of every stratum, in any order of `strata`.
+
+    Shares are rounded by largest remainder, so the total is exact; a stratum of two or more is never taken whole and
+    never left out.
+    """
+    members: dict[Hashable, list[str]] = {}
+    for name, stratum in strata.items():
+        members.setdefault(stratum, []).append(name)
+    exact = {stratum: round(len(names) * frac, 9) for stratum, names in members.items()}
+    taken = {stratum: int(share) for stratum, share in exact.items()}
+    left_over = round(len(strata) * frac) - sum(taken.values())
+    by_remainder = sorted(exact, key=lambda stratum: (taken[stratum] - exact[stratum], repr(stratum)))
+    for stratum in by_remainder[:left_over]:
+        taken[stratum] += 1
+    chosen: set[str] = set()
+    for stratum, names in members.items():
+        n = min(max(taken[stratum], 1), len(names) - 1)
+        chosen.update(ranked(names, seed)[:n])
+    return chosen
 
 
 @did_you_mean
@@ -81,11 +110,15 @@ def split_by_group(
 
     Raises ValueError for a single group.
     """
+
+    def rank(group: Hashable) -> str:
+        return sha256(repr((seed, group)).encode()).hexdigest()
+
     labelled, test = _without_test(items, valid_frac)
     groups = defaultdict(list)
     for item in labelled:
         groups[group_of(item)].append(item.name)
-    in_order = [groups[group] for group in sorted(groups, key=lambda group: seed_for(seed, group))]
+    in_order = [groups[group] for group in sorted(groups, key=rank)]
     wanted, valid = valid_frac * len(labelled), []
     for names in in_order:
         if len(valid) + len(names) / 2 <= wanted:  # nearer to `wanted` with it than without it

@@ -1,18 +1,12 @@
-"""Files written atomically, and verified when read: by a sha256 in their header, as no format notices a flipped bit.
+"""Tensors in files, written atomically and verified when read: by a sha256 in the header, as no format notices a
+flipped bit.
 
 Nothing here ever unpickles: opening a stranger's file cannot run code.
 """
 
-import glob
 import hashlib
 import json
-import os
-import threading
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
 from itertools import accumulate
 from pathlib import Path
 
@@ -21,25 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-
-@contextmanager
-def write_atomically(path: Path) -> Iterator[Path]:
-    """Yields a temporary path; when the block ends well its file replaces `path`, else (or if the machine dies in
-    between) the old one is untouched."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for litter in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of programs killed while they wrote
-        with suppress(OSError):
-            if time.time() - litter.stat().st_mtime > 86_400:
-                litter.unlink()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+from data_setup.base.files import write_atomically
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
@@ -76,37 +52,6 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         words = f"{path} is damaged or was not written by this kit ({error}); delete it and save again"
         raise ValueError(words) from error
     return tensors, about
-
-
-def read_json(file: Path) -> dict:
-    """The object in a JSON file; {} when the file is missing or holds something else."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def visible_files(folder: Path) -> Iterator[Path]:
-    """Every visible file below `folder`, and every link that leads nowhere; links to folders are not followed."""
-    for entry in folder.iterdir():
-        if entry.name.startswith(".") or (entry.is_symlink() and entry.is_dir()):
-            continue
-        if entry.is_dir():
-            yield from visible_files(entry)
-        elif entry.is_file() or not entry.exists():
-            yield entry
-
-
-def content_hash(path: Path) -> str:
-    """sha256 of the file's bytes, in hex; read again only when the file's size or one of its times has changed."""
-    stat = path.stat()
-    return _hash_of(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-
-
-@cache
-def _hash_of(path: Path, *_stamp: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def forget_oldest(folder: Path, *, most_bytes: int) -> None:

@@ -19,20 +19,18 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from data_setup.base.files import sha256
+from data_setup.base.text import counted
+
 MANIFEST = "manifest.json"
 SEAL = "SEALED.txt"  # a folder that holds it is left out by whoever reads the pictures of a folder above it
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def home() -> Path:
-    """The folder that holds all data sets: $COURSE_DATA, else `data` beside this package."""
+    """The folder that holds all data sets: $COURSE_DATA, else `data` beside the package."""
     chosen = os.environ.get("COURSE_DATA")
-    return Path(chosen).expanduser().absolute() if chosen else Path(__file__).resolve().parent.parent / "data"
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return Path(chosen).expanduser().absolute() if chosen else Path(__file__).resolve().parents[2] / "data"
 
 
 def describe(folder: Path) -> dict[str, dict]:
@@ -66,8 +64,7 @@ def unsealed(folder: Path, paths: list[Path]) -> list[Path]:
     sealed = Counter(place for path in paths if path.name != SEAL and (place := seal_above(path.parent)))
     for place, n in sealed.items():
         why = (place / SEAL).read_text(encoding="utf-8").partition("\n")[0]
-        photographs = "1 photograph" if n == 1 else f"{n:,} photographs"
-        print(f"{place.relative_to(folder).as_posix()}/ is sealed: {photographs} left out; {why}")
+        print(f"{place.relative_to(folder).as_posix()}/ is sealed: {counted(n, 'photograph')} left out; {why}")
     for place in (folder.absolute(), *folder.absolute().parents):
         if (place / SEAL).is_file():
             print(f"{place.name}/ is sealed, and this opens it")

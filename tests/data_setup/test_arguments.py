@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from helpers.runtime.arguments import OLDER, RENAMED, closest, did_you_mean, old_attribute
+from data_setup.base.arguments import OLDER, RENAMED, closest, did_you_mean, old_attribute
 
 
 @did_you_mean

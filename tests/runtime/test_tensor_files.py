@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 import helpers
-from helpers.runtime import files as checkpoints
-from helpers.runtime.files import forget_oldest, load_tensors, save_tensors
+from helpers.runtime import tensor_files as checkpoints
+from helpers.runtime.tensor_files import forget_oldest, load_tensors, save_tensors
 
 ROOT = Path(helpers.__file__).parents[1]
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="needs fork, SIGKILL and limits")

@@ -1,5 +1,6 @@
-"""Files are replaced atomically, whoever fails or writes beside."""
+"""Files are replaced atomically, whoever fails or writes beside; their content is hashed once."""
 
+import hashlib
 import os
 import sys
 import threading
@@ -8,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.runtime import files
-from helpers.runtime.files import write_atomically
+from data_setup.base import files
+from data_setup.base.files import content_hash, sha256, write_atomically
 
 
 def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -82,3 +83,15 @@ def test_a_new_file_can_be_read_by_others(tmp_path):
     finally:
         os.umask(umask)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+
+
+def test_content_is_hashed_again_only_when_the_file_has_changed(tmp_path, monkeypatch):
+    """Catches every byte of a data set read for each new `ImageData`, and a change that the memory hides."""
+    path, reads = tmp_path / "a.png", []
+    monkeypatch.setattr(files, "sha256", lambda path: reads.append(path.name) or sha256(path))
+    path.write_bytes(b"one")
+    assert {content_hash(path) for _ in range(3)} == {hashlib.sha256(b"one").hexdigest()} and reads == ["a.png"]
+    stamp = path.stat()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # same size, same time
+    assert content_hash(path) == hashlib.sha256(b"two").hexdigest()
