@@ -1,20 +1,20 @@
-"""Everything before the first pixel is decoded: data sets and weights on disk, verified; pictures, labels and splits.
+"""Everything before a tensor: data sets and weights on disk, verified; pictures, their labels and their split.
 
     python -m data_setup            the solar set and the packaged weights (no network)
     python -m data_setup pets       one data set of the catalogue
     python -m data_setup list       the catalogue
 
-It imports nothing of `helpers`, and no torch and no Pillow to find, label and split pictures.
+It imports nothing of `helpers`, and neither torch nor Pillow to find, label and split pictures.
 
 | file | what it holds |
 |---|---|
 | items.py | the pictures below a folder, and their labels: from folders, from names, from a table |
 | splits.py | which pictures train, validate and test: the only random split |
 | sets.py | a record for each data set: pictures, licence, source, citation, check |
-| solar.py | the embedded set: split and layout |
+| solar.py | the embedded set: split and layout, what the expert's ratings mean |
 | downloads.py | download, check, safe unpacking |
 | weights.py | the packaged ImageNet weights, under timm's names, and the 1,000 class names |
-| base/ | what all of this stands on, `helpers` too: words in text and arguments, files and folders on disk |
+| base/ | what all of this, and `helpers`, stand on: words, arguments, files, folders, a picture's file read |
 
 COURSE_DATA moves the data folder; COURSE_MIRROR is a base address to download archives from instead.
 """

@@ -10,10 +10,9 @@ from unicodedata import normalize
 
 from data_setup.base.arguments import closest, did_you_mean
 from data_setup.base.files import visible_files
-from data_setup.base.folders import PICTURES, SEAL, unsealed
+from data_setup.base.folders import FORMATS, PICTURES, SEAL, unsealed
 from data_setup.base.text import counted
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # as Pillow calls them; no other is opened
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 RAW = {".dng", ".nef", ".cr2", ".arw", ".orf", ".pef"}  # a camera's own files: they begin like a TIFF
 FOREIGN = {".heic", ".heif", ".avif", ".jp2", ".svg", ".psd", *RAW}

@@ -8,8 +8,11 @@ NNNN is the cell's published number. The published defect probability p is one e
 functional 0, unsure but functional 1/3, unsure but defective 2/3, surely defective 1. A cell counts as defective from
 p = 0.5 on. 480 cells are sealed: eight blocks of 60 consecutive numbers, because the cells of a module are neighbours
 (most of the 44 modules have 60 cells). The other 2,144 are split 75/25, stratified by p and type: 1,608 and 536.
+
+Who wants other labels or another split takes `cell_items` and `cell_split`, which follow the ratings in labels.csv.
 """
 
+import csv
 import importlib.util
 import shutil
 from collections import Counter
@@ -19,7 +22,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_setup.base.folders import SEAL
-from data_setup.splits import ranked, stratified
+from data_setup.items import Item
+from data_setup.splits import Split, ranked, stratified
 
 PACKAGE = "elpv-dataset==1.0.0.post1"
 WARNING = (
@@ -29,6 +33,13 @@ WARNING = (
 BLOCK = 60  # consecutive numbers
 SEALED_BLOCKS = 8
 DRAWS = 5_000
+RATINGS = "labels.csv"
+MEANING = {
+    "solar": "A cell counts as defective when the expert called it defective, surely or not.",
+    "deitsch": "A cell counts as defective unless the expert was sure that it is functional; while training, unsure "
+    "ratings weigh 1/3 (rather functional) or 2/3 (rather defective): the protocol of Deitsch et al. 2019, whose "
+    "88.42 % is the weighted accuracy.",
+}
 SEAL_TEXT = """lesson 07 opens it
 Nobody trains, tunes or chooses anything on these photographs, so the figures on them show how a model does on solar
 modules it has never seen. Code that reads the folder above this one leaves them out.
@@ -127,3 +138,36 @@ def build(staging: Path, *, source: Path | None = None) -> dict:
         },
         "counts": dict(sorted(counts.items())),
     }
+
+
+def has_ratings(folder: Path) -> bool:
+    """Whether the folder is one of solar cells, with the expert's ratings."""
+    file = folder / RATINGS
+    return file.is_file() and "probability" in file.read_text(encoding="utf-8").partition("\n")[0].split(",")
+
+
+def cell_items(folder: Path, protocol: str) -> tuple[Item, ...]:
+    """The cells labelled "functional" or "defective" by the rating r that labels.csv gives each.
+
+    "solar": defective from r = 0.5 on. "deitsch": defective when r > 0, and an unsure cell counts r in the loss.
+    """
+    items = []
+    for row in _rated(folder):
+        r = float(row["probability"])
+        is_defective = r > 0 if protocol == "deitsch" else r >= 0.5
+        weight = r if protocol == "deitsch" and is_defective else 1.0
+        items.append(Item(row["name"], folder / row["name"], "defective" if is_defective else "functional", weight))
+    return tuple(items)
+
+
+def cell_split(folder: Path, seed: int) -> Split:
+    """75/25 of all cells, also the sealed ones, as published: the same share of every (rating, type) on both sides."""
+    rows = {f"cell{row['name'][-8:]}": row for row in _rated(folder)}  # by published name, as the set on disk
+    strata = {published: (row["probability"], row["type"]) for published, row in rows.items()}
+    valid = {rows[published]["name"] for published in stratified(strata, frac=0.25, seed=seed)}
+    train = {row["name"] for row in rows.values()} - valid
+    return Split(train=tuple(train), valid=tuple(valid))
+
+
+def _rated(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / RATINGS).read_text(encoding="utf-8").splitlines()))

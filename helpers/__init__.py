@@ -1,6 +1,6 @@
 """Image classification, a room for each stage of a photograph's journey. A room may use those above it, none below.
 
-data_setup (a package of its own)   files -> labelled items -> split, before a pixel is decoded
+data_setup the package below this one: files -> labelled items -> split, still without a tensor
 runtime    where and how things run: device, precision, seeds, saved tensors, progress
 data       labelled items and their split -> decoded once -> augmented batch
 models     batch -> body -> head -> logits; layer groups, freezing, cached features
@@ -28,12 +28,12 @@ if too_late:
     importlib.import_module("helpers.runtime.device").let_waiting_threads_sleep()
 
 NAMES_OF = {
+    "data_setup.base.pictures": "UnreadableImage read_image",
     "data_setup.items": "find_images label_by_folder label_by_regex relabel",
     "data_setup.splits": "split_by_group split_stratified",
     "helpers.runtime.seeds": "generator",
     "helpers.runtime.precision": "autocast",
     "helpers.data.dataset": "ImageData",
-    "helpers.data.decode": "UnreadableImage read_image",
     "helpers.data.augment": "no_augment top_down",
     "helpers.learner": "Learner",
     "helpers.analysis.predictions": "Predictions",

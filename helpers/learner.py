@@ -383,13 +383,6 @@ class Learner:
         self._go_on_from(load_model(file, self.model, arch=self.arch, classes=self.data.classes))
         return self
 
-    def summary(self) -> None:
-        """Print the layer groups: how many parameters each has, how many train, and what BatchNorm does there."""
-        seen = "cached features" if self.precompute else "pictures"
-        print(f"{self.arch}, {len(self.data.classes)} classes, {self.data.size} px, {seen}")
-        rows = models.group_rows(self.model, self.groups, self.trained_from, self.bn)
-        print("\n".join(["group  stages   parameters    trainable  normalisation", *rows]))
-
 
 Learner.__init__ = did_you_mean(Learner.__init__)
 Learner.pretrained = classmethod(did_you_mean(Learner.pretrained.__func__, forwards_to=Learner.__init__))

@@ -35,7 +35,7 @@ from helpers import ImageData, Interpretation, Learner, find_images, label_by_re
 from helpers import plot_confusion, plot_loss, plot_lr, plot_lr_find, show_batch
 from helpers import show_picks, show_results, split_stratified
 from helpers.figures.pictures import plot_top_losses
-from helpers.lessons import KeepBest, basic, measure_flatness, side_on
+from helpers.lessons import KeepBest, basic, measure_flatness, print_groups, side_on
 from helpers.lessons.course import summary
 from helpers.models.groups import spread_rates
 from helpers.training.schedules import one_cycle

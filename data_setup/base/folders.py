@@ -24,7 +24,8 @@ from data_setup.base.text import counted
 
 MANIFEST = "manifest.json"
 SEAL = "SEALED.txt"  # a folder that holds it is left out by whoever reads the pictures of a folder above it
-PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # that are read, as Pillow calls them
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")  # as their files end
 
 
 def home() -> Path:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from math import nan
 
+import numpy as np
+
 from helpers.analysis.predictions import Predictions, check_same_pictures
 
 
@@ -45,6 +47,18 @@ def accuracy_text(preds: Predictions) -> str:
     """Accuracy, n and interval in one sentence: "≈ 84.9 % of 656, 95 % confidence interval ≈ 82.0 to 87.4"."""
     accuracy = accuracy_interval(preds)
     return f"≈ {100 * accuracy.estimate:.1f} % of {int((preds.targets >= 0).sum())}, {accuracy.range_text()}"
+
+
+def weighted_accuracy(preds: Predictions) -> Interval:
+    """Share of the weights whose pictures are correct; the interval holds 95 % of 1,000 bootstrap draws.
+
+    The published 88.42 % is this: 527 / 596, as 656 cells weigh about 598 (Deitsch et al. print 88.4228187919 %).
+    """
+    weights = np.array([item.weight for item in preds.items])
+    rows = np.random.default_rng(0).integers(len(weights), size=(1000, len(weights)))
+    right = weights * preds.correct.numpy()
+    low, high = np.quantile(right[rows].sum(1) / weights[rows].sum(1), [0.025, 0.975]).tolist()
+    return Interval(float(right.sum() / weights.sum()), low, high)
 
 
 @dataclass(frozen=True)

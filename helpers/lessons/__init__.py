@@ -19,7 +19,7 @@ overfitting   the best epoch kept, or a training ended where the validation loss
 messy         a folder of pictures as people send them
 drawings      schematics for the words of a lecture
 photo_drawings  schematics made of photographs: split, presizing, views
-network       the network, drawn from the learner's own model
+network       the learner's own network, drawn, and its layer groups as a table
 schematic     what schematics are made of
 filters       filters by hand
 bug_hunt      lines that run and are wrong, one for each lesson
@@ -121,6 +121,7 @@ MODULE_OF = {
     "draw_views": "lessons.photo_drawings",
     "draw_body_and_head": "lessons.network",
     "draw_network": "lessons.network",
+    "print_groups": "lessons.network",
     "convolve": "lessons.filters",
     "show_filtered": "lessons.filters",
     "KERNELS": "lessons.filters",

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data_setup.base.pictures import read_image
 from data_setup.base.text import counted, listed
 from data_setup.items import Item
-from helpers.data.decode import read_image
 from helpers.figures.pictures import show_pictures
 from helpers.figures.style import SMALL_PT, Drawing
 from helpers.lessons.schematic import brightened, photo, sheet, words

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 import data_setup
+from data_setup.base.pictures import read_image
 from data_setup.items import Item
 from data_setup.splits import PARTS
 from helpers.analysis.predictions import Predictions
 from helpers.data.augment import top_down
 from helpers.data.dataset import ImageData
-from helpers.data.decode import read_image
 from helpers.learner import Learner
 from helpers.recipe.averaging import AverageWeights
 

@@ -10,10 +10,10 @@ import numpy as np
 import traitlets
 from PIL import Image, ImageDraw
 
+from data_setup.base.pictures import read_image
 from data_setup.base.text import counted, listed, shorten
 from data_setup.items import Item
 from helpers.data.augment import resize
-from helpers.data.decode import read_image
 from helpers.figures.style import Drawing
 from helpers.lessons.figures import row_of
 from helpers.lessons.schematic import brightened, photo, sheet, words

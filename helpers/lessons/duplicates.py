@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from data_setup.base.arguments import did_you_mean
+from data_setup.base.pictures import read_image
 from data_setup.items import Item
 from data_setup.splits import Split
-from helpers.data.decode import read_image
 from helpers.lessons.audit import most_similar
 
 PARTS = {"train": "training", "valid": "validation", "test": "the test part"}

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 from data_setup.base.arguments import closest, did_you_mean
+from data_setup.base.pictures import UnreadableImage
 from data_setup.base.text import counted
-from helpers.data.decode import UnreadableImage
 from helpers.figures.style import COLOURS
 from helpers.lessons.photo_map import spread_out, thumbnail_of
 from helpers.review.browser import Browser

@@ -1,4 +1,4 @@
-"""The network, drawn from the learner's own model: its stages, their sizes and parameters, what is frozen."""
+"""The learner's own network, drawn and as a table: its stages, their sizes and parameters, what is frozen."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from data_setup.base.text import counted, number
 from helpers.figures.style import BLACK, BLUE, GREEN, GREY, MIDDLE_PT, PINK, RED, SMALL_PT, Drawing, ink
 from helpers.lessons.schematic import arrow, box, padlock, sheet, words
-from helpers.models.groups import spread_rates
+from helpers.models.groups import group_parameters, spread_rates
 from helpers.runtime.precision import eval_mode
 
 GROUP_COLOURS = (BLUE, GREEN, RED, PINK)
@@ -135,6 +135,21 @@ def _group_rows(stages: list[Stage], n_groups: int, rates: list[float] | None) -
         rate = f" at a rate of {number(rates[first.group])}" if rates and first.trains else ""
         rows.append(f"{name}: {counted(total, 'parameter')}, {'trains' + rate if first.trains else 'frozen'}")
     return rows
+
+
+def print_groups(learn) -> None:
+    """Print the layer groups: how many parameters each has, how many train, and what BatchNorm does there."""
+    seen = "cached features" if learn.precompute else "pictures"
+    print(f"{learn.arch}, {len(learn.data.classes)} classes, {learn.data.size} px, {seen}")
+    print("group  stages   parameters    trainable  normalisation")
+    grouped = zip(learn.groups, group_parameters(learn.model, learn.groups), strict=True)
+    for index, (modules, parameters) in enumerate(grouped):
+        name = "head" if modules == [learn.model.head] else str(index)
+        policy = "trains" if name == "head" or learn.bn != "frozen everywhere" else "statistics frozen"
+        if index < learn.trained_from:
+            policy = learn.bn.removesuffix(" everywhere")
+        trained = _count(parameter for parameter in parameters if parameter.requires_grad)
+        print(f"{name:>5}  {len(modules):>6}  {_count(parameters):>11,}  {trained:>11,}  {policy}")
 
 
 def draw_body_and_head(learn) -> Drawing:

@@ -8,9 +8,9 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from data_setup.base.pictures import read_image
 from data_setup.base.text import counted, shorten
 from helpers.data.augment import Draws, apply_draws, draw, matrices
-from helpers.data.decode import read_image
 from helpers.figures.style import BLUE, GREEN, GREY, MIDDLE_PT, ORANGE, RED, SMALL_PT, Drawing, ink
 from helpers.lessons.figures import row_of
 from helpers.lessons.schematic import arrow, box, frame, padlock, photo, sheet, words

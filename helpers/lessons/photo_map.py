@@ -10,9 +10,9 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
 import data_setup
+from data_setup.base.pictures import read_image
 from data_setup.base.text import counted, listed
 from data_setup.items import Item
-from helpers.data.decode import read_image
 from helpers.figures.style import BLACK, COLOURS, MARKS, SMALL_PT, WORDS, Drawing, new_figure
 from helpers.lessons.schematic import brightened
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from data_setup.base.pictures import read_image
 from data_setup.base.text import counted
 from data_setup.items import Item
 from helpers.analysis.predictions import Predictions
 from helpers.data.dataset import ImageData
-from helpers.data.decode import read_image
 from helpers.figures.style import BLUE, GREY, RED, SMALL_PT, Drawing
 from helpers.lessons.heads import FeatureSet
 from helpers.lessons.schematic import box, photo, sheet, words

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from helpers.data.decode import read_image
+from data_setup.base.pictures import read_image
 from helpers.figures.style import ORANGE, Drawing
 from helpers.lessons.schematic import arrow, frame, photo, sheet, words
 

@@ -76,20 +76,6 @@ def freeze_to(model: Classifier, groups: list[list[nn.Module]], n: int, *, bn: s
     return split_point_before(model, groups, n) if bn.startswith("frozen") else 0
 
 
-def group_rows(model: Classifier, groups: list[list[nn.Module]], first_trained: int, bn: str) -> list[str]:
-    """A line per layer group: its stages, how many parameters it has and trains, what its normalisation layers do."""
-    rows = []
-    for index, (modules, parameters) in enumerate(zip(groups, group_parameters(model, groups), strict=True)):
-        name = "head" if modules == [model.head] else str(index)
-        policy = "trains" if name == "head" or bn != "frozen everywhere" else "statistics frozen"
-        if index < first_trained:
-            policy = bn.removesuffix(" everywhere")
-        total = sum(parameter.numel() for parameter in parameters)
-        trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-        rows.append(f"{name:>5}  {len(modules):>6}  {total:>11,}  {trained:>11,}  {policy}")
-    return rows
-
-
 def optimizer_groups(
     model: Classifier, groups: list[list[nn.Module]], lr: float | Sequence[float] | slice, weight_decay: float
 ) -> list[dict]:

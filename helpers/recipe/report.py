@@ -10,9 +10,10 @@ from pathlib import Path
 import jinja2
 import torch
 
+from data_setup import solar
 from data_setup.base.text import counted
 from helpers.analysis.interpret import Interpretation
-from helpers.analysis.intervals import accuracy_interval
+from helpers.analysis.intervals import accuracy_interval, weighted_accuracy
 from helpers.analysis.lr_curve import LRFinderResult
 from helpers.analysis.predictions import Predictions
 from helpers.export.bundle import versions
@@ -20,7 +21,6 @@ from helpers.export.card import source_of
 from helpers.figures import curves, pictures, results
 from helpers.learner import Learner
 from helpers.recipe.settings import Settings
-from helpers.recipe.solar_cells import MEANING, has_ratings, weighted_accuracy
 from helpers.review.html import data_uri, printable
 
 SCORES = ("accuracy", "tta_accuracy", "weighted_accuracy", "weighted_tta_accuracy")
@@ -40,7 +40,7 @@ def facts_of(settings: Settings, learn: Learner, preds: Predictions, tta: Predic
     if any(item.weight != 1 for item in preds.items):
         facts |= {f"weighted_{name}": asdict(weighted_accuracy(record)) for name, record in scores.items()}
     here = f"{device.type}, {os.cpu_count()} {platform.machine()} processors"
-    meaning = MEANING[settings.protocol] if has_ratings(settings.folder) else ""
+    meaning = solar.MEANING[settings.protocol] if solar.has_ratings(settings.folder) else ""
     return facts | {
         "settings": asdict(settings)
         | {"rates": settings.rates(len(learn.groups)), "augment": asdict(settings.augment)},

@@ -24,7 +24,7 @@ class Settings:
     """The defaults suit pictures unlike ImageNet's that have no upright position, such as solar cells."""
 
     data: str = _setting("solar", "a data set of `python -m data_setup list`, or a folder of pictures")
-    protocol: str = _setting("solar", "what the solar cells' ratings mean, see solar_cells.py", ("solar", "deitsch"))
+    protocol: str = _setting("solar", "what the solar cells' ratings mean, see data_setup.solar", ("solar", "deitsch"))
     arch: str = _setting("efficientnet_lite0", "any architecture of timm or torchvision")
     size: int = _setting(224, "side of the pictures the model sees, in pixels")
     seed: int = _setting(0, "of the split, the head and the order")

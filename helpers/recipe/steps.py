@@ -11,11 +11,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from time import perf_counter
 
+from data_setup import solar
 from data_setup.base.files import write_atomically
 from data_setup.base.text import counted, number
 from helpers.analysis.intervals import accuracy_text, compare
@@ -24,7 +24,6 @@ from helpers.data.dataset import ImageData
 from helpers.export.bundle import export
 from helpers.export.onnx import need_packages
 from helpers.learner import Learner
-from helpers.recipe import solar_cells
 from helpers.recipe.averaging import AverageWeights
 from helpers.recipe.report import draw_figures, facts_of, plan, report_page
 from helpers.recipe.settings import HEAD_EPOCHS, Settings, parse
@@ -130,10 +129,13 @@ def train(settings: Settings, folder: Path, steps: list[Step]) -> tuple[Learner,
 
 
 def load_data(settings: Settings) -> ImageData:
-    """The pictures with their labels, weights and split."""
-    cells = partial(solar_cells.load_cells, protocol=settings.protocol)
-    load = cells if solar_cells.has_ratings(settings.folder) else ImageData.from_folders
-    return load(settings.folder, size=settings.size, augment=settings.augment, seed=settings.seed)
+    """The pictures with their labels, weights and split; of solar cells those of the protocol and the seed."""
+    folder, size, augment = settings.folder, settings.size, settings.augment
+    if not solar.has_ratings(folder):
+        return ImageData.from_folders(folder, size=size, augment=augment, seed=settings.seed)
+    items, split = solar.cell_items(folder, settings.protocol), solar.cell_split(folder, settings.seed)
+    presize_px = max(300, size) if size >= 200 else None  # the cells have 300 px: large ones are cut from all of them
+    return ImageData(items, split, size=size, augment=augment, presize_px=presize_px)
 
 
 def accuracy_after(learn: Learner) -> str:

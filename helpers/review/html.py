@@ -15,8 +15,8 @@ import jinja2
 from markupsafe import Markup as Html
 from PIL import Image
 
+from data_setup.base.pictures import UnreadableImage, read_image
 from data_setup.base.text import shorten
-from helpers.data.decode import UnreadableImage, read_image
 
 CACHED_THUMBNAILS = 1024  # one of 160 px takes about 8 kB
 BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they can reorder what is read

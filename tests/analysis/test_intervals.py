@@ -4,6 +4,7 @@ from dataclasses import replace
 from math import comb, isnan
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +12,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from data_setup.items import Item
-from helpers.analysis.intervals import Interval, accuracy_interval, accuracy_text, compare, mcnemar, wilson
+from helpers.analysis.intervals import (
+    Interval,
+    accuracy_interval,
+    accuracy_text,
+    compare,
+    mcnemar,
+    weighted_accuracy,
+    wilson,
+)
 from helpers.analysis.predictions import Predictions
 
 
@@ -150,3 +159,29 @@ def test_the_interval_of_the_difference_holds_the_truth_as_often_as_it_says(n, p
             difference = mcnemar(preds_of(first + [True] * rest), preds_of(second + [True] * rest)).difference
             holds += weight * (difference.low <= p_second - p_first <= difference.high)
     assert holds >= 0.95
+
+
+def test_weighted_accuracy_weighs():
+    """Catches weights divided by the number of pictures."""
+    items = tuple(Item(str(n), None, "a", weight) for n, weight in enumerate((1.0, 1 / 3, 2 / 3)))
+    preds = Predictions(
+        items, torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.9, 0.1]]).log(), torch.zeros(3).long(), ("a", "b")
+    )
+    assert weighted_accuracy(preds).estimate == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_the_interval_of_the_weighted_accuracy_is_scipys():
+    """Catches weights drawn apart from their pictures: the share of a draw is that of its own weights."""
+    rng = np.random.default_rng(1)
+    weights = rng.choice([1 / 3, 2 / 3, 1.0], 200)
+    log_probs = torch.tensor(rng.uniform(0.1, 0.9, (200, 2))).log()
+    items = tuple(Item(str(n), None, "a", weight) for n, weight in enumerate(weights.tolist()))
+    preds = Predictions(items, log_probs, torch.zeros(200).long(), ("a", "b"))
+
+    def share(weights, right, axis):
+        return (weights * right).sum(axis) / weights.sum(axis)
+
+    own, right = weighted_accuracy(preds), preds.correct.double().numpy()
+    theirs = stats.bootstrap((weights, right), share, paired=True, method="percentile", n_resamples=4000, rng=0)
+    ends = theirs.confidence_interval
+    assert (own.low, own.high) == (pytest.approx(ends.low, abs=0.01), pytest.approx(ends.high, abs=0.01))

@@ -138,7 +138,8 @@ class Bench:
         """Every picture as our cache holds it, in files that need no decoding (BMP)."""
         from PIL import Image
 
-        from helpers.data.decode import presize, read_image
+        from data_setup.base.pictures import read_image
+        from helpers.data.decode import presize
 
         folder = self.folder / f"presized-{work.presize_px}"
         for item in replace(work, presized="").split[0]:

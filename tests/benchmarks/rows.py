@@ -81,7 +81,7 @@ from helpers.data.dataset import ImageData
 from data_setup.items import find_images
 from helpers.learner import Learner
 from helpers.figures.pictures import show_pictures
-from helpers.data.decode import read_image
+from data_setup.base.pictures import read_image
 show_pictures([read_image(file) for file in find_images(sys.argv[1])[:9]]).figure.savefig(sys.argv[2])
 """
 FASTAI_FILES = """

@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from data_setup.base.pictures import UnreadableImage
 from data_setup.items import label_by_folder, relabel
 from helpers.data.dataset import ImageData
-from helpers.data.decode import UnreadableImage
 from helpers.export import bundle as exporting
 from helpers.export.bundle import FILES, export, load_exported, versions
 from helpers.export.card import model_card

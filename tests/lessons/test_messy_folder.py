@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from PIL import Image
 
+from data_setup.base.pictures import UnreadableImage, read_image
 from data_setup.items import label_by_folder
-from helpers.data.decode import UnreadableImage, read_image
 from helpers.lessons.messy import CLASSES, TYPO, content_hashes, messy_folder, misfiled
 
 

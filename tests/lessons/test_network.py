@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from helpers.learner import Learner
-from helpers.lessons.network import draw_body_and_head, draw_network, stages_of
+from helpers.lessons.network import draw_body_and_head, draw_network, print_groups, stages_of
 
 
 def words(drawing):
@@ -68,3 +68,25 @@ def test_body_and_head_says_how_many_features_the_head_reads(learn):
     features = learn.model.features(torch.rand(1, 3, 32, 32)).shape[1]
     assert f"{features:,} features come out" in drawing.text and f"{features:,}\nfeatures" in words(drawing)
     assert drawing.png().startswith(b"\x89PNG")
+
+
+def test_the_table_of_groups_counts_what_trains(learn, capsys):
+    """Catches a table that does not add up to the model."""
+    learn.freeze_to(1)
+    print_groups(learn)
+    title, _, *rows = capsys.readouterr().out.splitlines()
+    assert title == "test_resnet, 2 classes, 32 px, cached features"
+    numbers = [[int(word.replace(",", "")) for word in row.split()[1:4]] for row in rows]
+    assert [row.split()[0] for row in rows] == ["0", "1", "head"]
+    assert [row.split()[-1] for row in rows] == ["frozen", "trains", "trains"]
+    assert sum(row[1] for row in numbers) == sum(p.numel() for p in learn.model.parameters())
+    assert [row[2] for row in numbers] == [0, numbers[1][1], numbers[2][1]]
+
+
+def test_the_table_says_which_statistics_stay(learn, capsys):
+    """Catches a table that calls a group trained whose BatchNorm does not change."""
+    learn.bn_freeze(True)
+    learn.freeze_to(1)
+    print_groups(learn)
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split("  ")[-1] for row in rows] == ["frozen", "statistics frozen", "trains"]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_setup.base.pictures import UnreadableImage
 from helpers.data.dataset import ImageData
-from helpers.data.decode import UnreadableImage
 from helpers.lessons.course import summary
 
 

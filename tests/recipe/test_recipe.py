@@ -10,20 +10,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import scipy.stats
-import torch
 from PIL import Image
 
-from data_setup.items import Item
+from data_setup import solar
+from data_setup.solar import cell_items, cell_split
 from data_setup.splits import split_by_folder
 from helpers import learner
-from helpers.analysis.predictions import Predictions
 from helpers.export import bundle
 from helpers.export.bundle import FILES, load_exported
 from helpers.learner import Learner
 from helpers.recipe import steps as recipe
 from helpers.recipe.settings import QUICK, Settings, parse
-from helpers.recipe.solar_cells import cell_items, cell_split, weighted_accuracy
 from helpers.recipe.steps import main
 from helpers.training import run as hooks
 
@@ -198,8 +195,6 @@ def test_the_report_says_the_same_as_the_result_and_escapes_names(finished):
 @pytest.fixture
 def cells(tmp_path):
     """24 drawn cells as the solar set has them: six of each probability, half of them mono."""
-    from data_setup import solar
-
     source = tmp_path / "source"
     draw(source / "drawn")
     (source / "images").mkdir()
@@ -257,8 +252,6 @@ def test_seed_0_is_the_split_on_disk_and_other_seeds_are_others(cells):
 )
 def test_published_protocol_is_over_all_cells_and_keeps_its_splits(tmp_path, seed, digest):
     """The digests are those of the runs in RESULTS: catches a split without the sealed cells, or another draw."""
-    from data_setup import solar
-
     cells = solar.read_cells(solar.source_folder())
     rows = [f"test/{cell.name},{cell.label},{cell.type},{cell.probability}" for cell in cells]
     (tmp_path / "labels.csv").write_text("\n".join(["name,label,type,probability", *rows]))
@@ -266,32 +259,6 @@ def test_published_protocol_is_over_all_cells_and_keeps_its_splits(tmp_path, see
     assert (len(split.train), len(split.valid)) == (1968, 656)
     numbers = " ".join(sorted(name[-8:-4] for name in split.valid))
     assert sha256(numbers.encode()).hexdigest()[:16] == digest
-
-
-def test_weighted_accuracy_weighs():
-    """Catches weights divided by the number of pictures."""
-    items = tuple(Item(str(n), None, "a", weight) for n, weight in enumerate((1.0, 1 / 3, 2 / 3)))
-    preds = Predictions(
-        items, torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.9, 0.1]]).log(), torch.zeros(3).long(), ("a", "b")
-    )
-    assert weighted_accuracy(preds).estimate == pytest.approx((1 + 2 / 3) / 2)
-
-
-def test_the_interval_of_the_weighted_accuracy_is_scipys():
-    """Catches weights drawn apart from their pictures: the share of a draw is that of its own weights."""
-    rng = np.random.default_rng(1)
-    weights = rng.choice([1 / 3, 2 / 3, 1.0], 200)
-    log_probs = torch.tensor(rng.uniform(0.1, 0.9, (200, 2))).log()
-    items = tuple(Item(str(n), None, "a", weight) for n, weight in enumerate(weights.tolist()))
-    preds = Predictions(items, log_probs, torch.zeros(200).long(), ("a", "b"))
-
-    def share(weights, right, axis):
-        return (weights * right).sum(axis) / weights.sum(axis)
-
-    own, right = weighted_accuracy(preds), preds.correct.double().numpy()
-    theirs = scipy.stats.bootstrap((weights, right), share, paired=True, method="percentile", n_resamples=4000, rng=0)
-    ends = theirs.confidence_interval
-    assert (own.low, own.high) == (pytest.approx(ends.low, abs=0.01), pytest.approx(ends.high, abs=0.01))
 
 
 def test_a_deitsch_run_reports_weighted_accuracy_too(cells, course_data, tmp_path, monkeypatch):

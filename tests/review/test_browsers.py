@@ -15,9 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
+from data_setup.base.pictures import read_image
 from data_setup.items import Item, label_by_folder
 from helpers.analysis.predictions import Predictions
-from helpers.data.decode import read_image
 from helpers.lessons.audit import LabelError
 from helpers.lessons.closer_look import neighbours_view
 from helpers.lessons.duplicates import Duplicate
