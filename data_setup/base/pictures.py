@@ -16,6 +16,8 @@ MAX_PIXELS = 80_000_000  # a 50 KB file can claim 400 million pixels: refuse bef
 class UnreadableImage(ValueError):
     """A file that is no picture, or a damaged one. The message names the file and what to do."""
 
+    reason = "missing"  # in a few words; of a file that is there, "the file is empty" and the like
+
 
 def read_image(path: Path | str, *, at_least_px: int | None = None) -> Image.Image:
     """The picture as a person sees it: upright (EXIF), RGB or L, 8 bit, transparency on white, first frame or page.
@@ -34,8 +36,10 @@ def read_image(path: Path | str, *, at_least_px: int | None = None) -> Image.Ima
     except FileNotFoundError:
         raise UnreadableImage(f"{path} is missing; was the data set moved or deleted?") from None
     except Exception as error:  # Pillow's decoders raise whatever the damage leads them to
-        words = f"{path} is not a readable picture ({_reason(path, error)}); replace it or move it out"
-        raise UnreadableImage(words) from error
+        reason = _reason(path, error)
+        unreadable = UnreadableImage(f"{path} is not a readable picture ({reason}); replace it or move it out")
+        unreadable.reason = reason
+        raise unreadable from error
 
 
 def _reason(path: Path, error: Exception) -> str:

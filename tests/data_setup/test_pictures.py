@@ -215,13 +215,14 @@ def test_a_file_that_is_no_picture_is_named_with_the_reason_and_the_fix(tmp_path
         read_image(tmp_path / name)
     message = str(caught.value)
     assert message.startswith(f"{tmp_path / name} is not a readable picture (")
-    assert DAMAGED[name][1] in message and message.endswith("); replace it or move it out")
+    assert DAMAGED[name][1] in message and message.endswith(f" ({caught.value.reason}); replace it or move it out")
 
 
 def test_a_path_that_is_no_file_is_named(tmp_path):
     """Catches a raw system error when a picture was moved, or when a folder is called 1.png."""
-    with pytest.raises(UnreadableImage, match="gone.png is missing; was the data set moved or deleted"):
+    with pytest.raises(UnreadableImage, match="gone.png is missing; was the data set moved or deleted") as caught:
         read_image(tmp_path / "gone.png")
+    assert caught.value.reason == "missing"
     (tmp_path / "1.png").mkdir()
     with pytest.raises(UnreadableImage, match="1.png is not a readable picture .Is a directory."):
         read_image(tmp_path / "1.png")
