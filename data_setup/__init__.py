@@ -3,6 +3,7 @@
     python -m data_setup            the solar set and the packaged weights (no network)
     python -m data_setup pets       one data set of the catalogue
     python -m data_setup list       the catalogue
+    python -m data_setup check PATH what is wrong with a folder of your own, with --quarantine and restore
 
 It imports nothing of `helpers`, and neither torch nor Pillow to find, label and split pictures.
 
@@ -14,6 +15,7 @@ It imports nothing of `helpers`, and neither torch nor Pillow to find, label and
 | solar.py | the embedded set: split and layout, what the expert's ratings mean |
 | downloads.py | download, check, safe unpacking |
 | weights.py | the packaged ImageNet weights, under timm's names, and the 1,000 class names |
+| check/ | a folder of one's own, before a model learns from it: what is wrong there, and what to do |
 | base/ | what all of this, and `helpers`, stand on: words, arguments, files, folders, a picture's file read |
 
 COURSE_DATA moves the data folder; COURSE_MIRROR is a base address to download archives from instead.

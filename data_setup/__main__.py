@@ -4,14 +4,24 @@ import argparse
 import sys
 import time
 from collections import Counter
+from importlib import import_module
 
 from data_setup import catalogue, home, prepare, problems, weights_path
 from data_setup.base.folders import PICTURES, read_manifest
 from data_setup.weights import PACKAGED
 
+COMMANDS = {  # loaded when they are asked for
+    "check": ("data_setup.check.command", "main"),
+    "restore": ("data_setup.check.command", "main_restore"),
+}
+
 
 def main(argv: list[str] | None = None) -> int:
     """Returns 0, or 1 after printing what went wrong and what to type."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in COMMANDS:
+        module, name = COMMANDS[argv[0]]
+        return getattr(import_module(module), name)(argv[1:])
     parser = argparse.ArgumentParser(prog="python -m data_setup", description=main.__doc__)
     parser.description = "Data sets and weights of the course, in place and verified."
     parser.add_argument("name", nargs="?", help="a data set, or: list (default: solar and the packaged weights)")

@@ -14,6 +14,7 @@ MAX_ROOM_FILES, MAX_FILE_LINES = 8, 450
 ROOMS = [
     ROOT / "data_setup",
     ROOT / "data_setup/base",
+    ROOT / "data_setup/check",
     ROOT / "tools",
     *sorted({path.parent for path in (ROOT / "helpers").glob("*/*.py")}),
 ]

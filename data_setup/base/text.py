@@ -2,7 +2,20 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
+
+BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they can reorder what is read
+NOT_PRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, bad bytes, line and paragraph separators
+
+
+def printable(value: object) -> str:
+    """Text on one line that every terminal and browser can take: what cannot be shown, or reorders the rest, becomes
+    U+FFFD."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in NOT_PRINTABLE or c in BIDI_CONTROLS else c
+        for c in str(value)
+    )
 
 
 def shorten(name: object, width: int) -> str:

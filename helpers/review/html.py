@@ -6,7 +6,6 @@ and never interpreted; the widgets refuse text that did not come through it.
 
 import base64
 import io
-import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -16,11 +15,9 @@ from markupsafe import Markup as Html
 from PIL import Image
 
 from data_setup.base.pictures import UnreadableImage, read_image
-from data_setup.base.text import shorten
+from data_setup.base.text import printable, shorten
 
 CACHED_THUMBNAILS = 1024  # one of 160 px takes about 8 kB
-BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they can reorder what is read
-NOT_PRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, bad bytes, line and paragraph separators
 
 PICTURE = '<img alt="{alt}" src="{address}" style="width:{side}px;height:{side}px;object-fit:contain">'
 UNREADABLE = '<div role="img" aria-label="{alt}" style="max-width:{side}px"><em>{problem}</em></div>'
@@ -44,14 +41,6 @@ def join(parts: Iterable[Html]) -> Html:
 
 def _filtered(value: object) -> str:
     return value if isinstance(value, Html) else printable(value)
-
-
-def printable(value: object) -> str:
-    """Text on one line that every browser can take: what cannot be shown, or reorders the rest, becomes U+FFFD."""
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in NOT_PRINTABLE or c in BIDI_CONTROLS else c
-        for c in str(value)
-    )
 
 
 def shortened(value: object, width: int) -> str:

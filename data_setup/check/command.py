@@ -1,0 +1,157 @@
+"""`python -m data_setup check PATH` and `python -m data_setup restore UNDO`."""
+
+import argparse
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+from tqdm import tqdm
+
+from data_setup.base.files import visible_files
+from data_setup.base.folders import SEAL, home, unsealed
+from data_setup.base.text import counted
+from data_setup.check import sets
+from data_setup.check.findings import SEVERITIES, of_files
+from data_setup.check.quarantine import quarantine, restore
+from data_setup.check.reading import Facts, read
+from data_setup.check.report import Report, summary, write
+from data_setup.check.workers import Lost, answers
+
+MOVED = ("unreadable", "truncated", "crash", "huge", "broken link")
+MOST_PROCESSES = 8  # each may hold a picture of 80 million pixels
+
+
+def check_folder(folder: Path, *, group_of: Callable[[str], str | None] = lambda name: None) -> Report:
+    """Read every visible file below `folder` and say what was found; sealed folders are left out.
+
+    group_of   of a picture's name ("train/cat/7_1.jpg"), what must not be in two parts. Raises FileNotFoundError.
+    """
+    started = perf_counter()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder.absolute()}; check the path")
+    facts = facts_of(folder)
+    pictures = [one for one in facts if one.kind == "picture"]
+    names = [one.name for one in pictures]
+    place = sets.places(names, group_of)
+    same = sets.copies(facts)
+    found = [
+        *of_files(facts),
+        *sets.of_copies(same, place),
+        *sets.near_copies(facts, place),
+        *sets.of_groups(place),
+        *sets.of_classes(place),
+        *sets.of_folders(names, place, empty_classes(folder, names)),
+    ]
+    return Report(
+        folder=folder.absolute(),
+        formats=Counter(one.format for one in pictures),
+        files=len(facts),
+        bytes=sum(one.bytes for one in facts),
+        parts=Counter(place[name].part for name in names),
+        classes=Counter(place[name].label for name in names if place[name].label),
+        findings=tuple(sorted(found, key=lambda one: SEVERITIES.index(one.severity))),
+        offenders=tuple([one.name for one in facts if one.kind in MOVED] + sets.superfluous(same, place)),
+        seconds=perf_counter() - started,
+    )
+
+
+def processes() -> int:
+    """How many read at the same time."""
+    return min(os.cpu_count() or 1, MOST_PROCESSES)
+
+
+def facts_of(folder: Path) -> list[Facts]:
+    """Every visible file below `folder`, read in processes of its own, sorted by name."""
+    files = unsealed(folder, list(visible_files(folder)))
+    broken = [path for path in files if not path.exists()]
+    names = [path.relative_to(folder).as_posix() for path in set(files).difference(broken)]
+    facts = [Facts(path.relative_to(folder).as_posix(), "broken link", f"to {path.readlink()}") for path in broken]
+    off = os.environ.get("COURSE_PROGRESS") == "off" or None  # None: only where somebody watches
+    tasks = ((folder, name) for name in sorted(names))
+    done = answers(read, tasks, processes=min(processes(), len(names)))
+    for (_, name), one in tqdm(done, "reading", len(names), file=sys.stdout, leave=False, disable=off):
+        facts.append(Facts(name, "crash", str(one)) if isinstance(one, Lost) else one)
+    return sorted(facts, key=lambda one: one.name)
+
+
+def empty_classes(folder: Path, names: list[str]) -> list[str]:
+    """Folders beside those of classes in which no picture can be read."""
+    full = {above for name in names for above in Path(name).parents}
+    beside = {Path(name).parent.parent for name in names if name.count("/")}
+    empty = []
+    for above in sorted(beside):
+        for entry in sorted((folder / above).iterdir()):
+            is_folder = entry.is_dir() and not entry.name.startswith((".", "__")) and not (entry / SEAL).is_file()
+            if is_folder and above / entry.name not in full:
+                empty.append((above / entry.name).as_posix())
+    return empty
+
+
+def main(argv: list[str]) -> int:
+    """0 without serious findings, 1 with one, 2 when the command itself fails."""
+    parser = argparse.ArgumentParser(prog="python -m data_setup check", description=__doc__)
+    parser.description = "Read every picture below a folder and report what is wrong with it. Changes nothing there."
+    parser.add_argument("path", type=Path, help="the folder")
+    parser.add_argument("--out", type=Path, help="folder for report.html and report.json (default: in the data folder)")
+    parser.add_argument(
+        "--group",
+        metavar="PATTERN",
+        help="a regular expression: its group 1, searched in the path of "
+        "each picture, is what must not be on both sides of the split, such as a patient",
+    )
+    parser.add_argument(
+        "--quarantine",
+        action="store_true",
+        help="move files that cannot be read and copies "
+        "into a folder beside; `python -m data_setup restore` moves them back",
+    )
+    options = parser.parse_args(argv)
+    try:
+        folder = options.path.absolute()
+        out = (options.out or home() / "check" / folder.resolve().name).absolute()
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"the report would lie in the folder that is checked, {folder}: name another with --out")
+        report = check_folder(folder, group_of=grouping(options.group))
+        print(summary(report))
+        page, data = write(report, out, processes=processes())
+        print(f"page with the pictures: {page}\nfor programs: {data}")
+        if options.quarantine and report.offenders:
+            undo = quarantine(folder, report.offenders)
+            print(f"{counted(len(report.offenders), 'file')} moved to {undo.parent}")
+            print(f"to move them back: python -m data_setup restore {undo}")
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return int(report.n_serious > 0)
+
+
+def grouping(pattern: str | None) -> Callable[[str], str | None]:
+    """Picture name -> its group, by group 1 of a regular expression (the whole match where it has none)."""
+    if pattern is None:
+        return lambda name: None
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a valid regular expression: {error}") from None
+
+    def group_of(name: str) -> str | None:
+        match = compiled.search(name)
+        return match[min(1, compiled.groups)] if match else None
+
+    return group_of
+
+
+def main_restore(argv: list[str]) -> int:
+    """Moves back what --quarantine has moved."""
+    parser = argparse.ArgumentParser(prog="python -m data_setup restore", description=main_restore.__doc__)
+    parser.add_argument("undo", type=Path, help="the undo file, or the quarantine folder")
+    try:
+        print(restore(parser.parse_args(argv).undo))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,113 @@
+"""Near copies: the same picture resized, saved again, a little brighter or darker, or mirrored left to right.
+
+Pictures are compared by small grey thumbnails, less their mean: the cosine of two does not change with contrast. On
+2,624 photographs of solar cells, which look very much alike, the bound found 98 % of copies resized to 40-90 %, saved
+as JPEG of quality 40-85 and 12 % brighter or darker, and accused no other pair. Turned or cropped copies are not found.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+
+import numpy as np
+from PIL import Image
+
+SIDE = 16  # pixels of a thumbnail: 256 bytes
+SAME = 0.9985  # cosine from which on two thumbnails show the same picture
+LEAST_SPREAD = 1.0  # grey levels: the thumbnail of an almost empty picture is mostly rounding
+LOW = 8  # frequencies of the coarse comparison, horizontal plus vertical: 44 of 255
+TILE, CHUNK = 2048, 8192  # pictures against pictures, and pairs, that are compared at once
+
+
+def thumbnail(image: Image.Image) -> bytes:
+    """`SIDE` x `SIDE` grey levels, antialiased, so that they do not depend on the picture's size; b"" for an empty one.
+
+    (With Pillow's BOX in place of BILINEAR, 7 % of the solar cells were accused at the same share of copies found.)
+    """
+    small = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+    return small.tobytes() if small.std() >= LEAST_SPREAD else b""
+
+
+def near_pairs(looks: Sequence[bytes], parts: Sequence[Hashable], least: float = SAME) -> list[tuple[int, int, float]]:
+    """(i, j, cosine), i < j: each thumbnail with the one most like it, and with the most similar one of another part,
+    if their cosine, or that with one of them mirrored, is at least `least`.
+
+    Exact, by comparing all with all, at first in a few frequencies: the cosine is at most the product of those plus
+    the product of what is left of both (Cauchy-Schwarz). 100,000 thumbnails take 25 MB and their frequencies 18.
+    """
+    if not looks:
+        return []
+    table = np.frombuffer(b"".join(looks), dtype=np.uint8).reshape(-1, SIDE, SIDE)
+    kinds = {part: number for number, part in enumerate(dict.fromkeys(parts))}
+    part_of = np.array([kinds[part] for part in parts])
+    best = [_Best(len(table)), _Best(len(table))]  # of all, and of another part
+    for i, j in _candidates(table, least):
+        cosines = _cosines(table[i], table[j])
+        near = cosines >= least
+        i, j, cosines = i[near], j[near], cosines[near]
+        apart = part_of[i] != part_of[j]
+        best[0].update(i, j, cosines)
+        best[1].update(i[apart], j[apart], cosines[apart])
+    return sorted({pair for one in best for pair in one.pairs()})
+
+
+class _Best:
+    """The most similar partner of every row so far."""
+
+    def __init__(self, n: int):
+        self.cosine, self.partner = np.full(n, -np.inf, dtype=np.float32), np.full(n, -1)
+
+    def update(self, i: np.ndarray, j: np.ndarray, cosines: np.ndarray) -> None:
+        order = np.argsort(cosines, kind="stable")  # of several for one row, the last is kept
+        for rows, partners in ((i[order], j[order]), (j[order], i[order])):
+            better = cosines[order] > self.cosine[rows]
+            self.cosine[rows[better]] = cosines[order][better]
+            self.partner[rows[better]] = partners[better]
+
+    def pairs(self) -> Iterator[tuple[int, int, float]]:
+        for row in np.flatnonzero(self.partner >= 0).tolist():
+            partner = int(self.partner[row])
+            yield min(row, partner), max(row, partner), float(self.cosine[row])
+
+
+def _candidates(table: np.ndarray, least: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(i, j), i < j, a few thousand at a time: every pair that can reach `least`, mirrored or not, and some more."""
+    coarse, flip = _coarse(table)
+    for top in range(0, len(table), TILE):
+        for left in range(top, len(table), TILE):
+            rows, columns = coarse[top : top + TILE], coarse[left : left + TILE]
+            can = rows @ columns.T
+            np.maximum(can, (rows * flip) @ columns.T, out=can)
+            i, j = np.nonzero(can >= least - 1e-4)  # float32 rounds
+            i, j = i + top, j + left
+            i, j = i[i < j], j[i < j]
+            for start in range(0, len(i), CHUNK):
+                yield i[start : start + CHUNK], j[start : start + CHUNK]
+
+
+def _coarse(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32 (N, 45): the low frequencies of each thumbnail of unit length, and the length of the rest; and the signs
+    (45,) that mirror it: a cosine transform of a mirrored picture changes the sign of odd horizontal frequencies."""
+    place = np.arange(SIDE)
+    waves = np.cos(np.pi * (place + 0.5) * place[:, None] / SIDE) * np.sqrt(2 / SIDE)  # orthonormal but for row 0
+    waves[0] /= np.sqrt(2)
+    low = (place[:, None] + place <= LOW) & (place[:, None] + place > 0)  # without the mean
+    found = np.empty((len(table), low.sum() + 1), dtype=np.float32)
+    for start in range(0, len(table), CHUNK):
+        unit = _unit(table[start : start + CHUNK]).reshape(-1, SIDE, SIDE)
+        block = (waves @ unit @ waves.T)[:, low]
+        rest = np.sqrt(np.maximum(0, 1 - (block**2).sum(1)))
+        found[start : start + CHUNK] = np.column_stack([block, rest])
+    signs = np.broadcast_to(1 - 2 * (place % 2), (SIDE, SIDE))[low]
+    return found, np.append(signs, 1).astype(np.float32)
+
+
+def _unit(table: np.ndarray) -> np.ndarray:
+    """float64 (n, 256): less the mean, of length 1."""
+    flat = table.reshape(len(table), -1).astype(np.float64)
+    flat -= flat.mean(axis=1, keepdims=True)
+    return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+
+
+def _cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """float32 (n,): of each pair, mirrored or not, whichever is larger."""
+    first, mirrored, second = _unit(first), _unit(first[:, :, ::-1]), _unit(second)
+    return np.maximum((first * second).sum(1), (mirrored * second).sum(1)).astype(np.float32)
