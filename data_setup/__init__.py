@@ -14,6 +14,7 @@ It imports nothing of `helpers`, and neither torch nor Pillow to find, label and
 | sets.py | a record for each data set: pictures, licence, source, citation, check |
 | solar.py | the embedded set: split and layout, what the expert's ratings mean |
 | downloads.py | download, check, safe unpacking |
+| lite.py | the networks these weights are for |
 | weights.py | the packaged ImageNet weights, under timm's names, and the 1,000 class names |
 | check/ | a folder of one's own, before a model learns from it: what is wrong there, and what to do |
 | base/ | what all of this, and `helpers`, stand on: words, arguments, files, folders, a picture's file read |

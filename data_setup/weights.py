@@ -56,12 +56,13 @@ def weights_path(arch: str) -> Path:
 
 def load_packaged(arch: str) -> dict[str, Tensor]:
     """State dict of `arch` on the CPU, under timm's names (of `tf_` + arch). Draws nothing at random."""
-    import timm
     import torch
+
+    from data_setup.lite import EfficientNetLite
 
     path = weights_path(arch)
     with torch.device("meta"):  # names and shapes only: nothing is drawn, nothing allocated
-        wanted = timm.create_model(f"tf_{arch}", pretrained=False).state_dict()
+        wanted = EfficientNetLite(arch).state_dict()
     return rename_tensors(torch.load(path, map_location="cpu", weights_only=True), wanted)
 
 

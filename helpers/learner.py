@@ -28,6 +28,7 @@ from helpers.training.loop import fit
 from helpers.training.losses import per_picture
 from helpers.training.lr_finder import lr_find
 from helpers.training.metrics import Metric, count_confusions, metrics_named
+from helpers.training.optimizer import AdamW
 from helpers.training.run import BatchTransform, History, Hook, Plan, Run
 
 Rates = float | Sequence[float] | slice
@@ -289,7 +290,7 @@ class Learner:
         plan = Plan(epochs, schedule, momentum, data.batch_size * self.accumulate, self.accumulate, **own)
         parameters = models.optimizer_groups(self.model, self.groups, lr, self.weight_decay)
         # betas, eps and weight decay of fastai v2; fused: one pass over all parameters
-        optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.99), eps=1e-5, fused=self.device.type != "mps")
+        optimizer = AdamW(parameters, betas=(0.9, 0.99), eps=1e-5, fused=self.device.type != "mps")
         facts = {"arch": self.arch, "bn": self.bn, "trained from": self.trained_from, **source.facts}
         hooks = [hook for given in (self.hooks, hooks) for hook in ([given] if isinstance(given, Hook) else given)]
         before = replace(self.history, trained_on=self.history.trained_on.union(data.split.train))

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import data_setup
+from data_setup import lite
 from data_setup.base.arguments import closest
 
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3  # what the Lite models were trained with
@@ -24,15 +25,16 @@ def load_body(arch: str, pretrained: bool) -> tuple[nn.Sequential, Sequence[floa
     A network whose stages cannot be run one after the other (transformers, mostly) is one stage: (N, F) out.
     Raises ValueError for an unknown name and RuntimeError when the weights cannot be fetched.
     """
-    import timm  # only a learner being built needs them, and they take seconds to import
-    import torchvision
-
-    lites, torchvisions = data_setup.weights.PACKAGED, torchvision.models.list_models(module=torchvision.models)
+    lites = data_setup.weights.PACKAGED
     if arch in lites:
-        network = timm.create_model(f"tf_{arch}")
+        network = lite.EfficientNetLite(arch)
         if pretrained:
             network.load_state_dict(data_setup.weights.load_packaged(arch))
-        return _timm_body(network), LITE_MEAN, LITE_STD
+        return nn.Sequential(*network.body()), LITE_MEAN, LITE_STD
+    import timm  # these take seconds to import
+    import torchvision
+
+    torchvisions = torchvision.models.list_models(module=torchvision.models)
     if arch not in torchvisions and not timm.is_model(arch):
         known = [*lites, *torchvisions, *timm.list_models()]
         raise ValueError(f"there is no architecture {arch!r}; {closest(arch, known, most=8)}")

@@ -10,6 +10,7 @@ import torchvision
 from torch import nn
 from torchvision.models import swin_transformer, vision_transformer
 
+from data_setup import lite
 from helpers.models.bodies import LITE_MEAN, LITE_STD
 from helpers.models.classifier import build_classifier
 from helpers.models.groups import freeze_to, group_parameters, layer_groups, optimizer_groups, split_point_before
@@ -65,6 +66,7 @@ def originals(monkeypatch):
     monkeypatch.setattr(vision_transformer, "VisionTransformer", shallow(vit, num_layers=2))
     monkeypatch.setattr(swin_transformer, "SwinTransformer", shallow(swin, depths=[2, 2, 1, 1]))
     monkeypatch.setattr(timm, "create_model", keeping(timm.create_model))
+    monkeypatch.setattr(lite, "EfficientNetLite", keeping(lite.EfficientNetLite))
     monkeypatch.setattr(torchvision.models, "get_model", keeping(torchvision.models.get_model))
     return made
 

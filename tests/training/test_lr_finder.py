@@ -12,6 +12,7 @@ from helpers.data.dataset import ImageData
 from helpers.learner import Learner
 from helpers.training import lr_finder
 from helpers.training.lr_finder import smoothed
+from helpers.training.optimizer import AdamW
 
 STEPS = 12  # enough for what leaves a trace, quick enough to interrupt at each of them
 
@@ -127,13 +128,13 @@ def test_an_interrupt_inside_a_step_leaves_no_trace(learner, monkeypatch):
     """Catches a rollback that only covers the time between two steps."""
     learn = learner()
     before = state(learn)
-    step = torch.optim.AdamW.step
+    step = AdamW.step
 
     def breaking(self, closure=None):
         step(self)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", breaking)
+    monkeypatch.setattr(AdamW, "step", breaking)
     with pytest.raises(KeyboardInterrupt):
         learn.lr_find(steps=STEPS, start=1e-2)
     assert_same(before, state(learn))
@@ -173,13 +174,13 @@ def test_it_takes_as_many_epochs_as_its_steps_need(learner, monkeypatch):
 def test_layer_groups_keep_their_proportions(learner, monkeypatch):
     """Catches one rate for all groups: the curve would say nothing about the rates that will be used."""
     seen = []
-    step = torch.optim.AdamW.step
+    step = AdamW.step
 
     def watching(self, closure=None):
         seen.append([group["lr"] for group in self.param_groups])
         return step(self)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", watching)
+    monkeypatch.setattr(AdamW, "step", watching)
     curve = learner().lr_find(slice(1e-5, 1e-3), steps=STEPS, end=1e-2)
     assert [rates[-1] for rates in seen] == pytest.approx(curve.lrs)
     for rates in seen:

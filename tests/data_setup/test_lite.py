@@ -1,0 +1,48 @@
+"""The packaged networks against timm's, to the last bit."""
+
+import pytest
+import timm
+import torch
+
+from data_setup.lite import WIDTH_AND_DEPTH, EfficientNetLite, in_eights
+
+
+@pytest.fixture(scope="module", params=WIDTH_AND_DEPTH)
+def pair(request):
+    """(ours, timm's), both with the random start of the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        ours = EfficientNetLite(request.param)
+        torch.manual_seed(5)
+        return ours, timm.create_model(f"tf_{request.param}")
+
+
+def test_names_and_random_start_are_timms(pair):
+    """Catches a layer too many, another name, and weights drawn in another order or with another spread."""
+    ours, theirs = (network.state_dict() for network in pair)
+    assert list(ours) == list(theirs)
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+@torch.no_grad()
+def test_scores_and_statistics_are_timms(pair):
+    """Catches padding at the wrong side (odd sizes), another epsilon, a residual too many."""
+    images = torch.rand(2, 3, 75, 98, generator=torch.Generator().manual_seed(0))
+    ours, theirs = pair
+    assert torch.equal(ours.train()(images), theirs.train()(images))
+    assert torch.equal(ours.eval()(images), theirs.eval()(images))
+
+
+def test_the_body_is_all_but_the_classes(pair):
+    """Catches a forgotten last convolution."""
+    network = pair[0]
+    inner = torch.nn.Sequential(*network.body())
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(network.classifier(inner(images).mean(dim=(2, 3))), network(images))
+
+
+@pytest.mark.parametrize(("wanted", "got"), [(3, 8), (17.6, 16), (26.4, 24), (44, 48), (70.4, 72), (123.2, 120)])
+def test_channels_come_in_eights(wanted, got):
+    """Worked by hand; 44 lies half way and goes up."""
+    assert in_eights(wanted) == got
