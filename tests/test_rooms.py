@@ -15,6 +15,7 @@ ROOMS = [
     ROOT / "data_setup",
     ROOT / "data_setup/base",
     ROOT / "data_setup/check",
+    ROOT / "data_setup/downloads",
     ROOT / "tools",
     *sorted({path.parent for path in (ROOT / "helpers").glob("*/*.py")}),
 ]

@@ -469,7 +469,7 @@ def test_command_lists_the_catalogue(real_home, home, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == [record.name for record in data_setup.catalogue()]
     assert re.match(r"solar +2,624 +90 +yes +code Apache-2.0, data CC BY-NC-SA", lines[1])
-    assert re.match(r"pets +7,390 +792 +no +CC BY-SA 4.0", lines[2])
+    assert re.match(r"pets +7,349 +811 +no +CC BY-SA 4.0", lines[2])
     assert max(map(len, lines)) < 150
 
 
