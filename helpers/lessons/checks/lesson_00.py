@@ -53,7 +53,7 @@ def check_00_2(pattern, path: Path) -> Verdict:
     if kinds == ["mono", "poly"] and "|" in pattern:
         return right("one of the two words, and every one of the names has it; a third kind would be an error.")
     if kinds == ["mono", "poly"]:
-        return right("the group stops at the first underscore, and every one of the names still matches.")
+        return right("group 1 is mono or poly in every one of the names.")
     if {kind.rstrip("_") for kind in kinds} == {"mono", "poly"}:
         return not_yet("group 1 holds the underscore, too; let the bracket end before it.")
     if {kind.split("_")[0] for kind in kinds} == {"mono", "poly"}:
@@ -74,7 +74,7 @@ def check_00_3(cost, break_even) -> Verdict:
     p, wanted = number(break_even, name="break_even"), PRICES.look / PRICES.miss
     if abs(p - wanted) < 1e-9:
         return right(
-            "a cell that is sound with 97 % is still worth a look. So the order alone is not enough in the end: "
+            "a cell that is whole with a probability of 97 % is still worth a look. So the order alone is not enough in the end: "
             "somebody has to trust the probabilities, and lesson 07 measures whether one can."
         )
     slips = {

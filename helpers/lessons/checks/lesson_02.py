@@ -35,7 +35,7 @@ def check_02_2(guess, factor) -> Verdict:
         return not_yet(f"factor_2 is {measured:.2f}: upside down. The calm curve's scatter is divided by the other's.")
     if not 0.25 < measured < 0.8:
         return not_yet(f"factor_2 is {measured:.2f}: take the first 30 of `.losses` of both curves, and their .std().")
-    return right(f"measured between 0.25 and 0.8. {_prediction(predicted)}")
+    return right(f"measured: the scatter shrinks to about a half. {_prediction(predicted)}")
 
 
 def _prediction(factor: float) -> str:
