@@ -74,8 +74,8 @@ def check_00_3(cost, break_even) -> Verdict:
     p, wanted = number(break_even, name="break_even"), PRICES.look / PRICES.miss
     if abs(p - wanted) < 1e-9:
         return right(
-            "a cell that is whole with a probability of 97 % is still worth a look. So the order alone is not enough in the end: "
-            "somebody has to trust the probabilities, and lesson 07 measures whether one can."
+            "a cell that is whole with a probability of 97 % is still worth a look. So the order alone is not "
+            "enough in the end: somebody has to trust the probabilities, and lesson 07 measures whether one can."
         )
     slips = {
         0.5: "that is where broken becomes the likelier answer; the prices have not been used.",
