@@ -5,12 +5,13 @@
     python -m data_setup pets --limit 400    a small stratified copy of it, `pets-400`
     python -m data_setup --list     the catalogue, and what of it is here
     python -m data_setup check PATH what is wrong with a folder of your own, with --quarantine and restore
+    python -m data_setup split PATH which of its pictures train, validate and test
 
 It imports nothing of `helpers`, and neither torch nor Pillow to find, label and split pictures.
 
 | file | what it holds |
 |---|---|
-| items.py | the pictures below a folder, and their labels: from folders, from names, from a table |
+| items.py | the pictures below a folder, and their labels: from folders, from names |
 | splits.py | which pictures train, validate and test: the only random split |
 | sets.py | the catalogue: a record for each data set |
 | solar.py | the embedded set: split and layout, what the expert's ratings mean |
@@ -19,6 +20,7 @@ It imports nothing of `helpers`, and neither torch nor Pillow to find, label and
 | lite.py | the networks these weights are for |
 | weights.py | the packaged ImageNet weights, under timm's names, and the 1,000 class names |
 | check/ | a folder of one's own, before a model learns from it: what is wrong there, and what to do |
+| own/ | a folder of one's own as it comes: labels in any table or text files, a split by class, group or time |
 | base/ | what all of this, and `helpers`, stand on: words, arguments, files, folders, a picture's file read |
 
 COURSE_DATA moves the data folder; COURSE_MIRROR is a base address to download archives from instead.

@@ -16,6 +16,7 @@ from data_setup.weights import PACKAGED
 COMMANDS = {  # loaded when they are asked for
     "check": ("data_setup.check.command", "main"),
     "restore": ("data_setup.check.command", "main_restore"),
+    "split": ("data_setup.own.command", "main"),
 }
 
 

@@ -1,6 +1,5 @@
 """Pictures and their labels, as data: nothing here moves, renames or changes a file."""
 
-import csv
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -136,34 +135,6 @@ def label_by_regex(folder: Path | str, pattern: str) -> tuple[Item, ...]:
         found = f"{len(unmatched)} of {len(items)} file names, e.g. {', '.join(map(repr, unmatched[:3]))}"
         raise ValueError(f"{pattern!r} does not match {found}; change the pattern or move those files out")
     return items
-
-
-@did_you_mean
-def label_by_table(
-    table: Path | str, *, folder: Path | str, name_column: str = "name", label_column: str = "label"
-) -> tuple[Item, ...]:
-    """Labels from a CSV file with a header; `name_column` holds paths below `folder`; an empty label means none.
-
-    Raises ValueError for a missing column, a file that is not there, or a name that appears more than once.
-    """
-    folder = Path(folder)
-    try:
-        with Path(table).open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark before UTF-8
-            reader = csv.DictReader(file)
-            rows, columns = list(reader), list(reader.fieldnames or ())
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{table} is not a table in UTF-8 ({error}): save it as CSV, UTF-8") from None
-    for column in (name_column, label_column):
-        if column not in columns:
-            raise ValueError(f"{table} has no column {column!r}; {closest(column, columns)}")
-    if not rows:
-        raise ValueError(f"{table} has a header but no rows")
-    items = [Item(row[name_column], folder / row[name_column], row[label_column] or None) for row in rows]
-    if missing := [item.name for item in items if not (item.name and item.path.is_file())]:
-        examples = ", ".join(map(repr, missing[:3]))
-        raise ValueError(f"{table} names {len(missing)} files that are not below {folder}, e.g. {examples}")
-    kept = set(unsealed(folder, [item.path for item in items]))
-    return check_items(item for item in items if item.path in kept)
 
 
 def check_items(items: Iterable[Item]) -> tuple[Item, ...]:

@@ -16,6 +16,7 @@ ROOMS = [
     ROOT / "data_setup/base",
     ROOT / "data_setup/check",
     ROOT / "data_setup/downloads",
+    ROOT / "data_setup/own",
     ROOT / "tools",
     *sorted({path.parent for path in (ROOT / "helpers").glob("*/*.py")}),
 ]

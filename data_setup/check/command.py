@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -20,12 +19,17 @@ from data_setup.check.quarantine import quarantine, restore
 from data_setup.check.reading import Facts, read
 from data_setup.check.report import Report, summary, write
 from data_setup.check.workers import Lost, answers
+from data_setup.own.groups import group_by_pattern
 
 MOVED = ("unreadable", "truncated", "crash", "huge", "broken link")
 MOST_PROCESSES = 8  # each may hold a picture of 80 million pixels
 
 
-def check_folder(folder: Path, *, group_of: Callable[[str], str | None] = lambda name: None) -> Report:
+def no_group(name: str) -> None:
+    """No picture belongs with others."""
+
+
+def check_folder(folder: Path, *, group_of: Callable[[str], str | None] = no_group) -> Report:
     """Read every visible file below `folder` and say what was found; sealed folders are left out.
 
     group_of   of a picture's name ("train/cat/7_1.jpg"), what must not be in two parts. Raises FileNotFoundError.
@@ -115,7 +119,8 @@ def main(argv: list[str]) -> int:
         out = (options.out or home() / "check" / folder.resolve().name).absolute()
         if out.resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"the report would lie in the folder that is checked, {folder}: name another with --out")
-        report = check_folder(folder, group_of=grouping(options.group))
+        group_of = group_by_pattern(options.group) if options.group else no_group
+        report = check_folder(folder, group_of=group_of)
         print(summary(report))
         page, data = write(report, out, processes=processes())
         print(f"page with the pictures: {page}\nfor programs: {data}")
@@ -127,22 +132,6 @@ def main(argv: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return int(report.n_serious > 0)
-
-
-def grouping(pattern: str | None) -> Callable[[str], str | None]:
-    """Picture name -> its group, by group 1 of a regular expression (the whole match where it has none)."""
-    if pattern is None:
-        return lambda name: None
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"{pattern!r} is not a valid regular expression: {error}") from None
-
-    def group_of(name: str) -> str | None:
-        match = compiled.search(name)
-        return match[min(1, compiled.groups)] if match else None
-
-    return group_of
 
 
 def main_restore(argv: list[str]) -> int:

@@ -13,8 +13,10 @@ from torch import Tensor
 
 import data_setup
 from data_setup.base.arguments import OLDER, OlderNames, closest, did_you_mean, old_attribute
-from data_setup.items import Item, check_items, class_names, label_by_folder, label_by_regex, label_by_table
-from data_setup.splits import PARTS, Split, split_by_folder, split_stratified
+from data_setup.items import Item, check_items, class_names, label_by_folder, label_by_regex
+from data_setup.own.labels import label_by_table
+from data_setup.own.split_file import split_in
+from data_setup.splits import PARTS, Split, split_stratified
 from helpers.data import augment as augmentation
 from helpers.data.augment import Augment, Draws
 from helpers.data.decode import METHODS, PixelStore, fingerprint, load_or_decode, read_presized
@@ -116,11 +118,9 @@ class ImageData(Settings):
     @classmethod
     @partial(did_you_mean, forwards_to=Settings)
     def from_folders(cls, folder: Path | str, *, valid_frac: float = 0.25, seed: int = 0, **settings) -> "ImageData":
-        """Labels and, where there are train/ and valid/, the split from folders (none beside these and test/)."""
+        """Labels from folders; the split from split.json (`python -m data_setup split`), else train/ and valid/."""
         items = label_by_folder(folder)
-        has_parts = any(item.name.startswith("train/") and item.name.count("/") > 1 for item in items)
-        split = (split_by_folder if has_parts else split_stratified)(items, valid_frac=valid_frac, seed=seed)
-        return cls(items, split, **settings)
+        return cls(items, split_in(folder, items, valid_frac=valid_frac, seed=seed), **settings)
 
     @classmethod
     @partial(did_you_mean, forwards_to=from_items.__func__)
@@ -131,9 +131,9 @@ class ImageData(Settings):
     @classmethod
     @partial(did_you_mean, forwards_to=from_items.__func__)
     def from_table(
-        cls, table: Path | str, *, folder: Path | str, name_column="name", label_column="label", **settings
+        cls, table: Path | str, *, folder: Path | str, name_column=None, label_column=None, **settings
     ) -> "ImageData":
-        """Labels from two columns of a CSV file; `settings` go to `from_items`."""
+        """Labels from a CSV file, see `data_setup.own.labels.label_by_table`; `settings` go to `from_items`."""
         items = label_by_table(table, folder=folder, name_column=name_column, label_column=label_column)
         return cls.from_items(items, **settings)
 

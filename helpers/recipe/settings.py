@@ -24,6 +24,7 @@ class Settings:
     """The defaults suit pictures unlike ImageNet's that have no upright position, such as solar cells."""
 
     data: str = _setting("solar", "a data set of `python -m data_setup list`, or a folder of pictures")
+    labels: str = _setting("", "of a folder: a table, or a regular expression for names; empty: its folders")
     protocol: str = _setting("solar", "what the solar cells' ratings mean, see data_setup.solar", ("solar", "deitsch"))
     arch: str = _setting("efficientnet_lite0", "any architecture of timm or torchvision")
     size: int = _setting(224, "side of the pictures the model sees, in pixels")
@@ -76,10 +77,12 @@ def parse(argv: Sequence[str], about: str) -> tuple[Settings, Path]:
         how = {"action": "store_true"} if one.type is bool else {"type": one.type, "choices": one.metadata["choices"]}
         how |= {"default": argparse.SUPPRESS, "help": one.metadata["help"]}
         parser.add_argument(f"--{one.name.replace('_', '-')}", **how)
+    parser.add_argument("path", nargs="?", help="the same as --data PATH")
     parser.add_argument("--quick", action="store_true", help=f"a run of minutes: {QUICK}")
     parser.add_argument("--report", type=Path, help="folder for what is left behind (default: runs/... in the data)")
     given = vars(parser.parse_args(argv))
     report, presets = given.pop("report"), QUICK if given.pop("quick") else {}
+    given |= {"data": path} if (path := given.pop("path")) else {}
     settings = Settings(**presets | given)
     name = f"{Path(settings.data).name}-{settings.protocol}-{settings.arch}-{settings.size}px-seed{settings.seed}"
     return settings, report or data_setup.home() / "runs" / name

@@ -18,6 +18,8 @@ from time import perf_counter
 from data_setup import solar
 from data_setup.base.files import write_atomically
 from data_setup.base.text import counted, number
+from data_setup.own.labels import labelled
+from data_setup.own.split_file import split_in
 from helpers.analysis.intervals import accuracy_text, compare
 from helpers.analysis.lr_curve import LRFinderResult
 from helpers.data.dataset import ImageData
@@ -132,7 +134,8 @@ def load_data(settings: Settings) -> ImageData:
     """The pictures with their labels, weights and split; of solar cells those of the protocol and the seed."""
     folder, size, augment = settings.folder, settings.size, settings.augment
     if not solar.has_ratings(folder):
-        return ImageData.from_folders(folder, size=size, augment=augment, seed=settings.seed)
+        items = labelled(folder, settings.labels)
+        return ImageData(items, split_in(folder, items, seed=settings.seed), size=size, augment=augment)
     items, split = solar.cell_items(folder, settings.protocol), solar.cell_split(folder, settings.seed)
     presize_px = max(300, size) if size >= 200 else None  # the cells have 300 px: large ones are cut from all of them
     return ImageData(items, split, size=size, augment=augment, presize_px=presize_px)

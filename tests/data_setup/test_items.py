@@ -17,9 +17,9 @@ from data_setup.items import (
     items_in,
     label_by_folder,
     label_by_regex,
-    label_by_table,
     relabel,
 )
+from data_setup.own.labels import label_by_table
 
 PNG = b"\x89PNG\r\n\x1a\n"  # enough to be taken for a picture: nothing here decodes
 
@@ -353,10 +353,9 @@ def test_the_mark_a_spreadsheet_puts_first_is_no_part_of_the_first_column(tmp_pa
 @pytest.mark.parametrize(
     ("text", "settings", "message"),
     [
-        ("name,lable\na.png,x\n", {}, "t.csv has no column 'label'; did you mean 'lable'"),
-        ("file,label\na.png,x\n", {}, "t.csv has no column 'name'; choose from file, label"),
-        ("name;label\na.png;x\n", {}, "t.csv has no column 'name'"),
-        ("", {}, "t.csv has no column 'name'"),
+        ("name,lable\na.png,x\n", {"label_column": "label"}, "t.csv has no column 'label'; did you mean 'lable'"),
+        ("file,label\na.png,x\n", {"name_column": "name"}, "t.csv has no column 'name'; choose from file, label"),
+        ("", {}, "t.csv is empty"),
         ("name,label\n", {}, "t.csv has a header but no rows"),
         (
             "name,label\na.png,x\nb.png,x\nc.png,x\n",

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_setup import __main__ as setup_cli
 from data_setup import solar
 from data_setup.solar import cell_items, cell_split
 from data_setup.splits import split_by_folder
@@ -367,6 +368,7 @@ def test_flags_become_settings_and_beat_presets(course_data):
     assert settings == Settings(**QUICK | {"epochs": 7, "tta": 8, "similar": True, "seed": 3})
     assert settings.augment.flip
     assert folder == course_data / "runs" / "solar-solar-efficientnet_lite0-96px-seed3"
+    assert parse(["pets", "--seed", "3"], "")[0] == Settings(data="pets", seed=3)
     full = parse(["--data", "solar", "--arch", "efficientnet_lite0", "--size", "224"], "")[0]
     assert parse([], "")[0] == Settings() == full, "what the README names is the default"
     assert Settings().cycles == [1, 2, 4, 8]
@@ -396,3 +398,25 @@ def test_a_wrong_command_line_gets_a_sentence(course_data, capsys, argv, says):
     said = capsys.readouterr().err
     assert says in said
     assert "Traceback" not in said
+
+
+def test_a_folder_with_a_table_and_a_split_file_is_read_as_they_say(tmp_path, capsys):
+    """Catches a recipe that takes only folders of classes, or draws a split of its own."""
+    pictures = draw(tmp_path / "set")
+    rows = []
+    for path in sorted(pictures.glob("*/*.png")):
+        path.rename(pictures / f"{path.parent.name}{path.name}")
+        rows.append(f"{path.parent.name}{path.name},{path.parent.name},day{int(path.stem) // 3}")
+    (pictures / "what is what.csv").write_text("\n".join(["picture,light,day", *rows]), encoding="utf-8")
+    for folder in ("dark", "light"):
+        (pictures / folder).rmdir()
+    labels = ["--labels", "what is what.csv"]
+    with pytest.raises(ValueError, match="which column"):
+        recipe.load_data(parse([str(pictures)], "")[0])
+    table = pictures / "what is what.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("light,day\n", "label,day\n", 1), encoding="utf-8")
+    assert setup_cli.main(["split", str(pictures), "--by", "group", "--group", "day", *labels]) == 0
+    data = recipe.load_data(parse([str(pictures), *labels], "")[0])
+    assert (data.classes, len(data.split.train), len(data.split.valid)) == (("dark", "light"), 18, 6)
+    days = {part: {int(name[-6:-4]) // 3 for name in getattr(data.split, part)} for part in ("train", "valid")}
+    assert not days["train"] & days["valid"] and "split.json: split by group 'day'" in capsys.readouterr().out

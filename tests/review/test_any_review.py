@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from data_setup.items import label_by_table
+from data_setup.own.labels import label_by_table
 from helpers.review.marks import KINDS, Mark, read_marks, read_table
 from helpers.review.rows import SORTS, Row
 from helpers.review.session import Review

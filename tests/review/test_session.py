@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 from filelock import FileLock
 
-from data_setup.items import Item, label_by_table
+from data_setup.items import Item
+from data_setup.own.labels import label_by_table
 from helpers.review.marks import KINDS, Mark, read_marks, read_table, write_marks
 from helpers.review.rows import NO_LABEL, SORTS, ranked, rows_from_items
 from helpers.review.session import Review

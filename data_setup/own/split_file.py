@@ -1,0 +1,51 @@
+"""A split in a file: names and parts, as JSON; `ImageData.from_folders` and the recipe read it in the data's folder."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from data_setup.base.files import write_atomically
+from data_setup.base.text import counted
+from data_setup.items import Item
+from data_setup.splits import PARTS, Split, split_by_folder, split_stratified
+
+SPLIT_FILE = "split.json"
+
+
+def write_split(split: Split, file: Path, *, how: str) -> None:
+    """Write the split, and in words how it was made; atomically."""
+    with write_atomically(file) as temporary:
+        temporary.write_text(json.dumps({"how": how, **asdict(split)}, indent=1) + "\n", encoding="ascii")
+
+
+def read_split(file: Path, items: Iterable[Item]) -> Split:
+    """The split in a file, of these items; says how it was made, and how many items are in no part of it.
+
+    Raises FileNotFoundError, and ValueError for a file that is no split and for one that names pictures which are not
+    among the items.
+    """
+    names = {item.name for item in items}
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+        split = Split(*(tuple(map(str, known[part])) for part in PARTS))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no split file {file}: python -m data_setup split FOLDER") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is not a split ({error}): python -m data_setup split FOLDER writes one") from None
+    named = {name for part in PARTS for name in getattr(split, part)}
+    if missing := sorted(named - names):
+        found = f"{file} names {counted(len(missing), 'picture')} that are not there or not labelled, e.g. {missing[0]}"
+        raise ValueError(f"{found}: split again, python -m data_setup split {file.parent}")
+    left_out = f"; {counted(len(names - named), 'picture')} in no part of it left out" if names - named else ""
+    print(f"{file.name}: {known.get('how', 'a split')}{left_out}")
+    return split
+
+
+def split_in(folder: Path | str, items: Iterable[Item], *, valid_frac: float = 0.25, seed: int = 0) -> Split:
+    """The split that a folder says: of its split.json, else of its folders train and valid; else a stratified one."""
+    items, file = list(items), Path(folder) / SPLIT_FILE
+    if file.is_file():
+        return read_split(file, items)
+    has_parts = any(item.name.startswith("train/") and item.name.count("/") > 1 for item in items)
+    return (split_by_folder if has_parts else split_stratified)(items, valid_frac=valid_frac, seed=seed)
