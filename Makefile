@@ -8,6 +8,7 @@ READY := $(VENV)/ready
 WHOLE := $(VENV)/whole
 AUTHORS := $(VENV)/ready-for-authors
 PEERS := .venv-bench
+SUPPLY := .venv-supply
 OPEN := $(if $(wildcard work/*.ipynb),work,notebooks)
 # outputs are stored and compared in float32, without progress bars and without anybody's own IPython settings
 QUIET := COURSE_PRECISION=float32 COURSE_PROGRESS=off IPYTHONDIR="$(CURDIR)/$(VENV)/ipython"
@@ -16,7 +17,8 @@ QUIET := COURSE_PRECISION=float32 COURSE_PROGRESS=off IPYTHONDIR="$(CURDIR)/$(VE
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data course lab work check test browser notebooks notes timings bench site slides lint spelling links lock clean
+.PHONY: help setup data course lab work check test browser faults lint spelling links licences audit sbom notebooks notes \
+  timings bench site slides lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -41,7 +43,8 @@ stage = @echo; echo "== $(1)"; $(2) || { echo "make test stopped: $(1) failed"; 
 
 test: data browser lint ## all tests: rules, units, every notebook's stored outputs, browser
 	$(call stage,unit tests,OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist loadfile \
-	  -m "not browser and not notebooks and not alone")
+	  -m "not browser and not notebooks and not alone and not faults")
+	$(call stage,ledger of faults,OMP_NUM_THREADS=1 $(PY) -m tests.faults -n 2 --dist loadfile)
 	$(call stage,stored outputs of all notebooks,$(QUIET) $(PY) -m pytest --nbval \
 	  -p tests.notebooks.tolerance --nbval-cell-timeout 600 \
 	  --nbval-kernel-startup-timeout 300 notebooks/*.ipynb)
@@ -61,11 +64,26 @@ browser: $(AUTHORS)
 lint: $(AUTHORS) ## rules, format, and which room of the package may import which
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(VENV)/bin/lint-imports --no-cache
 
+faults: data $(AUTHORS) ## the ledger of 61 faults: what comes of each, beside fastai (LONG=fuzz: a long dose)
+	@OMP_NUM_THREADS=1 $(PY) -m tests.faults $(if $(LONG),--long $(LONG),-n 2 --dist loadfile)
+
 spelling: $(AUTHORS) ## common misspellings in texts, code and notebooks
 	@$(PY) -m codespell_lib --skip "*.ipynb" && $(PY) -m codespell_lib --ignore-regex "[A-Za-z0-9+/=]{40,}" notebooks
 
 links: $(AUTHORS) ## links of notebooks and texts that lead nowhere (ONLINE=1 tries those on the web, too)
 	@$(PY) -m tools.links $(if $(ONLINE),--online)
+
+licences: $(AUTHORS) ## the licence of everything that is installed, in THIRD_PARTY.md
+	@$(PY) -m tools.licences
+
+audit: $(AUTHORS) ## known holes in what is installed (ONLINE=1: against all that are published)
+	@$(PY) -m tools.advisories
+	@$(if $(ONLINE),$(MAKE) --no-print-directory $(SUPPLY)/ready && \
+	  $(SUPPLY)/bin/pip-audit --disable-pip --require-hashes -r requirements.lock)
+
+sbom: $(SUPPLY)/ready ## a CycloneDX list of everything that is installed, in build/sbom.json
+	@mkdir -p build
+	@$(SUPPLY)/bin/cyclonedx-py environment $(VENV) --pyproject pyproject.toml --output-reproducible -o build/sbom.json
 
 # --- for authors ------------------------------------------------------------------------------------------------------
 
@@ -123,6 +141,12 @@ $(READY): requirements.lock pyproject.toml
 # what only authors and tests need comes on top, in the versions that fit the learner's
 $(AUTHORS): $(READY) tests/requirements.lock
 	@$(UV) pip install --python $(PY) --require-hashes -r tests/requirements.lock
+	@touch $@
+
+# tools that look at what is installed stay outside of it
+$(SUPPLY)/ready: pyproject.toml | $(READY)
+	@$(UV) venv --quiet --allow-existing --python $(PY) $(SUPPLY)
+	@$(UV) pip install --quiet --python $(SUPPLY) -r pyproject.toml --group supply
 	@touch $@
 
 # the peers have an environment of their own: the learner's one stays as the lock says

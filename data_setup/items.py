@@ -1,8 +1,11 @@
 """Pictures and their labels, as data: nothing here moves, renames or changes a file."""
 
+import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from unicodedata import normalize
@@ -15,6 +18,13 @@ from data_setup.base.text import counted
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 RAW = {".dng", ".nef", ".cr2", ".arw", ".orf", ".pef"}  # a camera's own files: they begin like a TIFF
 FOREIGN = {".heic", ".heif", ".avif", ".jp2", ".svg", ".psd", *RAW}
+SEARCH_SECONDS = 10
+SEARCH = """
+import json, re, sys
+pattern, names = json.load(sys.stdin)
+found = [re.search(pattern, name) or re.search(pattern, "/" + name) for name in names]
+json.dump([match and (match[1] or None) for match in found], sys.stdout)
+"""
 VALID_FOLDERS = ("valid", "val", "validation")
 
 
@@ -41,7 +51,8 @@ def find_images(folder: Path | str) -> list[Path]:
     pictures = [path for path in files if path not in broken and is_picture(path)]
     readable = ", ".join(FORMATS)
     if not pictures:
-        raise FileNotFoundError(f"no picture ({readable}) below {folder.absolute()}; it holds {_kinds(files)}")
+        found = f"no picture ({readable}) below {folder.absolute()}; it holds {_kinds(files)}"
+        raise FileNotFoundError(f"{found}: check the path, or save the pictures in one of these formats")
     if foreign := {path for path in files if path.suffix.lower() in FOREIGN}.difference(pictures, broken):
         print(f"note: {counted(len(foreign), 'file')} left out ({_kinds(foreign)}); only {readable} are read")
     if broken:
@@ -65,12 +76,15 @@ def is_picture(path: Path) -> bool:
 
 def items_in(folder: Path | str, label_of: Callable[[str], str | None]) -> tuple[Item, ...]:
     """One item per picture below `folder`; `label_of` gets the picture's name ("train/cat/1.jpg")."""
-    folder = Path(folder)
+    paths = find_images(folder)
+    return _labelled(folder, paths, [label_of(path.relative_to(folder).as_posix()) for path in paths])
+
+
+def _labelled(folder: Path | str, paths: Iterable[Path], labels: Iterable[str | None]) -> tuple[Item, ...]:
     items = []
-    for path in find_images(folder):
-        name = path.relative_to(folder).as_posix()
-        label = label_of(name)
-        items.append(Item(name, path, normalize("NFC", label) if label else label))  # a Mac types other Unicode
+    for path, label in zip(paths, labels, strict=True):
+        label = normalize("NFC", label) if label else label  # a Mac types other Unicode
+        items.append(Item(path.relative_to(folder).as_posix(), path, label))
     _tell_look_alikes("class", class_names(items))
     _tell_look_alikes("picture", [item.name for item in items])
     return tuple(items)
@@ -124,17 +138,27 @@ def label_by_regex(folder: Path | str, pattern: str) -> tuple[Item, ...]:
         raise ValueError(f"{pattern!r} is not a valid regular expression: {error}") from None
     if compiled.groups < 1:
         raise ValueError(f"the pattern {pattern!r} has no group: put ( ) around the part that is the label")
-
-    def label_of(name: str) -> str | None:
-        name = name.rpartition("/")[2]
-        match = compiled.search(name) or compiled.search("/" + name)  # as fastai v1's r"/([^/]+)_\d+.jpg$" wants it
-        return (match[1] or None) if match else None
-
-    items = items_in(folder, label_of)
+    paths = find_images(folder)
+    items = _labelled(folder, paths, _first_groups(pattern, [path.name for path in paths]))
     if unmatched := [item.path.name for item in items if item.label is None]:
         found = f"{len(unmatched)} of {len(items)} file names, e.g. {', '.join(map(repr, unmatched[:3]))}"
         raise ValueError(f"{pattern!r} does not match {found}; change the pattern or move those files out")
     return items
+
+
+def _first_groups(pattern: str, names: Sequence[str]) -> list[str | None]:
+    """Group 1 of the pattern in each name, None where it does not match; fastai v1's patterns want a "/" first.
+
+    In a process of its own: `re` has no time limit. Raises ValueError when it takes longer than SEARCH_SECONDS.
+    """
+    command = [sys.executable, "-I", "-S", "-c", SEARCH]
+    how = {"capture_output": True, "text": True, "timeout": SEARCH_SECONDS, "check": True}
+    try:
+        done = subprocess.run(command, input=json.dumps([pattern, names]), **how)
+    except subprocess.TimeoutExpired:
+        found = f"{pattern!r} was still searching {len(names)} names after {SEARCH_SECONDS} s"
+        raise ValueError(f"{found}: take a simpler pattern, with no + or * around another") from None
+    return json.loads(done.stdout)
 
 
 def check_items(items: Iterable[Item]) -> tuple[Item, ...]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 
 from data_setup.base.arguments import did_you_mean
+from data_setup.base.files import content_hash
 from data_setup.base.text import counted
 from data_setup.items import VALID_FOLDERS, Item
 
@@ -127,6 +128,15 @@ def split_by_group(
     if len(valid) == len(labelled):
         valid = valid[: -len(in_order[-1])]  # somebody has to train
     return _split(labelled, valid, test)
+
+
+def tell_copies(items: Iterable[Item], split: Split) -> None:
+    """Print how many validation pictures are, byte for byte, files that train. Raises OSError for a missing file."""
+    path_of = {item.name: item.path for item in items}
+    trained = {content_hash(path_of[name]) for name in split.train}
+    if copies := [name for name in split.valid if content_hash(path_of[name]) in trained]:
+        found = f"note: {counted(len(copies), 'validation picture')} also in training, e.g. {copies[0]!r}"
+        print(f"{found}; the accuracy will be too high: leave them out with data.with_items(items)")
 
 
 def _without_test(items: Iterable[Item], valid_frac: float) -> tuple[list[Item], list[str]]:

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from data_setup.base.folders import FORMATS
 
 MAX_PIXELS = 80_000_000  # a 50 KB file can claim 400 million pixels: refuse before decoding
+MOVED = "was the data set moved or deleted? Make the data again from the folder where it lies now"
 
 
 class UnreadableImage(ValueError):
@@ -34,7 +35,7 @@ def read_image(path: Path | str, *, at_least_px: int | None = None) -> Image.Ima
                 image.draft(None, (at_least_px, at_least_px))
             return _to_8_bit(ImageOps.exif_transpose(image))
     except FileNotFoundError:
-        raise UnreadableImage(f"{path} is missing; was the data set moved or deleted?") from None
+        raise UnreadableImage(f"{path} is missing; {MOVED}") from None
     except Exception as error:  # Pillow's decoders raise whatever the damage leads them to
         reason = _reason(path, error)
         unreadable = UnreadableImage(f"{path} is not a readable picture ({reason}); replace it or move it out")

@@ -18,9 +18,14 @@ def printable(value: object) -> str:
     )
 
 
+def one_line(text: object) -> str:
+    """The text on one line; bytes of a file name that are no letters become "?"."""
+    return " ".join(str(text).encode(errors="replace").decode().split())
+
+
 def shorten(name: object, width: int) -> str:
     """The name on one line; a longer one than `width` loses its middle, so that endings stay readable."""
-    name = " ".join(str(name).split())
+    name = one_line(name)
     if len(name) <= width:
         return name
     tail = (width - 1) // 2

@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from data_setup.base.files import sha256
+from data_setup.base.files import sha256, write_atomically
 from data_setup.downloads.arrange import arrange, clear
 from data_setup.downloads.fetch import WEB_PAGE, Cut, Refused, bytes_so_far, fetch, forget
 from data_setup.downloads.kept import RECORD
@@ -45,7 +45,8 @@ def build(staging: Path, record: DataSet, downloads: Path) -> dict:
             shutil.rmtree(unpacked, ignore_errors=True)
         for source, archive in zip(sources, packing, strict=True):
             line = f"{source['sha256']}  {archive.filename}\n"  # as sha256sum writes it
-            _recorded(downloads, archive).write_text(line, encoding="utf-8")
+            with write_atomically(_recorded(downloads, archive)) as temporary:  # half a line would refuse every file
+                temporary.write_text(line, encoding="utf-8")
         return {**facts, "archives": sources}
     raise RuntimeError(_what_to_do(record, downloads, failures))
 

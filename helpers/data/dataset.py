@@ -16,7 +16,7 @@ from data_setup.base.arguments import OLDER, OlderNames, closest, did_you_mean, 
 from data_setup.items import Item, check_items, class_names, label_by_folder, label_by_regex
 from data_setup.own.labels import label_by_table
 from data_setup.own.split_file import split_in
-from data_setup.splits import PARTS, Split, split_stratified
+from data_setup.splits import PARTS, Split, split_stratified, tell_copies
 from helpers.data import augment as augmentation
 from helpers.data.augment import Augment, Draws
 from helpers.data.decode import METHODS, PixelStore, fingerprint, load_or_decode, read_presized
@@ -228,7 +228,9 @@ class ImageData(Settings):
             return self.decoded[1]
         file = data_setup.home() / "cache" / "pixels" / f"{self.key}.u8"
         paths = [item.path for item in self.items]
-        return load_or_decode(paths, file, presize_px=self.presize_px, method=self.method)
+        pixels = load_or_decode(paths, file, presize_px=self.presize_px, method=self.method)
+        tell_copies(self.items, self.split)
+        return pixels
 
     @cached_property
     def store_on(self) -> Callable[[torch.device], PixelStore]:

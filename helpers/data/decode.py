@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from data_setup.base.files import content_hash, write_atomically
-from data_setup.base.pictures import UnreadableImage, read_image
+from data_setup.base.pictures import MOVED, UnreadableImage, read_image
 from helpers.runtime.device import place_for, upload
 from helpers.runtime.progress import progress
 
@@ -125,8 +125,7 @@ def fingerprint(paths: Sequence[Path], *settings: object) -> str:
             for text in pool.map(content_hash, paths):
                 digest.update(bytes.fromhex(text))
     except OSError as error:
-        words = f"{error.filename} cannot be read ({error.strerror}); was the data set moved or deleted?"
-        raise UnreadableImage(words) from error
+        raise UnreadableImage(f"{error.filename} cannot be read ({error.strerror}); {MOVED}") from error
     return digest.hexdigest()[:24]
 
 
@@ -161,16 +160,18 @@ def _decode_all(paths: Sequence[Path], presize_px: int, method: str, target: Pat
         except UnreadableImage as error:
             return error
 
-    shapes, errors = [], []
+    shapes, errors = [], {}
     with target.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in progress(range(0, len(paths), 256), "decoding"):  # in pieces, so that memory does not grow
-            for pixels in pool.map(decode, paths[start : start + 256]):
+            some = paths[start : start + 256]
+            for path, pixels in zip(some, pool.map(decode, some), strict=True):
                 if isinstance(pixels, UnreadableImage):
-                    errors.append(str(pixels))
+                    errors[path] = str(pixels)
                 else:
                     shapes.append(pixels.shape)
                     file.write(pixels.tobytes())
     if errors:
-        lines = [f"{len(errors)} of {len(paths)} pictures cannot be read:", *errors[:20]]
-        raise UnreadableImage("\n".join(lines + [f"and {len(errors) - 20} more"] * (len(errors) > 20)))
+        lines = [f"{len(errors)} of {len(paths)} pictures cannot be read:", *list(errors.values())[:4]]
+        others = ", ".join(path.name for path in list(errors)[4:24]) + ", ..." * (len(errors) > 24)
+        raise UnreadableImage("\n".join(lines + [f"and {len(errors) - 4} more: {others}"] * (len(errors) > 4)))
     return shapes

@@ -64,17 +64,21 @@ def load_exported(folder: Path | str, module: nn.Module | None = None) -> tuple[
 
     `module` is a network of your own, built as for `Learner(data, module)`; the others are built by their name.
     model(images) takes float (N, 3, size, size) in 0..1 and gives logits (N, K), columns as in about["classes"].
-    Raises ValueError when the folder is not an export or its weights are not those described.
+    Raises ValueError when the folder is not an export or was changed after it.
     """
     folder = Path(folder)
     about = read_json(folder / ABOUT)
     if about.get("kind") != KIND:
         raise ValueError(f"{folder.absolute()} is not an exported classifier: {ABOUT} is missing or of another kind")
-    if sha256(folder / WEIGHTS) != about["sha256"][WEIGHTS]:
-        raise ValueError(f"{folder / WEIGHTS} is not the file that {ABOUT} describes; export the model again")
+    fix = "export the model again"
+    if {name: sha256(folder / name) for name in (WEIGHTS, ONNX) if (folder / name).is_file()} != about.get("sha256"):
+        raise ValueError(f"{folder}: {WEIGHTS} or {ONNX} is not the file that {ABOUT} describes; {fix}")
+    tensors, written = load_tensors(folder / WEIGHTS)
+    if changed := [key for key in written if about.get(key) != written[key]]:
+        raise ValueError(f"{folder / ABOUT} was changed after the export ({', '.join(changed)}); {fix}")
     n, how = len(about["classes"]), {"size": about["size"]}
     model = from_module(module, n, **how) if module else build_classifier(about["arch"], n, pretrained=False, **how)
-    model.load_state_dict(load_tensors(folder / WEIGHTS)[0])
+    model.load_state_dict(tensors)
     return model.eval(), about
 
 

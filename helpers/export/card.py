@@ -19,7 +19,7 @@ def source_of(data: ImageData) -> dict[str, str]:
 
 def model_card(about: dict, accuracy: str, source: dict[str, str], *, note: str = "") -> str:
     """The card as Markdown; what is filled in, such as names of classes, is shown as text, never interpreted."""
-    environment = jinja2.Environment(finalize=_escaped, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(finalize=_escaped, undefined=jinja2.StrictUndefined, trim_blocks=True)  # noqa: S701
     card = environment.from_string(Path(__file__).with_name("model_card.md").read_text(encoding="utf-8"))
     return card.render(about, accuracy=accuracy, source=source, note=note)
 

@@ -1,5 +1,6 @@
 """Say what is in pictures:  python predict.py PICTURE ...    (pip install onnxruntime numpy pillow)"""
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from PIL import Image, ImageOps
 
 FOLDER = Path(__file__).resolve().parent  # holds model.json and model.onnx, too
 ABOUT = json.loads((FOLDER / "model.json").read_text(encoding="utf-8"))
+if hashlib.sha256((FOLDER / "model.onnx").read_bytes()).hexdigest() != ABOUT["sha256"]["model.onnx"]:
+    sys.exit("model.onnx is not the file that model.json describes: export the model again")
 SESSION = onnxruntime.InferenceSession(str(FOLDER / "model.onnx"), providers=["CPUExecutionProvider"])
 
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from data_setup.base.text import number, shorten
+from data_setup.base.text import number, one_line, shorten
 
 BLACK, GREY, BLUE, RED, GREEN = "#000000", "#8A8A8A", "#025A96", "#BD4B00", "#008C62"
 PINK, SKY, ORANGE = "#974775", "#678AB3", "#C88600"
@@ -45,7 +45,7 @@ class Drawing:
 
     def __post_init__(self):
         for name in ("text", "detail"):  # a class name may hold a line break; a sentence is one line
-            object.__setattr__(self, name, " ".join(getattr(self, name).split()))
+            object.__setattr__(self, name, one_line(getattr(self, name)))
 
     @property
     def alt(self) -> str:

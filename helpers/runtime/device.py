@@ -14,13 +14,16 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # as malloc.h has them
 
 def pick_device() -> torch.device:
     """CUDA if there is one, else Apple's MPS, else the CPU; the environment variable COURSE_DEVICE overrides."""
-    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    chosen = os.environ.get("COURSE_DEVICE") or best
+    chosen = os.environ.get("COURSE_DEVICE")
+    if not chosen:
+        best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(best)
     try:
-        return torch.device(chosen)
-    except RuntimeError:
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError):  # no such word, no such card, or a torch without it
         fix = "set it to cpu, cuda, cuda:1 or mps, or unset it"
-        raise ValueError(f"COURSE_DEVICE={chosen} is not a valid device; {fix}") from None
+        raise ValueError(f"COURSE_DEVICE={chosen} is not a device of this machine; {fix}") from None
+    return torch.device(chosen)
 
 
 def is_out_of_memory(error: Exception) -> bool:

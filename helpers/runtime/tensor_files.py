@@ -32,7 +32,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
             temporary.write_bytes(save(tensors, metadata=header))
     except OSError as error:
         needed = f"it needs {sum(tensor.nbytes for tensor in tensors.values()) / 1e6:.0f} MB"
-        raise OSError(f"{path} could not be written ({error}); {needed}. An older file there is untouched") from error
+        fix = "make room there, or choose another folder. An older file there is untouched"
+        raise OSError(f"{path} could not be written ({error}); {needed}: {fix}") from error
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:

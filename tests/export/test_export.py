@@ -281,6 +281,29 @@ def test_loading_runs_no_code_and_notices_other_weights(made, tmp_path, monkeypa
         load_exported(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("change", ["classes", "size", "accuracy", "weights", "onnx", "no weights", "no digests"])
+def test_a_folder_changed_after_the_export_is_refused(made, tmp_path, change):
+    """Catches classes that changed places in a text file, and an ONNX file of another model."""
+    folder = shutil.copytree(made[1], tmp_path / "copy")
+    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    file = folder / {"weights": "model.safetensors", "onnx": "model.onnx"}.get(change, "model.json")
+    if change in ("weights", "onnx"):
+        content = bytearray(file.read_bytes())
+        content[-9] ^= 1
+        file.write_bytes(content)
+    elif change == "no weights":
+        (folder / "model.safetensors").unlink()
+    else:
+        how = {"classes": about["classes"][::-1], "size": 64, "accuracy": {"estimate": 1.0}, "no digests": None}
+        about["sha256" if change == "no digests" else change] = how[change]
+        file.write_text(json.dumps(about), encoding="utf-8")
+    with pytest.raises(ValueError, match="export the model again"):
+        load_exported(folder)
+    if change == "onnx":
+        done = subprocess.run([sys.executable, folder / "predict.py", "x.png"], capture_output=True, text=True)
+        assert done.returncode == 1 and "model.onnx is not the file that model.json describes" in done.stderr
+
+
 def held(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 

@@ -34,10 +34,11 @@ def test_the_best_device_there_is_wins(monkeypatch, cuda, mps, expected):
     assert pick_device().type == expected
 
 
-def test_a_device_that_does_not_exist_is_blamed_on_the_variable(monkeypatch):
+@pytest.mark.parametrize("word", ["gpu", "cuda:99", "mps:99"])
+def test_a_device_that_does_not_exist_is_blamed_on_the_variable(monkeypatch, word):
     """Catches torch's own sentence, which does not say where the word came from."""
-    monkeypatch.setenv("COURSE_DEVICE", "gpu")
-    with pytest.raises(ValueError, match="COURSE_DEVICE=gpu is not a valid device; set it to cpu, cuda"):
+    monkeypatch.setenv("COURSE_DEVICE", word)
+    with pytest.raises(ValueError, match=f"COURSE_DEVICE={word} is not a device of this machine; set it to cpu, cuda"):
         pick_device()
 
 

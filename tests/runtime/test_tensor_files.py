@@ -208,7 +208,7 @@ def test_a_full_disk_keeps_the_old_file_and_says_how_much_room_is_needed(tmp_pat
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(OSError, match="model.safetensors could not be written .*; it needs 4 MB. An older file"):
+        with pytest.raises(OSError, match="model.safetensors could not be written .*; it needs 4 MB: make room there"):
             save_tensors(path, {"x": torch.ones(1_000_000)}, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
