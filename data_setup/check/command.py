@@ -5,6 +5,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -14,12 +15,15 @@ from data_setup.base.files import visible_files
 from data_setup.base.folders import SEAL, home, unsealed
 from data_setup.base.text import counted
 from data_setup.check import sets
-from data_setup.check.findings import SEVERITIES, of_files
+from data_setup.check.findings import SEVERITIES, Case, Finding, finding, of_files
 from data_setup.check.quarantine import quarantine, restore
 from data_setup.check.reading import Facts, read
 from data_setup.check.report import Report, summary, write
 from data_setup.check.workers import Lost, answers
 from data_setup.own.groups import group_by_pattern
+from data_setup.own.labels import labelled
+from data_setup.own.split_file import SPLIT_FILE, load_split
+from data_setup.splits import PARTS
 
 MOVED = ("unreadable", "truncated", "crash", "huge", "broken link")
 MOST_PROCESSES = 8  # each may hold a picture of 80 million pixels
@@ -29,10 +33,15 @@ def no_group(name: str) -> None:
     """No picture belongs with others."""
 
 
-def check_folder(folder: Path, *, group_of: Callable[[str], str | None] = no_group) -> Report:
+def check_folder(
+    folder: Path, *, labels: str | None = None, group_of: Callable[[str], str | None] = no_group
+) -> Report:
     """Read every visible file below `folder` and say what was found; sealed folders are left out.
 
-    group_of   of a picture's name ("train/cat/7_1.jpg"), what must not be in two parts. Raises FileNotFoundError.
+    labels     a table, or a regular expression for names, as in `data_setup.own.labels.labelled`; default: folders
+    group_of   of a picture's name ("train/cat/7_1.jpg"), what must not be in two parts
+
+    Raises FileNotFoundError.
     """
     started = perf_counter()
     if not folder.is_dir():
@@ -40,15 +49,16 @@ def check_folder(folder: Path, *, group_of: Callable[[str], str | None] = no_gro
     facts = facts_of(folder)
     pictures = [one for one in facts if one.kind == "picture"]
     names = [one.name for one in pictures]
-    place = sets.places(names, group_of)
+    place, unclear = placed(folder, names, labels, group_of)
     same = sets.copies(facts)
     found = [
         *of_files(facts),
+        *unclear,
         *sets.of_copies(same, place),
         *sets.near_copies(facts, place),
         *sets.of_groups(place),
         *sets.of_classes(place),
-        *sets.of_folders(names, place, empty_classes(folder, names)),
+        *([] if labels else sets.of_folders(names, place, empty_classes(folder, names))),
     ]
     return Report(
         folder=folder.absolute(),
@@ -61,6 +71,33 @@ def check_folder(folder: Path, *, group_of: Callable[[str], str | None] = no_gro
         offenders=tuple([one.name for one in facts if one.kind in MOVED] + sets.superfluous(same, place)),
         seconds=perf_counter() - started,
     )
+
+
+def placed(
+    folder: Path, names: list[str], labels: str | None, group_of: Callable[[str], str | None]
+) -> tuple[dict[str, sets.Place], list[Finding]]:
+    """Part, label and group of every picture, and what is unclear about them: the labels of a table, if one is named
+    or all pictures lie in one folder, and the parts of the folder's split file, where there is one."""
+    place, found = sets.places(names, group_of), []
+    if labels or not any("/" in name for name in names):
+        try:
+            label_of = {item.name: item.label for item in labelled(folder, labels)}
+            place = {name: replace(one, label=label_of.get(name)) for name, one in place.items()}
+        except (ValueError, FileNotFoundError) as error:
+            fix = "do what the sentence above says"
+            found += finding("labels", "serious", "labels cannot be read", fix, [Case((), str(error))])
+    if (file := folder / SPLIT_FILE).is_file():
+        try:
+            split = load_split(file)[0]
+            part_of = {name: part for part in PARTS for name in getattr(split, part)}
+            place = {name: replace(one, part=part_of.get(name)) for name, one in place.items()}
+            gone = [Case((name,), f"in {sets.PARTS[part]}") for name, part in part_of.items() if name not in place]
+            title = f"{SPLIT_FILE} names it, but it is not there or cannot be read"
+            found += finding("split", "serious", title, "split again: python -m data_setup split PATH", gone)
+        except ValueError as error:
+            fix = "split again: python -m data_setup split PATH"
+            found += finding("split", "serious", "the split cannot be read", fix, [Case((SPLIT_FILE,), str(error))])
+    return place, found
 
 
 def processes() -> int:
@@ -101,6 +138,7 @@ def main(argv: list[str]) -> int:
     parser.description = "Read every picture below a folder and report what is wrong with it. Changes nothing there."
     parser.add_argument("path", type=Path, help="the folder")
     parser.add_argument("--out", type=Path, help="folder for report.html and report.json (default: in the data folder)")
+    parser.add_argument("--labels", help="a table, or a regular expression for names (default: folders)")
     parser.add_argument(
         "--group",
         metavar="PATTERN",
@@ -120,7 +158,7 @@ def main(argv: list[str]) -> int:
         if out.resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"the report would lie in the folder that is checked, {folder}: name another with --out")
         group_of = group_by_pattern(options.group) if options.group else no_group
-        report = check_folder(folder, group_of=group_of)
+        report = check_folder(folder, labels=options.labels, group_of=group_of)
         print(summary(report))
         page, data = write(report, out, processes=processes())
         print(f"page with the pictures: {page}\nfor programs: {data}")

@@ -152,9 +152,7 @@ def of_classes(place: Mapping[str, Place]) -> list[Finding]:
             counts[one.part][one.label] += 1
     training = counts["train"] or counts[None]
     if not training:
-        text = "all in one folder" if place else "there is none"
-        fix = "label them by name (ImageData.from_name_re) or with a table (ImageData.from_table)"
-        return finding("no labels", "warning", "pictures without a class folder", fix, [Case((), text)])
+        return []
     largest, n = training.most_common(1)[0]
     unknown = {label: part for part in ("valid", "test") for label in counts[part] if label not in training}
     few = sorted((count, label) for label, count in training.items() if count < FEW)

@@ -19,26 +19,30 @@ def write_split(split: Split, file: Path, *, how: str) -> None:
         temporary.write_text(json.dumps({"how": how, **asdict(split)}, indent=1) + "\n", encoding="ascii")
 
 
-def read_split(file: Path, items: Iterable[Item]) -> Split:
-    """The split in a file, of these items; says how it was made, and how many items are in no part of it.
-
-    Raises FileNotFoundError, and ValueError for a file that is no split and for one that names pictures which are not
-    among the items.
-    """
-    names = {item.name for item in items}
+def load_split(file: Path) -> tuple[Split, str]:
+    """(the split in a file, how it was made). Raises FileNotFoundError, and ValueError for a file that is no split."""
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
-        split = Split(*(tuple(map(str, known[part])) for part in PARTS))
+        return Split(*(tuple(map(str, known[part])) for part in PARTS)), str(known.get("how", "a split"))
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no split file {file}: python -m data_setup split FOLDER") from None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is not a split ({error}): python -m data_setup split FOLDER writes one") from None
+
+
+def read_split(file: Path, items: Iterable[Item]) -> Split:
+    """The split in a file, of these items; says how it was made, and how many items are in no part of it.
+
+    Raises what `load_split` raises, and ValueError for a file that names pictures which are not among the items.
+    """
+    split, how = load_split(file)
+    names = {item.name for item in items}
     named = {name for part in PARTS for name in getattr(split, part)}
     if missing := sorted(named - names):
         found = f"{file} names {counted(len(missing), 'picture')} that are not there or not labelled, e.g. {missing[0]}"
         raise ValueError(f"{found}: split again, python -m data_setup split {file.parent}")
     left_out = f"; {counted(len(names - named), 'picture')} in no part of it left out" if names - named else ""
-    print(f"{file.name}: {known.get('how', 'a split')}{left_out}")
+    print(f"{file.name}: {how}{left_out}")
     return split
 
 

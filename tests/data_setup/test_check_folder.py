@@ -174,6 +174,28 @@ def test_a_group_on_two_sides_and_a_copy_in_two_groups(few):
     assert "group leak" not in names_found(check_folder(folder))
 
 
+def test_one_folder_of_everything_with_a_table_and_a_split_file(few):
+    """Labels from the table, parts from the split file: a copy across the split is a leak, under two labels, too."""
+    for path in sorted(few.rglob("*.png")):
+        path.rename(few / f"{path.parent.name}_{path.name}")
+    for folder in ("cat", "dog"):
+        (few / folder).rmdir()
+    (asked,) = [one for one in check_folder(few).findings if one.kind == "labels"]
+    assert asked.severity == "serious" and "--labels FILE.csv" in asked.cases[0].text
+    shutil.copy(few / "cat_p0_0.png", few / "dog_copy.png")
+    names = sorted(path.name for path in few.glob("*.png"))
+    (few / "labels.csv").write_text("\n".join(["photo,label", *(f"{name},{name[:3]}" for name in names)]))
+    split = {"train": names[1:], "valid": names[:1], "test": ["gone.png"]}
+    (few / "split.json").write_text(json.dumps(split))
+    report = check_folder(few)
+    found = names_found(report)
+    assert found["leak"] == found["contradiction"] == {frozenset({"cat_p0_0.png", "dog_copy.png"})}
+    assert found["split"] == {frozenset({"gone.png"})} and "labels" not in found and "outside" not in found
+    assert report.classes == {"cat": 3, "dog": 4} and report.parts == {"train": 6, "valid": 1}
+    (few / "split.json").write_text("[]")
+    assert names_found(check_folder(few, labels="labels.csv"))["split"] == {frozenset({"split.json"})}
+
+
 def test_what_the_command_refuses(few, tmp_path, capsys):
     assert cli.main(["check", str(few), "--out", str(few / "cat")]) == 2
     assert "name another with --out" in capsys.readouterr().err and sorted(few.iterdir()) == [few / "cat", few / "dog"]
