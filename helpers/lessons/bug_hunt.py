@@ -86,9 +86,9 @@ def _normalised_twice(prepare: Callable) -> str | None:
     images = outcome(prepare, pixels)
     mean, low, high = float(images.mean()), float(images.min()), float(images.max())
     fits = abs(mean) < 0.05 and abs(low + 127 / 128) < 0.05 and abs(high - 1) < 0.05
-    return (
-        None if fits else f"pixels of 0 to 255 become {low:.2f} to {high:.2f}, mean {mean:.2f}; wanted: -1 to 1, mean 0"
-    )
+    wrapped = " (bytes have no numbers below 0)" if low >= 0 else ""
+    found = f"pixels of 0 to 255 become {low:.2f} to {high:.2f}, mean {mean:.2f}{wrapped}"
+    return None if fits else f"{found}; wanted: -1 to 1, mean 0"
 
 
 def _views_do_not_add_up(mean_of_views: Callable) -> str | None:

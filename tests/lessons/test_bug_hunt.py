@@ -47,6 +47,7 @@ REPAIRED = {
     "10": [lambda batches: torch.cat(batches).mean()],
 }
 OTHER_WRONG = {  # the symptom has gone, and something else is broken
+    "05": (lambda pixels: (pixels - 127) / 128, "bytes have no numbers below 0"),
     "03": (lambda images, training, rng: images, "not augmented either"),
     "06": (lambda log_probs: log_probs.mean(dim=0).softmax(-1), "not the mean"),
     "07": (lambda alarm, broken: torch.tensor(1.0), "8 of 32 broken ones"),

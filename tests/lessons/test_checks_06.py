@@ -98,6 +98,7 @@ def test_eight_views():
         (lambda x: [v.tolist() for v in eight(x)], "a list of eight tensors is wanted"),
         (lambda x: 8, "the number 8 came"),
         (lambda x: print(x.shape), "returns nothing"),
+        (lambda x: [x, *(x.rot90(k) for k in (1, 2, 3))], "a view has shape (3, 2, 2, 2), and that of the batch"),
         (lambda x: x.turn(), "stopped with AttributeError"),
     ],
 )

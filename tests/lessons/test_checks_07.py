@@ -71,7 +71,8 @@ def test_other_counts_of_misses_are_told_apart(price, answer, said):
 
 def test_two_kinds_of_cells(preds):
     verdict = check_07_2("poly", 0.9, 0.7, preds)
-    assert verdict.state == RIGHT and "30 mono and 20 poly" in verdict.message
+    assert verdict.state == RIGHT and "mono ≈ 90.0 % of 30, 95 % confidence interval ≈ 74" in verdict.message
+    assert "poly ≈ 70.0 % of 20" in verdict.message and "You said 'poly'" in verdict.message
     assert check_07_2(None, None, None, preds).state == check_07_2("poly", 0.9, None, preds).state == UNFINISHED
 
 

@@ -74,10 +74,8 @@ def check_06_3(eight_views) -> Verdict:
             "nothing is missing and nothing twice. Their mean is the same however the cell lay; a network whose single "
             "look already is so is called invariant."
         )
-    if any(view.shape != images.shape for view in views):
-        return not_yet(
-            f"a view has shape {tuple(views[0].shape)}, and that of the batch, {tuple(images.shape)}, stays."
-        )
+    if other := [tuple(view.shape) for view in views if view.shape != images.shape]:
+        return not_yet(f"a view has shape {other[0]}, and that of the batch, {tuple(images.shape)}, stays.")
     if any(_bytes(view) not in wanted for view in views):
         mixed = _bytes(images.flip(1)) in got or _bytes(images.flip(0)) in got
         words = "pictures or colours changed places" if mixed else "one of them is no position of the square"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
+from helpers.analysis.intervals import accuracy_text
 from helpers.analysis.predictions import Predictions
 from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, number, outcome, right, short, what
 from helpers.lessons.decisions import DecisionCost
@@ -64,8 +65,8 @@ def check_07_2(guess, mono, poly, preds: Predictions) -> Verdict:
             return not_yet(f"{kind}_2 is {short(value)}: {said[0] if said else other}")
     if not isinstance(guess, str) or guess.strip().lower() not in ("mono", "poly", "same"):
         return not_yet(f"guess_2 is {what(guess)}; which is harder, 'mono', 'poly' or 'same'?")
-    sizes = " and ".join(f"{len(chosen)} {kind}" for kind, chosen in rows.items())
-    return right(f"of {sizes}. Before you say which is harder, give each its interval: these are other pictures.")
+    found = "; ".join(f"{kind} {accuracy_text(preds.subset(chosen))}" for kind, chosen in rows.items())
+    return right(f"{found}. You said {guess.strip().lower()!r}: only intervals that lie apart would show a difference.")
 
 
 def _share(value, name: str) -> float:
@@ -107,7 +108,7 @@ def check_07_3(function) -> Verdict:
 
 
 def _pair(result) -> tuple[float, float]:
-    if isinstance(result, torch.Tensor):
+    if isinstance(result, torch.Tensor) and result.numel() > 1:
         result = result.flatten().tolist()
     if not isinstance(result, Sequence) or isinstance(result, str) or len(result) != 2:
         raise Settled(not_yet(f"{what(result)} came, and two numbers are wanted: return precision, recall."))
