@@ -19,9 +19,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from data_setup.base.folders import SEAL
+from data_setup.base.progress import progress
 from data_setup.items import Item
 from data_setup.splits import Split, ranked, stratified
 
@@ -116,7 +115,7 @@ def build(staging: Path, *, source: Path | None = None) -> dict:
     valid = stratified(strata, frac=0.25, seed=0)
     rows = ["name,label,type,probability"]
     counts: Counter[str] = Counter()
-    for cell in tqdm(cells, desc="solar", unit="picture", delay=1, leave=False, disable=None):
+    for cell in progress(cells, "solar"):
         part = "test" if cell.file in sealed else "valid" if cell.file in valid else "train"
         target = staging / part / cell.label / cell.name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""What comes before data: names and numbers in words, keywords, files and folders, pictures read."""
+"""What `data_setup` and `helpers` stand on: arguments · text · progress · files · folders · pictures (as files)."""

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from data_setup.base.arguments import closest
+from data_setup.base.progress import progress
 from data_setup.items import Item
 from helpers.data import augment as augmentation
 from helpers.data.dataset import ImageData
 from helpers.models.classifier import Classifier
 from helpers.models.folding import predicting
 from helpers.runtime.device import upload
-from helpers.runtime.progress import progress
 from helpers.runtime.seeds import generator
 
 

@@ -1,1 +1,1 @@
-"""From files to batches: items · splits · decode (and the uint8 store) · augment · dataset (`ImageData`)."""
+"""From labelled items to batches: decode (and the uint8 store) · augment · dataset (`ImageData`)."""

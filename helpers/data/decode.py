@@ -22,8 +22,8 @@ from torch import Tensor
 
 from data_setup.base.files import content_hash, write_atomically
 from data_setup.base.pictures import MOVED, UnreadableImage, read_image
+from data_setup.base.progress import progress
 from helpers.runtime.device import place_for, upload
-from helpers.runtime.progress import progress
 
 METHODS = ("crop", "pad", "squish")
 MAX_ASPECT = 4

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 import data_setup
+from data_setup.base.progress import progress
 from helpers.data import augment as augmentation
 from helpers.data.dataset import Batch, ImageData, even_batches
 from helpers.models.classifier import Classifier
 from helpers.models.folding import predicting
 from helpers.runtime.device import place_for, upload
-from helpers.runtime.progress import progress
 from helpers.runtime.seeds import generator
 from helpers.runtime.tensor_files import forget_oldest, load_tensors, save_tensors
 

@@ -1,1 +1,1 @@
-"""Where and how things run, shared by every room: device, precision, seeds, files, progress, arguments, text."""
+"""Where and how things run, shared by every room: device, precision, CUDA graphs, seeds, tensors in files."""

@@ -9,11 +9,11 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
+from data_setup.base.progress import progress
 from helpers.data.dataset import Batch
 from helpers.models.folding import predicting
 from helpers.runtime.device import is_out_of_memory
 from helpers.runtime.graphs import Recording
-from helpers.runtime.progress import progress
 from helpers.runtime.seeds import seeded
 from helpers.training.checkpoints import forget_finished, resume_run, save_run
 from helpers.training.metrics import count_confusions

@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import replace
 from itertools import accumulate, chain, count
 
-from helpers.runtime.progress import progress
+from data_setup.base.progress import progress
 from helpers.runtime.seeds import seeded
 from helpers.training.loop import set_rates, train_step
 from helpers.training.run import Run

@@ -1,6 +1,6 @@
 """Progress bars: plain text, gone when the work is done."""
 
-from helpers.runtime.progress import progress
+from data_setup.base.progress import progress
 
 
 def test_progress_is_plain_text_with_the_remaining_time_and_vanishes(monkeypatch, capsys):
