@@ -21,7 +21,7 @@ It imports nothing of `helpers`, and neither torch nor Pillow to find, label and
 | weights.py | the packaged ImageNet weights, under timm's names, and the 1,000 class names |
 | check/ | a folder of one's own, before a model learns from it: what is wrong there, and what to do |
 | own/ | a folder of one's own as it comes: labels in any table or text files, a split by class, group or time |
-| base/ | what all of this, and `helpers`, stand on: words, arguments, bars, files, folders, a picture's file read |
+| base/ | what all of this, and `helpers`, stand on: words, arguments, bars, files, folders, pictures read, HTML |
 
 COURSE_DATA moves the data folder; COURSE_MIRROR is a base address to download archives from instead.
 """

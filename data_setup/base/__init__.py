@@ -1,1 +1,1 @@
-"""What `data_setup` and `helpers` stand on: arguments · text · progress · files · folders · pictures (as files)."""
+"""What `data_setup` and `helpers` stand on: arguments · text · progress · files · folders · pictures · html."""

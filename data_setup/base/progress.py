@@ -8,6 +8,10 @@ from tqdm import tqdm
 
 
 def progress(work: Iterable | None = None, title: str = "", *, total: int | None = None) -> tqdm:
-    """A bar that vanishes when the work is done. COURSE_PROGRESS=off switches all bars off."""
-    off = os.environ.get("COURSE_PROGRESS") == "off"
-    return tqdm(work, desc=title, total=total, file=sys.stdout, leave=False, mininterval=0.5, disable=off)
+    """A bar where somebody watches, in a terminal or a notebook; it vanishes when the work is done.
+
+    COURSE_PROGRESS=off switches all bars off, COURSE_PROGRESS=on shows them everywhere.
+    """
+    watched = sys.stdout.isatty() or "ipykernel" in sys.modules
+    shown = {"off": False, "on": True}.get(os.environ.get("COURSE_PROGRESS", ""), watched)
+    return tqdm(work, desc=title, total=total, file=sys.stdout, leave=False, mininterval=0.5, disable=not shown)

@@ -9,10 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
-from tqdm import tqdm
-
 from data_setup.base.files import visible_files
 from data_setup.base.folders import SEAL, home, unsealed
+from data_setup.base.progress import progress
 from data_setup.base.text import counted
 from data_setup.check import sets
 from data_setup.check.findings import SEVERITIES, Case, Finding, finding, of_files
@@ -111,10 +110,9 @@ def facts_of(folder: Path) -> list[Facts]:
     broken = [path for path in files if not path.exists()]
     names = [path.relative_to(folder).as_posix() for path in set(files).difference(broken)]
     facts = [Facts(path.relative_to(folder).as_posix(), "broken link", f"to {path.readlink()}") for path in broken]
-    off = os.environ.get("COURSE_PROGRESS") == "off" or None  # None: only where somebody watches
     tasks = ((folder, name) for name in sorted(names))
     done = answers(read, tasks, processes=min(processes(), len(names)))
-    for (_, name), one in tqdm(done, "reading", len(names), file=sys.stdout, leave=False, disable=off):
+    for (_, name), one in progress(done, "reading", total=len(names)):
         facts.append(Facts(name, "crash", str(one)) if isinstance(one, Lost) else one)
     return sorted(facts, key=lambda one: one.name)
 

@@ -1,17 +1,14 @@
 """What was found, in words: a summary for the terminal, a page with the pictures, a JSON file for programs."""
 
-import base64
-import io
 import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import jinja2
-
+from data_setup.base import html
 from data_setup.base.files import write_atomically
-from data_setup.base.pictures import read_image
+from data_setup.base.pictures import UnreadableImage
 from data_setup.base.text import counted, printable
 from data_setup.check.findings import SEVERITIES, Finding
 from data_setup.check.workers import Lost, answers
@@ -87,10 +84,9 @@ def write(report: Report, out: Path, *, processes: int) -> tuple[Path, Path]:
         name for finding in report.findings for case in finding.cases[:SHOWN] for name in case.names[:PICTURES_A_CASE]
     ]
     pictures = thumbnails(report.folder, shown, processes=processes)
-    environment = jinja2.Environment(autoescape=True, finalize=_shown, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
     limits = {"SHOWN": SHOWN, "PICTURES_A_CASE": PICTURES_A_CASE, "SEVERITIES": SEVERITIES}
-    text = page.render(report=report, pictures=pictures, counted=counted, **limits)
+    template = html.page(Path(__file__).with_name("report.html"), counted=counted, **limits)
+    text = template.render(report=report, pictures=pictures)
     known = {
         "folder": str(report.folder),
         "files": report.files,
@@ -121,14 +117,6 @@ def thumbnails(folder: Path, names: Iterable[str], *, processes: int) -> dict[st
 def thumbnail(folder: Path, name: str) -> str:
     """The picture as a "data:" address; "" for one that cannot be read."""
     try:
-        image = read_image(folder / name, at_least_px=THUMBNAIL_PX)
-    except (ValueError, OSError):
+        return html.thumbnail(folder / name, THUMBNAIL_PX)
+    except UnreadableImage:
         return ""
-    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _shown(value: object) -> object:
-    return printable(value) if isinstance(value, str) else value

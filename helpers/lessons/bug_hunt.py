@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from data_setup.base.arguments import closest
+from data_setup.base.html import Html, fill
 from helpers.lessons import wrong_lines as wrong
 from helpers.lessons.checks.verdict import Settled, Verdict, not_yet, outcome, right, unfinished
 from helpers.lessons.quiz_questions import code_block
-from helpers.review.html import Html, fill
 from helpers.runtime.seeds import generator, seeded
 
 

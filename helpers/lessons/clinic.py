@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from data_setup.base.html import Html, fill, join
 from helpers.data.dataset import ImageData
 from helpers.figures.style import BIG_PT, BLUE, GREY, MIDDLE_PT, RED, SMALL_PT, Drawing, new_figure
 from helpers.learner import Learner
 from helpers.lessons.heads import FeatureSet, HeadRun, hidden_head, logistic_head, train_head
 from helpers.lessons.pairing import Pairing, mixed, not_all
-from helpers.review.html import Html, fill, join
 from helpers.review.widgets import SafeText, StaticWidget, drawn
 from helpers.runtime.precision import evaluating
 from helpers.runtime.seeds import generator

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from data_setup.base.html import Html, fill
 from helpers.data.dataset import ImageData
 from helpers.lessons.audit import check_rows, nearest_neighbours
 from helpers.review import pages
-from helpers.review.html import Html, fill
 from helpers.review.rows import Row
 from helpers.review.session import Review
 

@@ -10,6 +10,7 @@ import numpy as np
 import traitlets
 from PIL import Image, ImageDraw
 
+from data_setup.base.html import Html, fill, jpeg_uri
 from data_setup.base.pictures import read_image
 from data_setup.base.text import counted, listed, shorten
 from data_setup.items import Item
@@ -17,7 +18,6 @@ from helpers.data.augment import resize
 from helpers.figures.style import Drawing
 from helpers.lessons.figures import row_of
 from helpers.lessons.schematic import brightened, photo, sheet, words
-from helpers.review.html import Html, fill, jpeg_uri
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, drawn, row
 from helpers.runtime.precision import evaluating
 

@@ -12,11 +12,11 @@ import ipywidgets as widgets
 
 import data_setup
 from data_setup.base.files import read_json, write_atomically
+from data_setup.base.html import Html, fill, join, picture
 from data_setup.items import Item
 from helpers.data.dataset import ImageData
 from helpers.learner import Learner
 from helpers.lessons.heads import quick_learner
-from helpers.review.html import Html, fill, join, picture
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button
 from helpers.runtime.seeds import seed_for
 

@@ -10,12 +10,12 @@ from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 from data_setup.base.arguments import closest, did_you_mean
+from data_setup.base.html import Html, data_uri, fill, join
 from data_setup.base.pictures import UnreadableImage
 from data_setup.base.text import counted
 from helpers.figures.style import COLOURS
 from helpers.lessons.photo_map import spread_out, thumbnail_of
 from helpers.review.browser import Browser
-from helpers.review.html import Html, data_uri, fill, join
 from helpers.review.rows import Row
 from helpers.review.widgets import SafeText, StaticWidget, button, choice, figure_tag, row
 

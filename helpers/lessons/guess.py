@@ -4,7 +4,7 @@ import re
 
 import ipywidgets as widgets
 
-from helpers.review.html import Html, fill
+from data_setup.base.html import Html, fill
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget
 
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")

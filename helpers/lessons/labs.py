@@ -8,6 +8,7 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor
 
+from data_setup.base.html import Html, data_uri, fill
 from data_setup.base.text import counted, number
 from helpers.data.augment import (
     Augment,
@@ -24,7 +25,6 @@ from helpers.figures.curves import plot_lr_find
 from helpers.figures.pictures import show_pictures
 from helpers.figures.style import MIDDLE_PT, ORANGE
 from helpers.lessons.figures import identity, plot_schedule
-from helpers.review.html import Html, data_uri, fill
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, choice, drawn, figure_tag, row
 from helpers.runtime.seeds import generator
 from helpers.training.schedules import cycle_epochs, flat_cosine, one_cycle, sgdr

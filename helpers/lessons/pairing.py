@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import ipywidgets as widgets
 
-from helpers.review.html import Html, fill, join
+from data_setup.base.html import Html, fill, join
 from helpers.review.widgets import SafeText, button
 from helpers.runtime.seeds import seed_for
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from data_setup.base.files import read_json, write_atomically
+from data_setup.base.html import Html, fill, join
 from helpers.lessons.guess import read_number
 from helpers.lessons.pairing import Pairing, not_all
 from helpers.lessons.quiz_questions import (
@@ -25,7 +26,6 @@ from helpers.lessons.quiz_questions import (
     code_block,
     read_quiz,
 )
-from helpers.review.html import Html, fill, join
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button
 
 ANSWERS = QUIZZES.parents[1] / "work" / "answers"

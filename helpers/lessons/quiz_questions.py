@@ -16,8 +16,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from data_setup.base.arguments import closest
+from data_setup.base.html import Html, fill, join
 from helpers.lessons.pairing import listed_pairs, mixed
-from helpers.review.html import Html, fill, join
 
 QUIZZES = Path(__file__).resolve().parents[2] / "notebooks" / "quizzes"
 LETTERS = "abcdef"

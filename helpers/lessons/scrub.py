@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from data_setup.base.html import Html, fill
 from data_setup.base.pictures import read_image
 from data_setup.base.text import counted
 from data_setup.items import Item
@@ -16,7 +17,6 @@ from helpers.data.dataset import ImageData
 from helpers.figures.style import BLUE, GREY, RED, SMALL_PT, Drawing
 from helpers.lessons.heads import FeatureSet
 from helpers.lessons.schematic import box, photo, sheet, words
-from helpers.review.html import Html, fill
 from helpers.review.widgets import SafeText, StaticWidget, drawn, row
 
 THUMBNAIL_PX = 96

@@ -6,6 +6,7 @@ import ipywidgets as widgets
 import numpy as np
 from matplotlib.axes import Axes
 
+from data_setup.base.html import Html, fill
 from helpers.analysis.predictions import Predictions, class_index
 from helpers.figures.style import (
     BIG_PT,
@@ -23,7 +24,6 @@ from helpers.figures.style import (
 )
 from helpers.lessons.decisions import DecisionCost, decision_cost
 from helpers.lessons.scoreboard import PRICES, labelled_probs
-from helpers.review.html import Html, fill
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, drawn, row
 
 BINS = 20

@@ -14,6 +14,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from data_setup.base.html import Html, fill
 from data_setup.base.text import number
 from helpers.data.dataset import ImageData
 from helpers.figures.style import (
@@ -28,7 +29,6 @@ from helpers.figures.style import (
     Drawing,
     new_figure,
 )
-from helpers.review.html import Html, fill
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, drawn, row
 
 FEATURES = ("brightness", "unevenness")

@@ -4,13 +4,12 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
-import jinja2
 import torch
 
 from data_setup import solar
+from data_setup.base.html import data_uri, page
 from data_setup.base.text import counted
 from helpers.analysis.interpret import Interpretation
 from helpers.analysis.intervals import accuracy_interval, weighted_accuracy
@@ -21,7 +20,6 @@ from helpers.export.card import source_of
 from helpers.figures import curves, pictures, results
 from helpers.learner import Learner
 from helpers.recipe.settings import Settings
-from helpers.review.html import data_uri, printable
 
 SCORES = ("accuracy", "tta_accuracy", "weighted_accuracy", "weighted_tta_accuracy")
 
@@ -73,7 +71,6 @@ def draw_figures(learn: Learner, finder: Sequence[LRFinderResult], preds: Predic
 
 def report_page(facts: dict, figures: dict) -> str:
     """The page as HTML: every name in `facts` is escaped on its way in."""
-    environment = jinja2.Environment(autoescape=True, finalize=printable, undefined=jinja2.StrictUndefined)
-    environment.filters["data_uri"] = partial(data_uri, kind="png")
-    page = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
-    return page.render(facts, scores={name: facts[name] for name in SCORES if name in facts}, figures=figures)
+    scores = {name: facts[name] for name in SCORES if name in facts}
+    report = page(Path(__file__).with_name("report.html"), data_uri=data_uri)
+    return report.render(facts, scores=scores, figures=figures)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from data_setup.base.text import counted
+from data_setup.base.html import Html, fill, shortened
+from data_setup.base.text import counted, printable
 from helpers.review import pages
-from helpers.review.html import Html, fill, printable, shortened
 from helpers.review.marks import KINDS, default_file
 from helpers.review.rows import NO_LABEL, SORTS, Row
 from helpers.review.session import Review

@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_setup.base.arguments import did_you_mean
+from data_setup.base.html import Html
 from data_setup.base.text import counted
 from helpers.analysis.heatmaps import heat_map
 from helpers.analysis.predictions import Predictions
 from helpers.review.browser import Browser, View
-from helpers.review.html import Html
 from helpers.review.rows import Row, image_data_of, ranked, rows_from_items, rows_from_predictions
 from helpers.review.session import PER_DATA_SET, Review
 from helpers.review.widgets import drawn

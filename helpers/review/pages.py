@@ -6,8 +6,8 @@ Correct and wrong, marked and selected are always said in words or signs, never 
 from itertools import accumulate
 from pathlib import Path
 
+from data_setup.base.html import Html, page, picture
 from data_setup.base.text import counted
-from helpers.review.html import Html, macros, picture
 from helpers.review.rows import Row
 from helpers.review.session import Review
 
@@ -42,7 +42,8 @@ def label_in_words(row: Row) -> str:
 
 SIZES = {"TILE_PX": TILE_PX, "ZOOM_PX": ZOOM_PX, "STATIC_PX": STATIC_PX}
 WORDS = {"in_words": in_words, "mark_in_words": mark_in_words, "label_in_words": label_in_words}
-HTML = macros(Path(__file__).with_name("pages.html"), **SIZES, **WORDS, SIGNS=SIGNS, VERDICTS=VERDICTS, picture=picture)
+KNOWN = {"SIGNS": SIGNS, "VERDICTS": VERDICTS, "picture": picture, **SIZES, **WORDS}
+HTML = page(Path(__file__).with_name("pages.html"), **KNOWN).module
 tile, tiles, zoomed = HTML.tile, HTML.tiles, HTML.zoomed  # their arguments stand in the file
 
 

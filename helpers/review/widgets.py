@@ -8,7 +8,8 @@ import ipywidgets as widgets
 import traitlets
 from PIL import Image
 
-from helpers.review.html import Html, data_uri, fill, jpeg_uri, printable, shortened
+from data_setup.base.html import Html, data_uri, fill, jpeg_uri, shortened
+from data_setup.base.text import printable
 
 FULL_NAME = {"description_width": "initial"}  # never cut the name of a control
 
@@ -19,7 +20,7 @@ class SafeText(widgets.HTML):
     @traitlets.validate("value")
     def _only_html(self, proposal):
         if proposal["value"] and not isinstance(proposal["value"], Html):
-            raise TypeError("text on a page comes from helpers.review.html.fill, which escapes it")
+            raise TypeError("text on a page comes from data_setup.base.html.fill, which escapes it")
         return proposal["value"]
 
 

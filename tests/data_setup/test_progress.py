@@ -1,5 +1,9 @@
 """Progress bars: plain text, gone when the work is done."""
 
+import sys
+
+import pytest
+
 from data_setup.base.progress import progress
 
 
@@ -21,3 +25,14 @@ def test_progress_can_be_switched_off_and_still_passes_the_work_on(monkeypatch, 
     monkeypatch.setenv("COURSE_PROGRESS", "off")
     assert list(progress(iter("abc"), "letters")) == ["a", "b", "c"]
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("in_notebook", [True, False])
+def test_a_bar_is_shown_where_somebody_watches(monkeypatch, capsys, in_notebook):
+    """Catches bars in a file of a program's output, and none in a notebook, whose output is no terminal either."""
+    monkeypatch.delenv("COURSE_PROGRESS")
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    if in_notebook:
+        monkeypatch.setitem(sys.modules, "ipykernel", object())
+    assert list(progress("abc", "letters")) == ["a", "b", "c"]
+    assert ("letters" in capsys.readouterr().out) == in_notebook

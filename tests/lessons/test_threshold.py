@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from data_setup.base.html import fill
 from helpers.lessons import threshold
 from helpers.lessons.decisions import decision_cost
 from helpers.lessons.threshold import SITUATIONS, STATIC_THRESHOLDS, ThresholdLab, draw_thresholds
-from helpers.review.html import fill
 from tests.lessons.test_scoreboard import drawn_preds
 from tests.review.made import alts, check_page, controls_of, operate, seen
 

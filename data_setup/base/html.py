@@ -28,10 +28,13 @@ def fill(template: str, /, **values: object) -> Html:
     return Html(template).format(**{name: _filtered(value) for name, value in values.items()})  # noqa: S704 (literals)
 
 
-def macros(file: Path, **known: object):
-    """The macros of a Jinja file, as functions that return `Html`; what they show is escaped as by `fill`."""
+def page(file: Path, **known: object) -> jinja2.Template:
+    """A Jinja file, to be rendered; it may use what is `known`, and what it shows is escaped as by `fill`.
+
+    Its `.module` has the file's macros, as functions that return `Html`.
+    """
     environment = jinja2.Environment(autoescape=True, finalize=_filtered, undefined=jinja2.StrictUndefined)
-    return environment.from_string(file.read_text(encoding="utf-8"), globals=known).module
+    return environment.from_string(file.read_text(encoding="utf-8"), globals=known)
 
 
 def join(parts: Iterable[Html]) -> Html:
