@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from tqdm import tqdm
 
 
-def progress(work: Iterable | None = None, title: str = "", *, total: int | None = None) -> tqdm:
+def progress(work: Iterable | None = None, title: str = "", **settings) -> tqdm:
     """A bar where somebody watches, in a terminal or a notebook; it vanishes when the work is done.
 
-    COURSE_PROGRESS=off switches all bars off, COURSE_PROGRESS=on shows them everywhere.
+    `settings` are tqdm's: total, unit ... COURSE_PROGRESS=off switches all bars off, =on shows them everywhere.
     """
     watched = sys.stdout.isatty() or "ipykernel" in sys.modules
     shown = {"off": False, "on": True}.get(os.environ.get("COURSE_PROGRESS", ""), watched)
-    return tqdm(work, desc=title, total=total, file=sys.stdout, leave=False, mininterval=0.5, disable=not shown)
+    how = {"file": sys.stdout, "leave": False, "mininterval": 0.5, "disable": not shown}
+    return tqdm(work, desc=title, **how, **settings)

@@ -11,7 +11,8 @@ from collections import Counter
 from pathlib import Path
 
 from data_setup.base.folders import PICTURES
-from data_setup.downloads.fetch import Refused, progress
+from data_setup.base.progress import progress
+from data_setup.downloads.fetch import Refused
 from data_setup.downloads.records import DataSet, Part
 
 IMAGES = "images"  # the folder of the pictures that lists name
@@ -90,7 +91,7 @@ def _move_listed(unpacked: Path, target: Path, part: Part) -> None:
         raise Refused(f"there is no list {part.source!r} in the archive; it holds {_names_in(unpacked)}")
     lines = (unpacked / part.source).read_text(encoding="utf-8", errors="replace").splitlines()
     names = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
-    for name in progress(f"sorting {target.name}", iterable=names, unit=" pictures"):
+    for name in progress(names, f"sorting {target.name}", unit=" pictures"):
         matched = re.fullmatch(r"(\w+)_\d+", name, re.ASCII)
         picture = unpacked / IMAGES / f"{name}.jpg"
         if not matched or not picture.is_file():
@@ -110,7 +111,7 @@ def _read_with_torchvision(class_name: str, unpacked: Path, target: Path, part: 
     try:
         dataset = dataset_class(unpacked, **settings)
         numbers = range(len(dataset))
-        for number in progress(f"writing {target.name}", iterable=numbers, unit=" pictures"):
+        for number in progress(numbers, f"writing {target.name}", unit=" pictures"):
             picture, label = dataset[number]
             place = target / folder_name(dataset.classes[int(label)])
             place.mkdir(parents=True, exist_ok=True)

@@ -8,14 +8,14 @@ caller, so a wrong guess here costs time and never correctness.
 import email.utils
 import json
 import math
-import os
 import time
 from http.client import responses
 from pathlib import Path
 
 import requests
 import urllib3
-from tqdm import tqdm
+
+from data_setup.base.progress import progress
 
 TIMEOUT_S = 30  # without a single byte
 SLOWEST_BYTES_S, SLOW_S = 1024, 60  # slower than that for so long: the line is as good as dead
@@ -37,12 +37,6 @@ class Cut(Exception):
     def __init__(self, reason: str, wait_s: float = 0):
         super().__init__(reason)
         self.wait_s = wait_s
-
-
-def progress(what: str, **settings) -> tqdm:
-    """A bar with rate and remaining time that vanishes when the work is done; COURSE_PROGRESS=off switches it off."""
-    off = os.environ.get("COURSE_PROGRESS") == "off"
-    return tqdm(desc=what, leave=False, delay=0.5, mininterval=0.5, disable=off, **settings)
 
 
 def bytes_so_far(target: Path) -> int:
@@ -134,7 +128,7 @@ def _receive(url: str, response: requests.Response, target: Path, start: int, ex
     window_start, window_bytes = time.monotonic(), 0
     with (
         target.open("r+b" if start else "wb") as file,
-        progress(target.name, total=expected_bytes, initial=start, unit="B", unit_scale=True) as bar,
+        progress(title=target.name, total=expected_bytes, initial=start, unit="B", unit_scale=True) as bar,
     ):
         if not start:
             _remember_origin(target, url, response)

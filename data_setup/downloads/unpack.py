@@ -16,7 +16,8 @@ from typing import BinaryIO
 
 from tqdm.utils import CallbackIOWrapper
 
-from data_setup.downloads.fetch import Refused, progress
+from data_setup.base.progress import progress
+from data_setup.downloads.fetch import Refused
 
 MIB = 1 << 20
 MAX_FILES = 200_000
@@ -84,7 +85,7 @@ def unpack(archive: Path, folder: Path, *, strip: int = 0, max_files: int = MAX_
 def _unpack_tar(archive: Path, folder: Path, strip: int, max_files: int, bound: _Bounded) -> None:
     with (
         archive.open("rb") as raw,
-        progress(f"unpacking {archive.name}", total=archive.stat().st_size, unit="B", unit_scale=True) as bar,
+        progress(title=f"unpacking {archive.name}", total=archive.stat().st_size, unit="B", unit_scale=True) as bar,
         gzip.open(CallbackIOWrapper(bar.update, raw, "read")) as stream,
     ):
         bounded = _BoundedStream(stream, bound)
@@ -105,7 +106,7 @@ def _unpack_zip(archive: Path, folder: Path, strip: int, max_files: int, bound: 
         members = opened.infolist()
         if len(members) > max_files:
             raise Refused(f"more than {max_files:,} members: refused")
-        for member in progress(f"unpacking {archive.name}", iterable=members, unit=" files"):
+        for member in progress(members, f"unpacking {archive.name}", unit=" files"):
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 _refuse_kind(member.filename)

@@ -361,11 +361,10 @@ def test_a_disk_that_fills_up_while_downloading_is_told_and_the_bytes_stay(home,
 @pytest.mark.parametrize("switch, shown", [("off", False), ("on", True)])
 def test_the_bar_says_rate_and_remaining_time_and_can_be_switched_off(home, server, monkeypatch, capsys, switch, shown):
     monkeypatch.setenv("COURSE_PROGRESS", switch)
-    with fetch.progress("some.tgz", total=1000, initial=500, unit="B", unit_scale=True) as bar:
-        bar.delay = bar.mininterval = 0
+    with fetch.progress(title="some.tgz", total=1000, initial=500, unit="B", unit_scale=True) as bar:
         bar.update(100)
         bar.refresh()
-    said = capsys.readouterr().err
+    said = capsys.readouterr().out
     assert ("some.tgz:  60%" in said and "600/1.00k" in said and "B/s]" in said) == shown
 
 
