@@ -25,7 +25,7 @@ BAD = {
     "native decoder": "import torchvision.io\n",
     "jinja": "import jinja2\n\njinja2.Environment()\n",
     "Markup": "from markupsafe import Markup\n\nMarkup(input())\n",
-    "our own Markup": "from helpers.review.html import Html\n\nHtml(input())\n",
+    "our own Markup": "from data_setup.base.html import Html\n\nHtml(input())\n",
     "IPython's HTML": "from IPython.display import HTML\n",
     "HTMLMath": "from ipywidgets import HTMLMath\n",
 }

@@ -7,9 +7,10 @@ import re
 import ipywidgets as widgets
 import pytest
 
+from data_setup.base.html import fill
+from data_setup.base.text import printable
 from helpers.lessons.quiz import Quiz
 from helpers.review.browsers import LabelBrowser, MistakeBrowser
-from helpers.review.html import fill, printable
 from helpers.review.marks import read_marks
 from helpers.review.rows import Row
 from helpers.review.session import Review
