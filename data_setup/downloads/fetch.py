@@ -70,6 +70,8 @@ def fetch(url: str, target: Path, expected_bytes: int) -> bool:
             furthest = max(furthest, reached)
             if in_vain > len(WAITS_S) or cut.wait_s > LONGEST_WAIT_S:
                 raise
+            if cut.wait_s:
+                print(f"{cut}: trying again then")
             time.sleep(max(WAITS_S[max(in_vain - 1, 0)], cut.wait_s))
     return went_on
 

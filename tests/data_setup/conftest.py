@@ -19,13 +19,11 @@ def server():
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """An empty data folder, and waits and time limits that a test can wait for."""
+    """An empty data folder; a download that fails is tried again at once."""
     for name in ("COURSE_MIRROR", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COURSE_DATA", str(tmp_path / "home"))
     monkeypatch.setattr(fetch, "WAITS_S", (0, 0))
-    monkeypatch.setattr(fetch, "TIMEOUT_S", 0.15)
-    monkeypatch.setattr(fetch, "SLOW_S", 0.2)
     monkeypatch.setattr(fetch, "WORTH_TRYING", 64 * KIB)
     return tmp_path / "home"
 

@@ -78,6 +78,7 @@ class Server:
     files: dict = field(default_factory=dict)
     modes: dict = field(default_factory=dict)
     requests: list = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self):
         outer = self
@@ -97,6 +98,7 @@ class Server:
         self.thread.start()
 
     def close(self):
+        self.released.set()
         self.http.shutdown()
         self.http.server_close()
         self.thread.join()
@@ -173,7 +175,7 @@ def mode(word):
 
 
 MODES = {}
-SILENT_S = 0.5  # longer than the time limit that the tests set
+SILENT_S = 0.4  # longer than the time limit of the tests that need one
 
 
 def _status(status, times=None, **headers):
@@ -267,6 +269,19 @@ def _(server, to, request, reply, tries):
 def _(server, to, request, reply, tries):
     if tries == 1:
         reply.stop_at, reply.pause_s = 300 * KIB, SILENT_S
+
+
+@mode("holds")
+def _(server, to, request, reply, tries):
+    """Sends a part and then nothing until `released`."""
+    to.send_response(200)
+    to.send_header("Content-Length", str(len(reply.body)))
+    to.end_headers()
+    to.wfile.write(reply.body[: 300 * KIB])
+    to.wfile.flush()
+    request.sent = 300 * KIB
+    server.released.wait(30)
+    return Reply(0, {}, b"")
 
 
 @mode("stalls")

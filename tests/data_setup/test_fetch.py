@@ -57,10 +57,10 @@ FAILS = {  # mode: what is said, requests
     "cut at the same byte": (f"cut off after 102,400 of {len(BODY):,} bytes", 4),
     "cut at once": ("cut off", 3),
     "hangs up": ("no answer: is there a network?", 3),
-    "resets": ("", 4),  # while it sends, then before it does
+    "resets": ("", None),  # what arrives before a reset depends on the machine
     "hangs": ("no answer for 0.15 s", 3),
     "stalls": ("no answer for 0.15 s after 61,440 of", 3),
-    "drips": ("bytes in 0.2", 3),
+    "drips": ("bytes in 0.", 3),
     "wrong bytes": ("wrong bytes: its sha256 is", 1),
     "damaged tail": ("wrong bytes: its sha256 is", 1),
     "always wrong, always cut": ("wrong bytes: its sha256 is", 6),
@@ -73,12 +73,21 @@ FAILS = {  # mode: what is said, requests
 
 
 def test_every_way_to_misbehave_is_tried():
-    assert set(MODES) - {"moved"} == set(FINISHES) | set(FAILS) and not set(FINISHES) & set(FAILS)
+    assert set(MODES) - {"moved", "holds"} == set(FINISHES) | set(FAILS) and not set(FINISHES) & set(FAILS)
+
+
+def set_limits(monkeypatch, mode):
+    """Short time limits, for the servers that need one; a busy machine must not make the others run into it."""
+    if "stalls" in mode or mode == "hangs":
+        monkeypatch.setattr(fetch, "TIMEOUT_S", 0.15)
+    if mode == "drips":
+        monkeypatch.setattr(fetch, "SLOW_S", 0.1)
 
 
 @pytest.mark.parametrize("mode", FINISHES)
-def test_a_fault_is_survived(home, server, offer, mode):
+def test_a_fault_is_survived(home, server, offer, monkeypatch, mode):
     offer(BODY)
+    set_limits(monkeypatch, mode)
     server.modes["/1.tgz"] = mode
     assert on_disk(data_setup.prepare("tiny")) == pictures()
     assert not data_setup.problems("tiny", every_byte=True)
@@ -87,15 +96,16 @@ def test_a_fault_is_survived(home, server, offer, mode):
 
 
 @pytest.mark.parametrize("mode", FAILS)
-def test_a_fault_is_explained_and_the_same_command_goes_on_afterwards(home, server, offer, mode, capsys):
+def test_a_fault_is_explained_and_the_same_command_goes_on_afterwards(home, server, offer, monkeypatch, mode, capsys):
     offer(BODY)
+    set_limits(monkeypatch, mode)
     server.modes["/1.tgz"] = mode
     said, requests = FAILS[mode]
     assert cli.main(["tiny"]) == 1
     error = capsys.readouterr().err
     assert f"{server.address}/1.tgz: {said}" in error or mode in ("drips", "resets", "cut at once") and said in error
     assert "type again: python -m data_setup tiny" in error and "COURSE_MIRROR" in error
-    assert len(server.requests) == requests
+    assert requests is None or len(server.requests) == requests
     assert names_in(home) == [".downloads", ".tiny.lock"]  # nothing that looks like a set
     kept = fetch.bytes_so_far(home / ".downloads/tiny/1.tgz")
     assert (f"{kept:,} of {len(BODY):,} bytes are kept in {home}" in error) == (kept > 0)
@@ -105,7 +115,7 @@ def test_a_fault_is_explained_and_the_same_command_goes_on_afterwards(home, serv
     assert cli.main(["tiny"]) == 0
     assert on_disk(home / "tiny") == pictures() and names_in(home) == [".downloads", ".tiny.lock", "tiny"]
     (request,) = server.requests
-    if mode in ("cut at the same byte", "stalls", "drips", "resets"):
+    if mode in ("cut at the same byte", "stalls", "drips"):
         assert kept > 0
     assert (request.first_byte or 0, request.sent) == (kept, len(BODY) - kept)  # only the rest was sent
 
@@ -243,7 +253,7 @@ def test_retry_after_is_read(header, seconds):
     assert fetch._seconds_to_wait(header) == seconds
 
 
-def test_a_short_wait_that_the_server_asks_for_is_kept(home, server, offer, monkeypatch):
+def test_a_short_wait_that_the_server_asks_for_is_kept(home, server, offer, monkeypatch, capsys):
     offer(BODY)
     slept = []
     monkeypatch.setattr(fetch.time, "sleep", slept.append)
@@ -251,6 +261,9 @@ def test_a_short_wait_that_the_server_asks_for_is_kept(home, server, offer, monk
     server.modes["/1.tgz"] = "wait for 7 s"
     data_setup.prepare("tiny")
     assert [seconds for seconds in slept if seconds] == [7]
+    assert (
+        capsys.readouterr().out == "the server answered 429 Too Many Requests and asks to wait 7 s: trying again then\n"
+    )
 
 
 def wait_for_7(server, to, request, reply, tries):
@@ -434,24 +447,23 @@ def test_killed_while_unpacking_leaves_no_half_set_and_downloads_nothing_again(h
 
 def test_killed_while_downloading_goes_on_where_it_was(home, server, offer):
     record = offer(BODY)
-    server.modes["/1.tgz"] = "stalls once"
+    server.modes["/1.tgz"] = "holds"
+    archive = home / ".downloads/tiny/1.tgz"
     with child(record, -1) as process:
         process.stdin.write("go\n")
         process.stdin.flush()
-        for _ in range(400):
-            if server.requests and server.requests[0].sent:
-                break
-            process.poll()
-            time.sleep(0.01)
+        while not fetch.bytes_so_far(archive):
+            assert process.poll() is None
+            time.sleep(0.005)
         process.kill()
-    assert process.returncode == -signal.SIGKILL and names_in(home) != []
-    kept = fetch.bytes_so_far(home / ".downloads/tiny/1.tgz")
-    assert 0 <= kept <= 300 * KIB and not (home / "tiny").exists()
+    assert process.returncode == -signal.SIGKILL
+    kept = fetch.bytes_so_far(archive)
+    assert 0 < kept <= 300 * KIB and not (home / "tiny").exists()
     server.modes.clear()
     server.requests.clear()
     assert on_disk(data_setup.prepare("tiny")) == pictures()
     (request,) = server.requests
-    assert (request.first_byte or 0, request.sent) == (kept, len(BODY) - kept)
+    assert (request.first_byte, request.sent) == (kept, len(BODY) - kept)
 
 
 def test_two_at_once_download_once(home, server, offer):
@@ -463,3 +475,31 @@ def test_two_at_once_download_once(home, server, offer):
         said = one.communicate(timeout=60)[0] + two.communicate(timeout=60)[0]
     assert one.returncode == two.returncode == 0, said
     assert server.asked == ["/1.tgz"] and on_disk(home / "tiny") == pictures()
+
+
+class StopsAtOnce:
+    """A bar whose first move is Ctrl-C."""
+
+    def __init__(self, what, **settings):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def update(self, _):
+        raise KeyboardInterrupt
+
+
+def test_stopped_by_hand_keeps_what_came_and_goes_on(home, server, offer, monkeypatch, capsys):
+    offer(BODY)
+    with monkeypatch.context() as patch:
+        patch.setattr(fetch, "progress", StopsAtOnce)
+        assert cli.main(["tiny"]) == 130
+    assert capsys.readouterr().err == "\nstopped; the same command goes on from here\n"
+    kept = fetch.bytes_so_far(home / ".downloads/tiny/1.tgz")
+    assert 0 < kept < len(BODY) and names_in(home) == [".downloads", ".tiny.lock"]
+    assert cli.main(["tiny"]) == 0
+    assert server.requests[-1].first_byte == kept and on_disk(home / "tiny") == pictures()
