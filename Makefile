@@ -17,11 +17,11 @@ QUIET := COURSE_PRECISION=float32 COURSE_PROGRESS=off IPYTHONDIR="$(CURDIR)/$(VE
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data course lab work check test browser faults lint spelling links licences audit sbom notebooks notes \
+.PHONY: help setup data course lab work check test architectures browser faults lint spelling links licences audit sbom notebooks notes \
   timings bench site slides lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 course: data ## run every notebook in order (copies; your files stay as they are)
 	@$(PY) -m tools.course
@@ -43,13 +43,16 @@ stage = @echo; echo "== $(1)"; $(2) || { echo "make test stopped: $(1) failed"; 
 
 test: data browser lint ## all tests: rules, units, every notebook's stored outputs, browser
 	$(call stage,unit tests,OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist loadfile \
-	  -m "not browser and not notebooks and not alone and not faults")
+	  -m "not browser and not notebooks and not alone and not architectures and not faults")
 	$(call stage,ledger of faults,OMP_NUM_THREADS=1 $(PY) -m tests.faults -n 2 --dist loadfile)
 	$(call stage,stored outputs of all notebooks,$(QUIET) $(PY) -m pytest --nbval \
 	  -p tests.notebooks.tolerance --nbval-cell-timeout 600 \
 	  --nbval-kernel-startup-timeout 300 notebooks/*.ipynb)
 	$(call stage,tests that run notebooks or a browser or measure a process,$(QUIET) $(PY) -m pytest tests \
 	  -m "browser or notebooks or alone")
+
+architectures: $(AUTHORS) ## a hundred networks of timm and torchvision, each through all that a learner does
+	@OMP_NUM_THREADS=1 $(PY) -m pytest tests/models/test_architectures.py -n 2 -m architectures
 
 browser: $(AUTHORS)
 	@if command -v chromium >/dev/null; then :; \

@@ -19,6 +19,7 @@ It imports nothing of `helpers`, and neither torch nor Pillow to find, label and
 | small_copies.py | a few pictures of every part and class |
 | lite.py | the networks these weights are for |
 | weights.py | the packaged ImageNet weights, under timm's names, and the 1,000 class names |
+| backbones/ | networks of torchvision and timm by name: weights on disk or downloaded, what there is to choose from |
 | check/ | a folder of one's own, before a model learns from it: what is wrong there, and what to do |
 | own/ | a folder of one's own as it comes: labels in any table or text files, a split by class, group or time |
 | base/ | what all of this, and `helpers`, stand on: words, arguments, bars, files, folders, pictures read, HTML |

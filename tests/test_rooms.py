@@ -13,6 +13,7 @@ from tools.notebook_files import ROOT
 MAX_ROOM_FILES, MAX_FILE_LINES = 8, 450
 ROOMS = [
     ROOT / "data_setup",
+    ROOT / "data_setup/backbones",
     ROOT / "data_setup/base",
     ROOT / "data_setup/check",
     ROOT / "data_setup/downloads",

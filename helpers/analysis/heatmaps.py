@@ -51,12 +51,12 @@ def _last_map(model: nn.Module, inputs: Tensor, class_index: int | Tensor | None
     score = _score(model, features, class_index)
     if features.ndim == 4:
         return features.detach(), torch.autograd.grad(score, features)[0]  # row n is about picture n alone
-    n_features = features.shape[-1]
+    like = features.shape[-1], prefix_tokens(model)
     for output in reversed(seen):
-        if isinstance(output, Tensor) and _as_map(output, n_features) is not None and output.requires_grad:
+        if isinstance(output, Tensor) and as_map(output, *like) is not None and output.requires_grad:
             (slopes,) = torch.autograd.grad(score, output, retain_graph=True, allow_unused=True)
-            if slopes is not None and _as_map(slopes, n_features).any():
-                return _as_map(output.detach(), n_features), _as_map(slopes, n_features)
+            if slopes is not None and as_map(slopes, *like).any():
+                return as_map(output.detach(), *like), as_map(slopes, *like)
     raise ValueError(
         f"a heat map needs a body with a feature map or patches; this one only gives {tuple(features.shape)}. "
         "Architectures for pictures (resnet, efficientnet, convnext, vit) have one"
@@ -75,11 +75,21 @@ def _score(model: nn.Module, features: Tensor, class_index: int | Tensor | None)
     return logits.gather(1, wanted.expand(n)[:, None]).sum()
 
 
-def _as_map(output: Tensor, n_features: int) -> Tensor | None:
-    """(N, F, h, w) from such a map or from tokens (N, T, F), whose last g * g are the patches; None for all else."""
+def prefix_tokens(model: nn.Module) -> int:
+    """How many tokens a transformer has besides its patches: the class token, registers."""
+    return next((m.num_prefix_tokens for m in model.body.modules() if hasattr(m, "num_prefix_tokens")), 0)
+
+
+def as_map(output: Tensor, n_features: int, prefix: int = 0) -> Tensor | None:
+    """(N, F, h, w) from such a map or from tokens (N, T, F), whose last g * g are the patches; None for all else.
+
+    `prefix` of the tokens come before the patches.
+    """
     if output.ndim == 4 and output.shape[1] == n_features and output.shape[2] * output.shape[3] > 1:
         return output
     if output.ndim != 3 or output.shape[2] != n_features or output.shape[1] < 4:
         return None
-    side = math.isqrt(output.shape[1])
+    side = math.isqrt(max(output.shape[1] - prefix, 0))
+    if side * side != output.shape[1] - prefix:  # not the transformer's own list of tokens
+        side = math.isqrt(output.shape[1])
     return output[:, -side * side :].transpose(1, 2).unflatten(2, (side, side))

@@ -20,6 +20,7 @@ messy         a folder of pictures as people send them
 drawings      schematics for the words of a lecture
 photo_drawings  schematics made of photographs: split, presizing, views
 network       the learner's own network, drawn, and its layer groups as a table
+backbone      a network's stages, groups and head with their sizes, before anybody trains it
 schematic     what schematics are made of
 filters       filters by hand
 bug_hunt      lines that run and are wrong, one for each lesson
@@ -112,6 +113,8 @@ MODULE_OF = {
     "plot_flatness": "lessons.flatness",
     "put_back": "lessons.flatness",
     "snapshot": "lessons.flatness",
+    "explain": "lessons.backbone",
+    "available": "models.catalogue",
     "draw_activation": "lessons.drawings",
     "draw_cached_features": "lessons.drawings",
     "draw_convolution": "lessons.drawings",

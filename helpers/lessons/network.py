@@ -7,6 +7,7 @@ import torch
 from matplotlib.axes import Axes
 
 from data_setup.base.text import counted, number
+from helpers.analysis.heatmaps import as_map, prefix_tokens
 from helpers.figures.style import BLACK, BLUE, GREEN, GREY, MIDDLE_PT, PINK, RED, SMALL_PT, Drawing, ink
 from helpers.lessons.schematic import arrow, box, padlock, sheet, words
 from helpers.models.groups import group_parameters, spread_rates
@@ -29,6 +30,7 @@ class Stage:
 
 def stages_of(learn) -> list[Stage]:
     """The stages of a learner's body and, last, its head. A layer without weights of its own joins the one before."""
+    prefix = prefix_tokens(learn.model)
     group_of = {id(module): index for index, group in enumerate(learn.groups) for module in group}
     model, found = learn.model, []
     images = torch.zeros(1, 3, learn.data.size, learn.data.size, device=learn.device)
@@ -37,9 +39,11 @@ def stages_of(learn) -> list[Stage]:
         for part in model.body:
             activations = part(activations)
             weights = list(part.parameters())
-            side = activations.shape[2] if activations.ndim == 4 else 1
+            channels = activations.shape[-1 if activations.ndim == 3 else 1]
+            maps = as_map(activations, channels, prefix)
+            side = 1 if maps is None else maps.shape[2]
             group = group_of.get(id(part), 0)
-            stage = Stage(side, activations.shape[1], _count(weights), group, _any_trains(weights))
+            stage = Stage(side, channels, _count(weights), group, _any_trains(weights))
             if found and not any(weight.ndim > 1 for weight in weights):
                 before = found.pop()
                 stage = Stage(

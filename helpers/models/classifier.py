@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from data_setup import backbones
 from data_setup.base.arguments import did_you_mean
 from helpers.models.bodies import load_body
 from helpers.runtime.precision import eval_mode
@@ -104,13 +105,14 @@ def build_classifier(
     size the network cannot take, RuntimeError when weights cannot be fetched.
     """
     with seeded("body", seed):
-        body, mean, std = load_body(arch, pretrained)
+        body, mean, std = load_body(arch, pretrained, size)
     body.eval()
     try:
         with torch.no_grad():
             probe = body(torch.zeros(1, 3, size, size))  # (1, F, h, w), or (1, F) of a body that is one stage
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise ValueError(f"{arch} cannot take pictures of {size} px ({error}); try data.resized(224)") from error
+        remedy = f"try data.resized({backbones.own_size(backbones.find(arch))}), the size of its weights"
+        raise ValueError(f"{arch} cannot take pictures of {size} px ({error}); {remedy}") from error
     maps = probe.ndim == 4
     with seeded("head", seed):
         head = make_head(probe.shape[1] * (2 if maps else 1), n_classes, dropout=dropout)

@@ -84,5 +84,6 @@ def parse(argv: Sequence[str], about: str) -> tuple[Settings, Path]:
     report, presets = given.pop("report"), QUICK if given.pop("quick") else {}
     given |= {"data": path} if (path := given.pop("path")) else {}
     settings = Settings(**presets | given)
-    name = f"{Path(settings.data).name}-{settings.protocol}-{settings.arch}-{settings.size}px-seed{settings.seed}"
+    arch = settings.arch.replace("/", "-")  # timm/resnet18 is no folder
+    name = f"{Path(settings.data).name}-{settings.protocol}-{arch}-{settings.size}px-seed{settings.seed}"
     return settings, report or data_setup.home() / "runs" / name

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from helpers.analysis.heatmaps import heat_map
+from helpers.analysis.heatmaps import as_map, heat_map, prefix_tokens
 from helpers.models.classifier import Classifier, Normalize, build_classifier, make_head
 
 
@@ -169,7 +169,7 @@ def test_behind_the_last_attention_only_the_class_token_counts_so_the_patches_be
     heat = heat_map(model, images, 1)
     assert state_of(model) == before and not any(module._forward_hooks for module in model.modules())
     model.eval()
-    model.body[0].blocks[-1].norm1.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    model.body[-2].norm1.register_forward_hook(lambda module, inputs, output: kept.append(output))
     slopes = torch.autograd.grad(model(images)[:, 1].sum(), kept[0])[0]
     patches, weights = kept[0][:, 1:].detach(), slopes[:, 1:].mean(1)  # 4 x 4 patches of 16 pixels
     expected = torch.einsum("ntf,nf->nt", patches, weights).relu().view(2, 1, 4, 4)
@@ -185,6 +185,29 @@ def test_architectures_of_every_family_have_heat_maps(arch):
     maps = torch.stack([heat_map(model, pictures(2, size=64), k) for k in range(4)])
     assert maps.shape == (4, 2, 64, 64) and maps.min() >= 0 and maps.max() == 1
     assert not torch.equal(maps.amin(0), maps.amax(0))  # what speaks for one class does not for another
+
+
+@pytest.mark.parametrize("arch", ["test_vit", "test_vit2", "vit_wee_patch16_reg1_gap_256"])
+@pytest.mark.parametrize("place", [(0, 1), (1, 0)])
+def test_a_patch_lies_where_it_is_in_the_picture(arch, place):
+    """Catches rows for columns, and class tokens or registers taken for patches: 2 x 2 patches, 32 px."""
+    model = build_classifier(arch, 2, size=32, pretrained=False).eval()
+    row, column = place
+    plain, changed = torch.zeros(2, 1, 3, 32, 32)
+    changed[..., 16 * row : 16 * row + 16, 16 * column : 16 * column + 16] = 1.0
+    with torch.no_grad():
+        plain, changed = model.body[0](plain), model.body[0](changed)
+    prefix = plain.shape[1] - 4
+    moved = as_map((changed - plain), plain.shape[2], prefix_tokens(model)).abs().sum(1)[0]
+    assert moved.shape == (2, 2) and prefix == prefix_tokens(model)
+    assert moved[row, column] > 0 and moved.sum() == moved[row, column]
+
+
+def test_registers_are_no_patches():
+    """Catches nine tokens, five of them no patches, read as three rows of three."""
+    tokens = torch.arange(9.0).view(1, 9, 1)
+    assert as_map(tokens, 1, prefix=5).flatten().tolist() == [5, 6, 7, 8]
+    assert as_map(tokens[:, 5:], 1, prefix=5) is None or as_map(tokens[:, 5:], 1, prefix=5).shape[-2:] == (2, 2)
 
 
 def test_gradients_that_wait_for_the_optimizer_are_kept():

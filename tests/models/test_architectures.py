@@ -1,4 +1,8 @@
-"""Forty architectures, nearly as many families, random weights: the classifier built from each is that network."""
+"""Ninety architectures of most families, random weights: the classifier built from each is that network, and works.
+
+About forty run with the unit tests; `make architectures` runs the others, and each of them through all that a learner
+does with it.
+"""
 
 import copy
 import math
@@ -11,9 +15,13 @@ from torch import nn
 from torchvision.models import swin_transformer, vision_transformer
 
 from data_setup import lite
-from helpers.models.bodies import LITE_MEAN, LITE_STD
+from data_setup.backbones.networks import LITE_MEAN, LITE_STD
+from helpers.analysis.heatmaps import heat_map
 from helpers.models.classifier import build_classifier
 from helpers.models.groups import freeze_to, group_parameters, layer_groups, optimizer_groups, split_point_before
+from helpers.runtime.tensor_files import save_tensors
+from helpers.training.checkpoints import load_model
+from helpers.training.run import History
 
 TORCHVISION = {
     **dict.fromkeys(["alexnet", "resnet18", "squeezenet1_1", "densenet121", "googlenet", "mobilenet_v2"], 64),
@@ -33,13 +41,35 @@ TIMM = {
     "test_coatnet": 160,
     "levit_128s": 224,
 }
+WIDE = {
+    **dict.fromkeys(["torchvision/vgg11_bn", "torchvision/resnext50_32x4d", "torchvision/densenet169"], 64),
+    **dict.fromkeys(["torchvision/squeezenet1_0", "torchvision/mobilenet_v3_large", "torchvision/mnasnet1_0"], 64),
+    **dict.fromkeys(["torchvision/efficientnet_v2_s", "torchvision/regnet_x_400mf", "torchvision/convnext_tiny"], 64),
+    **dict.fromkeys(["torchvision/swin_v2_t", "torchvision/resnet34"], 64),
+    **dict.fromkeys(["timm/resnet18", "resnet18.a1_in1k", "resnet14t", "ecaresnet26t", "skresnet18", "resnest14d"], 64),
+    **dict.fromkeys(["seresnext26t_32x4d", "res2net50_14w_8s", "resnetv2_18", "legacy_seresnet18", "dla34"], 64),
+    **dict.fromkeys(["cspresnet50", "cs3darknet_s", "hrnet_w18_small", "dpn48b", "regnety_002", "regnetz_005"], 64),
+    **dict.fromkeys(["nf_regnet_b0", "lambda_resnet26t", "botnet26t_256", "gernet_s", "hgnet_tiny", "rdnet_tiny"], 64),
+    **dict.fromkeys(["mobilenetv4_conv_small_050", "tinynet_e", "mnasnet_small", "mixnet_s", "semnasnet_075"], 64),
+    **dict.fromkeys(["tf_efficientnetv2_b0", "repvit_m0_9", "repghostnet_050", "ghostnetv2_100", "mobileone_s0"], 64),
+    **dict.fromkeys(["convnext_atto", "convnextv2_atto", "inception_next_atto", "efficientvit_m0", "shvit_s1"], 64),
+    **dict.fromkeys(["mobilevitv2_050", "fastvit_t8", "tiny_vit_5m_224", "mambaout_femto", "lowformer_b0"], 64),
+    **dict.fromkeys(["davit_tiny", "focalnet_tiny_srf", "poolformer_s12", "convformer_s18", "maxvit_pico_rw_256"], 64),
+    **dict.fromkeys(["vit_tiny_patch16_224", "vit_tiny_r_s16_p8_224", "vit_wee_patch16_reg1_gap_256"], 64),
+    **dict.fromkeys(["deit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "test_vit3", "test_vit4"], 64),
+    **dict.fromkeys(["swin_tiny_patch4_window7_224", "mixer_s32_224", "resmlp_12_224", "convit_tiny"], 64),
+    **dict.fromkeys(["cait_xxs24_224", "pit_ti_224", "mvitv2_tiny", "twins_svt_small", "visformer_tiny"], 64),
+    "eva02_tiny_patch14_224": 70,
+}
+EVERY = {**TORCHVISION, **TIMM, **WIDE}
+ONE_SIZE = ("botnet26t_256", "maxvit_pico_rw_256")  # windows or position codes that only fit multiples of their own
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 
-def test_at_least_thirty_architectures_of_both_libraries():
+def test_the_lists_hold_architectures_of_both_libraries():
     """Catches a list that shrinks because one of them became inconvenient."""
     assert len(TORCHVISION) >= 12 and len(TIMM) >= 18
-    assert len({**TORCHVISION, **TIMM}) >= 30
+    assert len({**TORCHVISION, **TIMM}) >= 30 and len(EVERY) >= 100
 
 
 @pytest.fixture
@@ -71,11 +101,11 @@ def originals(monkeypatch):
     return made
 
 
-def own_features(network, images):
-    """What the original network hands to its own classifying part, from normalised pictures."""
+def own_features(network, images, maps_wanted):
+    """What the original network hands to its own classifying part, from normalised pictures: maps, or pooled."""
     if hasattr(network, "forward_features"):
         maps = network.forward_features(images)
-        if torch.is_tensor(maps) and maps.ndim == 4:
+        if torch.is_tensor(maps) and maps.ndim == 4 and maps_wanted:
             return maps.permute(0, 3, 1, 2) if getattr(network, "output_fmt", "NCHW") == "NHWC" else maps
         return network.forward_head(maps, pre_logits=True)
     seen = []
@@ -94,7 +124,14 @@ def own_statistics(arch, network):
     return ([0.5] * 3, [0.5] * 3) if arch in ("googlenet", "inception_v3") else IMAGENET
 
 
-@pytest.mark.parametrize(("arch", "size"), [*TORCHVISION.items(), *TIMM.items()], ids=[*TORCHVISION, *TIMM])
+def architectures(sizes, *marks):
+    return [pytest.param(arch, size, id=arch, marks=marks) for arch, size in sizes.items()]
+
+
+@pytest.mark.parametrize(
+    ("arch", "size"),
+    [*architectures({**TORCHVISION, **TIMM}), *architectures(WIDE, pytest.mark.architectures)],
+)
 def test_architecture(arch, size, originals):
     """Catches a stage cut off, run twice or in another order, wrong statistics, and parameters outside the groups."""
     model = build_classifier(arch, 2, size=size, pretrained=False).eval()
@@ -104,7 +141,8 @@ def test_architecture(arch, size, originals):
 
     with torch.no_grad():  # the body is the network
         normalised = model.normalize(images)
-        expected, found = own_features(original, normalised), model.body(normalised)
+        found = model.body(normalised)
+        expected = own_features(original, normalised, maps_wanted=found.ndim == 4)
         if found.ndim == 4 and expected.ndim == 2:  # its own classifier takes the mean of the maps
             found = found.mean(dim=(2, 3))
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
@@ -147,3 +185,64 @@ def test_architecture(arch, size, originals):
     )
     frozen = {id(b) for module in groups[0] for b in module.buffers()}
     assert all(torch.equal(b, statistics[name]) for name, b in model.named_buffers() if id(b) in frozen)
+
+
+@pytest.mark.parametrize(("arch", "size"), architectures(EVERY, pytest.mark.architectures))
+def test_in_use(arch, size, originals, tmp_path):
+    """Catches what breaks after a network was built: other sizes, BatchNorm's policies, files, heat maps."""
+    classes = ("a", "b", "c")
+    model = build_classifier(arch, 3, size=size, pretrained=False).eval()
+    images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+    groups = layer_groups(model, 3)
+
+    seeing = {id(layer) for layer in model.modules() if getattr(layer, "in_channels", 0) == 3}
+    assert seeing & {id(layer) for module in groups[0] for layer in module.modules()}, "the stem is in the first group"
+    later = {id(layer) for group in groups[1:] for module in group for layer in module.modules()}
+    assert not seeing & later
+
+    last = model.head[-1].weight.data
+    last[1] = -last[0]  # what speaks against one class speaks for the other: one of them has a heat map
+    heat = torch.stack([heat_map(model, images, k) for k in range(3)])
+    assert heat.shape == (3, 2, size, size) and heat.min() >= 0 and heat.max() == 1
+    assert not torch.equal(heat.amin(0), heat.amax(0)), "what speaks for one class does not for another"
+    assert not any(parameter.grad is not None for parameter in model.parameters())
+
+    with torch.no_grad():
+        logits = model(images)
+        if arch not in ONE_SIZE:  # built for another size, then used at this one where the network takes any
+            other = size * 2
+            larger = torch.rand(2, 3, other, other)
+            fixed = getattr(originals[0], "pretrained_cfg", {}).get("fixed_input_size") or arch.startswith("vit_b")
+            sized = "dynamic_img_size" in getattr(originals[0], "_model_args", {})
+            again = model if sized or not fixed else build_classifier(arch, 3, size=other, pretrained=False).eval()
+            answers = again(larger)
+            assert answers.shape == (2, 3) and answers.isfinite().all()
+    assert logits.shape == (2, 3) and logits.std() > 1e-4
+
+    check_batchnorm(model, groups, images)
+
+    with torch.no_grad():  # what was saved answers as the model that saved it
+        expected = model.eval()(images)
+    save_tensors(tmp_path / "m", model.state_dict(), {"arch": arch, "classes": classes, "history": History().to_json()})
+    loaded = build_classifier(arch, 3, size=size, pretrained=False, seed=1).eval()
+    load_model(tmp_path / "m", loaded, arch=arch, classes=classes)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(images), expected, atol=1e-5, rtol=1e-5)
+
+
+def check_batchnorm(model, groups, images):
+    """Which statistics move in a training step's forward pass, by policy; the head's always do."""
+    frozen = {id(module) for root in groups[0] for module in root.modules()}
+    norms = [m for m in model.modules() if getattr(m, "running_mean", None) is not None]
+    body = {id(module) for module in model.body.modules()}
+    for policy in ("frozen", "train", "frozen everywhere"):
+        freeze_to(model, groups, 1, bn=policy)
+        before = [norm.running_mean.clone() for norm in norms]
+        model.train()
+        with torch.no_grad():
+            model(images)
+        for norm, mean in zip(norms, before, strict=True):
+            still = id(norm) in (body if policy == "frozen everywhere" else frozen if policy == "frozen" else ())
+            assert torch.equal(norm.running_mean, mean) == still, policy

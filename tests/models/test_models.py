@@ -177,8 +177,8 @@ def test_an_unknown_architecture_is_answered_with_the_nearest_name():
 
 def test_a_size_the_network_cannot_take_is_refused_in_a_sentence():
     """Catches the foreign assertion of the network instead of a remedy."""
-    with pytest.raises(ValueError, match=r"test_vit3 cannot take pictures of 32 px .*data\.resized"):
-        build_classifier("test_vit3", 2, size=32, pretrained=False)
+    with pytest.raises(ValueError, match=r"test_vit3 cannot take pictures of 40 px .*data\.resized\(160\)"):
+        build_classifier("test_vit3", 2, size=40, pretrained=False)
 
 
 def test_without_a_network_the_error_names_the_weights_that_need_none(monkeypatch):
