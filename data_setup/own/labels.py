@@ -11,7 +11,7 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
 from data_setup.base.arguments import closest, did_you_mean
-from data_setup.base.folders import unsealed
+from data_setup.base.folders import PICTURES, unsealed
 from data_setup.base.text import counted, listed
 from data_setup.items import Item, check_items, find_images, label_by_folder, label_by_regex
 
@@ -220,12 +220,12 @@ def labelled(folder: Path | str, labels: str | None = None) -> tuple[Item, ...]:
         return label_by_table(inside if inside.is_file() else Path(labels), folder=folder)
     if labels:
         return label_by_regex(folder, labels)
-    pictures = find_images(folder)
-    if any(path.parent != folder for path in pictures):
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".")) if folder.is_dir() else []
+    if not entries or any(entry.is_dir() for entry in entries):
         return label_by_folder(folder)
-    if any(path.with_suffix(".txt").is_file() for path in pictures):
+    if any(entry.suffix.lower() in PICTURES and entry.with_suffix(".txt").is_file() for entry in entries):
         return label_by_text_file(folder)
-    tables = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in TABLES]
+    tables = [path for path in entries if path.suffix.lower() in TABLES]
     if len(tables) == 1:
         return label_by_table(tables[0], folder=folder)
     found = f"tables there: {', '.join(path.name for path in tables)}" if tables else "there is no table either"
