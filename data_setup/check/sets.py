@@ -1,5 +1,7 @@
 """What only several files together show: copies, leaks between parts and groups, and classes out of shape."""
 
+import difflib
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +17,7 @@ from data_setup.items import VALID_FOLDERS
 PARTS = {"train": "training", "valid": "validation", "test": "the test part"}
 FEW = 20  # pictures of a class to train on: with fewer, its figures are mostly luck
 IMBALANCE = 10  # times as many pictures in the largest class as in the smallest
+ALMOST = 0.83  # of difflib's ratio: "borken" and "broken" have 0.833, "mouse" and "moose" 0.8
 OUTSIDE = "put it into the folder of its class, or label pictures by name or table"
 
 
@@ -173,6 +176,13 @@ def of_classes(place: Mapping[str, Place]) -> list[Finding]:
             [Case((label,), f"only in {PARTS[part]}") for label, part in unknown.items()],
         ),
         *finding(
+            "misspelt",
+            "warning",
+            "a small class whose name is almost that of a large one",
+            "if it is misspelt, move its pictures to the other folder",
+            [Case(pair, "{:,} and {:,} pictures".format(*map(training.get, pair))) for pair in misspelt(training)],
+        ),
+        *finding(
             "few",
             "warning",
             f"a class with fewer than {FEW} pictures to train on",
@@ -187,6 +197,18 @@ def of_classes(place: Mapping[str, Place]) -> list[Finding]:
             [Case((label,), f"{count:,} of {n:,}") for count, label in small],
         ),
     ]
+
+
+def misspelt(counts: Mapping[str, int]) -> list[tuple[str, str]]:
+    """(small class, large class) with names that differ in a letter or two, and not in a digit: cat_1, cat_2."""
+    small = sorted(name for name, count in counts.items() if count < FEW)
+    found = []
+    for name, other in itertools.product(small, sorted(counts)):
+        differ = re.sub(r"\D", "", name) != re.sub(r"\D", "", other)
+        likeness = difflib.SequenceMatcher(None, name, other).ratio()
+        if name != other and not differ and counts[other] >= 5 * counts[name] and likeness >= ALMOST:
+            found.append((name, other))
+    return found
 
 
 def of_folders(names: Sequence[str], place: Mapping[str, Place], empty: Sequence[str]) -> list[Finding]:

@@ -17,6 +17,7 @@ from data_setup import __main__ as cli
 from data_setup.check.command import check_folder
 from data_setup.check.quarantine import UNDO, quarantine, restore
 from data_setup.check.report import SHOWN, summary
+from data_setup.check.sets import misspelt
 from data_setup.own.groups import group_by_pattern
 from tests.data_setup.messy_pictures import good_pictures, messy_pictures, texture
 
@@ -194,6 +195,22 @@ def test_one_folder_of_everything_with_a_table_and_a_split_file(few):
     assert report.classes == {"cat": 3, "dog": 4} and report.parts == {"train": 6, "valid": 1}
     (few / "split.json").write_text("[]")
     assert names_found(check_folder(few, labels="labels.csv"))["split"] == {frozenset({"split.json"})}
+
+
+@pytest.mark.parametrize(
+    ("counts", "found"),
+    [
+        ({"poly_broken": 60, "poly_borken": 11, "mono_broken": 60}, [("poly_borken", "poly_broken")]),
+        ({"dandelion": 300, "dandelions": 2, "daisy": 100}, [("dandelions", "dandelion")]),
+        ({"mouse": 300, "moose": 9, "borken": 3, "broken": 40}, [("borken", "broken")]),
+        ({"class_1": 300, "class_2": 10}, []),
+        ({"healthy": 100, "unhealthy": 90}, []),
+        ({"lion": 15, "lions": 15}, []),
+    ],
+)
+def test_a_small_class_with_almost_the_name_of_a_large_one(counts, found):
+    """Catches classes that are meant to differ in a number, and two of the same size."""
+    assert misspelt(counts) == found
 
 
 def test_what_the_command_refuses(few, tmp_path, capsys):
