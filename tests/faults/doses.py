@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -174,38 +175,42 @@ def fuzz(times: int) -> Tally:
         return "read" if pixels.dtype == "uint8" and min(pixels.shape[1:]) >= 16 else "pixels of a wrong shape"
 
     in_children(tally, times, picture, ("read", "refused"), "pictures")
-    others = max(times // 10, 1)
-    for name, (whole, read, mine) in texts().items():
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (whole, read, share) in texts(Path(folder)).items():
 
-        def one(number: int, path: Path, whole=whole, read=read, mine=mine) -> str:
-            rng = random.Random(number)
-            path.write_bytes(mutated(whole, rng))
-            try:
-                read(path)
-            except mine:
-                return "refused"
-            return "read"
+            def one(number: int, path: Path, whole=whole, read=read) -> str:
+                rng = random.Random(number)
+                path.write_bytes(mutated(whole, rng))
+                try:
+                    read(path)
+                except ValueError:
+                    return "refused"
+                return "read"
 
-        in_children(tally, others, one, ("read", "refused"), name)
+            in_children(tally, max(times // share, 1), one, ("read", "refused"), name)
     return tally
 
 
-def texts() -> dict:
-    """What else is read: name -> (a good file, who reads it, the errors that are the kit's)."""
+def texts(folder: Path) -> dict:
+    """What else is read: name -> (a good file, who reads it or raises ValueError, one for how many pictures)."""
     import torch
+    from PIL import Image
 
     from data_setup.base.files import read_json
     from data_setup.base.folders import read_manifest
+    from data_setup.items import label_by_regex
     from data_setup.own.labels import label_by_table
     from helpers.review.marks import Mark, read_marks, write_marks
     from helpers.runtime.tensor_files import load_tensors, save_tensors
 
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "file"
-        save_tensors(file, {"a": torch.arange(6.0), "b": torch.ones(2, 3)}, {"classes": ["x", "y"]})
-        model = file.read_bytes()
-        write_marks(file, {"a/1.png": Mark("relabel", "x", "y", "why"), "b.png": Mark("remove", None)})
-        marks = file.read_bytes()
+    file, pictures = folder / "file", folder / "pictures"
+    pictures.mkdir()
+    for name in ("a b.png", "cat_1.png", "dog_02.png"):
+        Image.new("L", (4, 4)).save(pictures / name)
+    save_tensors(file, {"a": torch.arange(6.0), "b": torch.ones(2, 3)}, {"classes": ["x", "y"]})
+    model = file.read_bytes()
+    write_marks(file, {"a/1.png": Mark("relabel", "x", "y", "why"), "b.png": Mark("remove", None)})
+    marks = file.read_bytes()
     manifest = json.dumps({"name": "x", "files": {"a.png": {"bytes": 3, "sha256": "0" * 64}}}).encode()
 
     def in_its_folder(path: Path) -> None:
@@ -213,15 +218,16 @@ def texts() -> dict:
         path.replace(named)
         read_manifest(named.parent)
 
-    def table(path: Path) -> None:
-        label_by_table(path, folder=path.parent)
+    def pattern(path: Path) -> None:
+        label_by_regex(pictures, path.read_text(encoding="utf-8", errors="replace"))
 
     return {
-        "model files": (model, load_tensors, (ValueError,)),
-        "marks": (marks, read_marks, (ValueError,)),
-        "manifests": (manifest, in_its_folder, (ValueError,)),
-        "tables": (b'name,label\n"a b.png",x\nc.png,"y\nz"\n', table, (ValueError,)),
-        "JSON files": (manifest, read_json, ()),
+        "model files": (model, load_tensors, 10),
+        "marks": (marks, read_marks, 10),
+        "manifests": (manifest, in_its_folder, 10),
+        "tables": (b'name,label\n"a b.png",x\ncat_1.png,"y\nz"\n', partial(label_by_table, folder=pictures), 20),
+        "JSON files": (manifest, read_json, 10),
+        "patterns": (rb"([^/_ ]+)[_ ]?[0-9b]*\.png$", pattern, 400),  # each in a process of its own
     }
 
 
