@@ -375,8 +375,8 @@ def unpack(times: int) -> Tally:
         started = time.perf_counter()
         end_of(fork(lambda: data_setup.prepare("tiny")))
         whole_s = time.perf_counter() - started
-        for number in range(times):
-            home = fresh(number)
+        while tally.facts["killed at work"] < times:
+            home = fresh(tally.times)
             killed = kill_after(fork(lambda: data_setup.prepare("tiny")), rng.uniform(0, whole_s))
             tally.facts["killed at work"] += killed
             tally.facts["killed with files already unpacked"] += killed and any(home.glob(".tiny.staging-*/*/*"))
