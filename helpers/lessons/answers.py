@@ -35,12 +35,13 @@ def show_results(preds: Predictions, data, n: int = 9, *, seed: int = 0, columns
 def _show_answers(preds: Predictions, data, *, text: str, columns: int, header: str = "") -> Drawing:
     if not preds.items:
         return empty_drawing(f"No pictures to show. {header}".strip())
-    titles, wrong = [], ((preds.targets >= 0) & ~preds.correct).tolist()
+    titles, answers, wrong = [], [], ((preds.targets >= 0) & ~preds.correct).tolist()
     rows = zip(preds.predicted.tolist(), preds.targets.tolist(), preds.probs.amax(1).tolist(), wrong, strict=True)
     for answer, target, p, is_wrong in rows:
-        verdict = f", wrong\nis {preds.classes[target]}" if is_wrong else ", correct" if target >= 0 else "\nno label"
-        titles.append(f"{preds.classes[answer]}\np = {p:.2f}{verdict}")
-    answers = [title.replace("\n", ", ") for title in titles]
+        parts = [preds.classes[answer], f"p = {p:.2f}"]  # a line each: four pictures stand side by side
+        parts.append(f"is {preds.classes[target]}" if is_wrong else "correct" if target >= 0 else "no label")
+        titles.append("\n".join(parts))
+        answers.append(", ".join([*parts[:2], *["wrong"] * is_wrong, parts[2]]))
     said = "; ".join(f"{item.name}: {answer}" for item, answer in zip(preds.items, answers, strict=True))
     images = data.eval_images([data.index_of(item.name) for item in preds.items])
     drawing = show_pictures(images, titles, columns=columns, wrong=wrong, header=header, text=text)

@@ -23,6 +23,7 @@ from helpers.lessons.scoreboard import Measures
 WIDTH_IN = 8.0
 ROW_IN = 0.46
 APART = 0.55  # the share of a panel between its two numbers, at least
+NARROW = 0.25  # a panel spans at least this share of its largest number
 EDGE = 0.2  # a number nearer to the panel's edge is written inwards
 NAME_WIDTH = 20  # letters in each of the two lines of a model's name
 Line = tuple[str, Measures, bool]  # title, what it is worth, whether on the same photographs as most lines
@@ -64,6 +65,9 @@ def _draw_panel(ax: Axes, name: str, lines: Sequence[Line]) -> None:
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.grid(axis="x", color=GREY, alpha=0.35)
     ax.margins(x=0.25)
+    low, high = ax.get_xlim()
+    if high - low < NARROW * high:  # "no model" alone has hardly an interval: ticks as near would hide each other
+        ax.set_xlim(low - NARROW * high / 2, high + NARROW * high / 2)
     _place_ticks(ax)
 
 
