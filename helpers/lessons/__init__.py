@@ -56,6 +56,7 @@ MODULE_OF = {
     "BATCH_SIZE": "lessons.course",
     "COURSE_AUGMENT": "lessons.course",
     "course_data": "lessons.course",
+    "earlier_head": "lessons.course",
     "hand_on": "lessons.course",
     "start_from": "lessons.course",
     "CHECKS": "lessons.doctor",

@@ -15,7 +15,9 @@ from helpers.analysis.predictions import Predictions
 from helpers.data.augment import top_down
 from helpers.data.dataset import ImageData
 from helpers.learner import Learner
+from helpers.models.classifier import Classifier, make_head
 from helpers.recipe.averaging import AverageWeights
+from helpers.runtime.seeds import seeded
 
 ARCH = "efficientnet_lite0"  # of every model that a lesson hands on
 BATCH_SIZE = 32
@@ -59,6 +61,21 @@ def start_from(stage: str, *, size: int | None = None) -> Learner:
     else:
         print(f"{stage}: lesson {stage[:2]} has not been run here, so a substitute is trained; give it a minute")
         _substitute(learn, stage)
+    return learn
+
+
+def earlier_head(data: ImageData, stages: int, arch: str = ARCH, *, seed: int = 0) -> Learner:
+    """A new head on what the first `stages` parts of ImageNet's body make of the photographs; they stay frozen."""
+    whole = Learner.pretrained(data, arch, seed=seed).model
+    body = whole.body[:stages]
+    with torch.no_grad():
+        channels = body(torch.zeros(1, 3, data.size, data.size)).shape[1]
+    with seeded("head", seed):
+        head = make_head(2 * channels, len(data.classes))  # the largest and the mean of each channel
+    model = Classifier(whole.normalize, body, head, maps=True, arch=f"the first {stages} parts of {arch}")
+    learn = Learner(data, model, seed=seed)
+    learn.freeze()
+    learn.precompute = True
     return learn
 
 

@@ -493,10 +493,11 @@ def test_picks_say_answer_probability_and_truth(data):
     preds = own_predictions(data, [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
     interp = Interpretation(preds)
     drawing = show_picks(interp.pick("most_incorrect"), data)
-    assert [ax.get_title() for ax in drawing.figure.axes] == ["b\np = 0.80, wrong\nis a", "a\np = 0.60, wrong\nis b"]
+    assert [ax.get_title() for ax in drawing.figure.axes] == ["b\np = 0.80\nis a", "a\np = 0.60\nis b"]
+    assert "b, p = 0.80, wrong, is a" in drawing.detail
     assert " ".join(drawing.figure.get_suptitle().split()) == interp.pick("most_incorrect").caption
     right = show_picks(interp.pick("most_correct"), data)
-    assert [ax.get_title() for ax in right.figure.axes] == ["a\np = 0.90, correct", "b\np = 0.70, correct"]
+    assert [ax.get_title() for ax in right.figure.axes] == ["a\np = 0.90\ncorrect", "b\np = 0.70\ncorrect"]
     assert "08.png: a, p = 0.90, correct" in right.detail
     row = data.index_of("08.png")
     assert np.allclose(right.figure.axes[0].images[0].get_array(), data.eval_images([row])[0].permute(1, 2, 0))

@@ -195,3 +195,13 @@ def test_the_board_is_kept_with_the_data(course_data, weak, monkeypatch):
     monkeypatch.setenv("COURSE_PRECISION", "float32")
     Board().add("02", "head", weak)
     assert (course_data / "board.json").exists()
+
+
+def test_numbers_without_intervals_get_ticks_that_stand_apart(board, weak):
+    """Catches 0.475 written over 0.525 below a panel that spans next to nothing."""
+    board.add("00", "no model", no_model(weak))
+    figure = board.show().figure
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        left, right = sorted((label.get_window_extent() for label in ax.get_xticklabels()), key=lambda box: box.x0)
+        assert left.x1 < right.x0, ax.get_title()

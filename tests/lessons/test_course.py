@@ -25,6 +25,19 @@ def test_a_model_handed_on_is_the_model_started_from(small_course, capsys):
     assert torch.equal(first.predict(), second.predict())
 
 
+@torch.no_grad()
+def test_an_earlier_head_sees_what_the_first_parts_of_the_body_put_out(data):
+    """Catches a body cut at another place, random weights in it, and a body that trains along."""
+    learn = course.earlier_head(data, 8, seed=3)
+    whole = Learner.pretrained(data).model
+    images = torch.rand(2, 3, data.size, data.size)
+    maps = whole.body(whole.normalize(images), 0, 8)  # (2, 192, h, w)
+    expected = torch.cat([maps.amax((2, 3)), maps.mean((2, 3))], 1)
+    torch.testing.assert_close(learn.model.eval().features(images), expected)
+    trained = [weights for weights in learn.model.parameters() if weights.requires_grad]
+    assert learn.precompute and {id(weights) for weights in trained} == set(map(id, learn.model.head.parameters()))
+
+
 def test_a_substitute_is_trained_and_the_same_each_time(small_course, capsys):
     """Catches a substitute that is untrained, or differs from one late student to the next."""
     first, second = course.start_from("04_tuned"), course.start_from("04_tuned")
