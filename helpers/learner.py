@@ -19,6 +19,7 @@ from helpers.data.dataset import ImageData
 from helpers.models import groups as models
 from helpers.models.classifier import Classifier, build_classifier, from_module
 from helpers.models.features import FeatureData, body_fingerprint, precompute
+from helpers.runtime.adamw import AdamW
 from helpers.runtime.device import make_ready, pick_device
 from helpers.runtime.precision import fast_precision, network_kind
 from helpers.runtime.tensor_files import save_tensors
@@ -28,7 +29,6 @@ from helpers.training.loop import fit
 from helpers.training.losses import per_picture
 from helpers.training.lr_finder import lr_find
 from helpers.training.metrics import Metric, count_confusions, metrics_named
-from helpers.training.optimizer import AdamW
 from helpers.training.run import BatchTransform, History, Hook, Plan, Run
 
 Rates = float | Sequence[float] | slice

@@ -35,7 +35,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess:
 
 
 PLANTED = {  # file: a line that must not stand there, and the contract that it breaks
-    "helpers/data/decode.py": ("import helpers.figures.style", "A room uses only the rooms below it"),
+    "helpers/data/pixels.py": ("import helpers.figures.style", "A room uses only the rooms below it"),
     "helpers/training/schedules.py": ("def draw():\n    import matplotlib.pyplot", "draw nothing and show no widgets"),
     "helpers/runtime/seeds.py": ("import tools.course", "does not know the authors' tools"),
     "data_setup/weights.py": ("import helpers.runtime", "prepared without the package"),

@@ -19,7 +19,7 @@ from data_setup.check.quarantine import quarantine, restore
 from data_setup.check.reading import Facts, read
 from data_setup.check.report import Report, summary, write
 from data_setup.check.workers import Lost, answers
-from data_setup.own.groups import group_by_pattern
+from data_setup.own.group_names import group_by_pattern
 from data_setup.own.labels import labelled
 from data_setup.own.split_file import SPLIT_FILE, load_split
 from data_setup.splits import PARTS

@@ -10,7 +10,7 @@ from pathlib import Path
 from data_setup.base.text import counted, printable
 from data_setup.items import Item
 from data_setup.own.by_time import day_taken, split_by_time
-from data_setup.own.groups import group_by_column, group_by_pattern
+from data_setup.own.group_names import group_by_column, group_by_pattern
 from data_setup.own.labels import TABLES, labelled, read_rows
 from data_setup.own.split_file import SPLIT_FILE, write_split
 from data_setup.splits import PARTS, Split, split_by_group, split_stratified

@@ -1,1 +1,1 @@
-"""From labelled items to batches: decode (and the uint8 store) · augment · dataset (`ImageData`)."""
+"""From labelled items to batches: pixels (decoded once, in a uint8 store) · augment · dataset (`ImageData`)."""

@@ -19,7 +19,7 @@ from data_setup.own.split_file import split_in
 from data_setup.splits import PARTS, Split, split_stratified, tell_copies
 from helpers.data import augment as augmentation
 from helpers.data.augment import Augment, Draws
-from helpers.data.decode import METHODS, PixelStore, fingerprint, load_or_decode, read_presized
+from helpers.data.pixels import METHODS, PixelStore, fingerprint, load_or_decode, read_presized
 from helpers.runtime.device import upload
 from helpers.runtime.seeds import generator
 

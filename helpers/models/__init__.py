@@ -1,4 +1,4 @@
-"""From batches to logits: bodies · classifier (body and head) · groups (rates, freezing, BatchNorm) · features."""
+"""From batches to logits: bodies, catalogue, classifier (body, head), groups (rates, freezing, BatchNorm), features."""
 
 from helpers.models.catalogue import available
 

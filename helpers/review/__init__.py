@@ -1,1 +1,1 @@
-"""Pictures looked at and marked: marks · rows · session · html · pages · widgets · browser · browsers."""
+"""Pictures looked at and marked: marks · rows · session · pages · widgets · browser · browsers."""

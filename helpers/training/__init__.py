@@ -1,1 +1,1 @@
-"""From logits to better weights: run · loop · schedules · losses · metrics · lr_finder · checkpoints."""
+"""From logits to better weights: run (plan, history, hooks), loop, schedules, losses, metrics, finder, checkpoints."""

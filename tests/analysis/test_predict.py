@@ -14,7 +14,7 @@ from data_setup.splits import Split
 from helpers.analysis import predictions as prediction
 from helpers.analysis.intervals import accuracy_interval, mcnemar
 from helpers.analysis.predictions import Arithmetic, Predictions, predict_views
-from helpers.data import augment, dataset, decode
+from helpers.data import augment, dataset, pixels
 from helpers.data.augment import no_augment, side_on
 from helpers.data.dataset import ImageData
 from helpers.learner import Learner
@@ -28,13 +28,13 @@ VIEWS = {"n": 4, "beta": 0.25, "use_max": False}
 @pytest.fixture
 def decoded(monkeypatch):
     """The files that have been decoded, one entry each time."""
-    files, read = [], decode.read_presized
+    files, read = [], pixels.read_presized
 
     def reading(path, *how):
         files.append(path)
         return read(path, *how)
 
-    monkeypatch.setattr(decode, "read_presized", reading)
+    monkeypatch.setattr(pixels, "read_presized", reading)
     monkeypatch.setattr(dataset, "read_presized", reading)
     return files
 

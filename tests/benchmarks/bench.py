@@ -139,7 +139,7 @@ class Bench:
         from PIL import Image
 
         from data_setup.base.pictures import read_image
-        from helpers.data.decode import presize
+        from helpers.data.pixels import presize
 
         folder = self.folder / f"presized-{work.presize_px}"
         for item in replace(work, presized="").split[0]:

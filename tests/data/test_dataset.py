@@ -16,10 +16,10 @@ from PIL import Image
 
 from data_setup.items import Item, items_in, label_by_folder, relabel
 from data_setup.splits import Split, split_stratified
-from helpers.data import decode
+from helpers.data import pixels
 from helpers.data.augment import no_augment, resize, side_on, top_down
 from helpers.data.dataset import Batch, ImageData, even_batches
-from helpers.data.decode import read_presized
+from helpers.data.pixels import read_presized
 
 CPU = torch.device("cpu")
 CROPS = side_on(min_scale=0.4, max_zoom=1.0)
@@ -39,7 +39,7 @@ def read_names(monkeypatch):
     """The names of the files decoded so far."""
     names = []
     monkeypatch.setattr(
-        decode, "read_presized", lambda path, *how: names.append(path.name) or read_presized(path, *how)
+        pixels, "read_presized", lambda path, *how: names.append(path.name) or read_presized(path, *how)
     )
     return names
 

@@ -18,7 +18,7 @@ from data_setup.check.command import check_folder
 from data_setup.check.quarantine import UNDO, quarantine, restore
 from data_setup.check.report import SHOWN, summary
 from data_setup.check.sets import misspelt
-from data_setup.own.groups import group_by_pattern
+from data_setup.own.group_names import group_by_pattern
 from tests.data_setup.messy_pictures import good_pictures, messy_pictures, texture
 
 

@@ -156,7 +156,7 @@ def fuzz(times: int) -> Tally:
     import warnings
 
     from data_setup.base.pictures import UnreadableImage, read_image
-    from helpers.data.decode import presize
+    from helpers.data.pixels import presize
 
     warnings.simplefilter("ignore")  # Pillow's about the damage
     wholes, tally = seeds(), Tally()
@@ -439,7 +439,7 @@ def trains(times: int) -> Tally:
 def races(times: int) -> Tally:
     """Two to four processes that want the same set, and the same decoded pictures, from a slow server at once."""
     import data_setup
-    from helpers.data.decode import load_or_decode
+    from helpers.data.pixels import load_or_decode
     from tests.conftest import draw_pictures
     from tests.data_setup.conftest import on_disk
 

@@ -10,9 +10,9 @@ import torch
 from helpers.data.augment import side_on
 from helpers.data.dataset import ImageData
 from helpers.learner import Learner
+from helpers.runtime.adamw import AdamW
 from helpers.training import lr_finder
 from helpers.training.lr_finder import smoothed
-from helpers.training.optimizer import AdamW
 
 STEPS = 12  # enough for what leaves a trace, quick enough to interrupt at each of them
 

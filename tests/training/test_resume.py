@@ -526,9 +526,9 @@ def other_picture_weights(learn):
 def other_transforms(learn, monkeypatch):
     from dataclasses import replace
 
-    from helpers.data import decode
+    from helpers.data import pixels
 
-    monkeypatch.setattr(decode, "CACHE_VERSION", 999)
+    monkeypatch.setattr(pixels, "CACHE_VERSION", 999)
     learn.set_data(replace(learn.data))
 
 

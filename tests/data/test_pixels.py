@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_setup.base.pictures import UnreadableImage
-from helpers.data import decode as module
-from helpers.data.decode import (
+from helpers.data import pixels as module
+from helpers.data.pixels import (
     METHODS,
     PixelStore,
     fingerprint,

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers.training.optimizer import AdamW
+from helpers.runtime.adamw import AdamW
 
 LIGHT = """
 import sys
 from data_setup.lite import EfficientNetLite
-from helpers.training.optimizer import AdamW
+from helpers.runtime.adamw import AdamW
 
 network = EfficientNetLite("efficientnet_lite0")
 optimizer = AdamW(network.parameters(), fused=True)
