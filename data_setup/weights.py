@@ -81,7 +81,7 @@ def rename_tensors(packaged: dict[str, Tensor], wanted: dict[str, Tensor]) -> di
         if not same_part or tensor.shape != expected.shape:
             raise ValueError(
                 f"packaged tensor {theirs!r} {tuple(tensor.shape)} does not fit timm's {ours!r} "
-                f"{tuple(expected.shape)}: this release of timm orders its layers differently"
+                f"{tuple(expected.shape)}: the layers of the network have another order"
             )
         renamed[ours] = tensor
     longer = packaged if len(packaged) > len(wanted) else wanted
