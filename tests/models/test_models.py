@@ -181,6 +181,20 @@ def test_a_size_the_network_cannot_take_is_refused_in_a_sentence():
         build_classifier("test_vit3", 2, size=40, pretrained=False)
 
 
+@pytest.mark.parametrize("arch", ["test_vit", "test_vit3", "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"])
+def test_a_vision_transformer_can_be_split_between_its_blocks(arch):
+    """Catches a fall-back to one stage: right, but nothing of it could be cached while its later half trains."""
+    model = build_classifier(arch, 2, size=64, pretrained=False).eval()
+    depth = len(timm.create_model(arch).blocks)
+    assert len(model.body) == depth + 2
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        tokens = model.before(images, 1)
+        assert tokens.ndim == 3 and tokens.shape[1] >= 16
+        for k in range(depth + 3):
+            torch.testing.assert_close(model.after(model.before(images, k), k), model(images), atol=1e-5, rtol=1e-4)
+
+
 def test_without_a_network_the_error_names_the_weights_that_need_none(monkeypatch):
     """Catches a raw URLError, for both sources of weights."""
 
