@@ -43,13 +43,13 @@ stage = @echo; echo "== $(1)"; $(2) || { echo "make test stopped: $(1) failed"; 
 
 test: data browser lint ## all tests: rules, units, every notebook's stored outputs, browser
 	$(call stage,unit tests,OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist loadfile \
-	  -m "not browser and not notebooks and not alone and not architectures and not faults")
+	  -m "not browser and not notebooks and not alone and not architectures and not faults and not ranks")
 	$(call stage,ledger of faults,OMP_NUM_THREADS=1 $(PY) -m tests.faults -n 2 --dist loadfile)
 	$(call stage,stored outputs of all notebooks,$(QUIET) $(PY) -m pytest --nbval \
 	  -p tests.notebooks.tolerance --nbval-cell-timeout 600 \
 	  --nbval-kernel-startup-timeout 300 notebooks/*.ipynb)
 	$(call stage,tests that run notebooks or a browser or measure a process,$(QUIET) $(PY) -m pytest tests \
-	  -m "browser or notebooks or alone")
+	  -m "browser or notebooks or alone or ranks")
 
 architectures: $(AUTHORS) ## a hundred networks of timm and torchvision, each through all that a learner does
 	@OMP_NUM_THREADS=1 $(PY) -m pytest tests/models/test_architectures.py -n 2 -m architectures

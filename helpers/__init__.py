@@ -1,7 +1,7 @@
 """Image classification, a room for each stage of a photograph's journey. A room may use those above it, none below.
 
 data_setup the package below this one: files -> labelled items -> split, still without a tensor
-runtime    where and how things run: device, precision, seeds, saved tensors
+runtime    where and how things run: device, precision, seeds, saved tensors, several processes
 data       labelled items and their split -> decoded once -> augmented batch
 models     batch -> body -> head -> logits; layer groups, freezing, cached features
 training   loss, schedule, the loop, metrics, hooks, learning-rate finder, checkpoints

@@ -21,6 +21,7 @@ from helpers.models.classifier import Classifier, build_classifier, from_module
 from helpers.models.features import FeatureData, body_fingerprint, precompute
 from helpers.runtime.adamw import AdamW
 from helpers.runtime.device import make_ready, pick_device
+from helpers.runtime.distributed import join, rank, wait
 from helpers.runtime.precision import fast_precision, network_kind
 from helpers.runtime.tensor_files import save_tensors
 from helpers.training import schedules
@@ -77,6 +78,7 @@ class Learner:
     def __post_init__(self):
         self.device, n_classes = pick_device(), len(self.data.classes)
         make_ready(self.device)
+        join(self.device)
         if self.cuda_graphs and self.device.type != "cuda":
             found = f"this learner computes on {self.device}"
             raise ValueError(f"cuda_graphs=True needs an NVIDIA GPU; {found}: leave it out")
@@ -375,12 +377,14 @@ class Learner:
     def save(self, name: str, preds: Predictions | None = None) -> Path:
         """Write the weights, `about(preds)` and the history to `path`/name.safetensors, atomically."""
         file = self.path / f"{name}.safetensors"
-        save_tensors(file, self.model.state_dict(), self.about(preds) | {"history": self.history.to_json()})
+        if rank() == 0:
+            save_tensors(file, self.model.state_dict(), self.about(preds) | {"history": self.history.to_json()})
         return file
 
     def load(self, name: str) -> "Learner":
         """Take weights and history saved by `save`. Raises ValueError naming what does not fit."""
         file = self.path / f"{name}.safetensors"
+        wait()  # until the first rank has written it
         self._go_on_from(load_model(file, self.model, arch=self.arch, classes=self.data.classes))
         return self
 

@@ -46,9 +46,12 @@ def presize_for_crops(size: int, augment: Augment) -> int:
     return round(size * min(augment.max_zoom / math.sqrt(augment.min_scale), 2))
 
 
-def even_batches(order: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+WHOLE = slice(None)  # of a batch; one of several processes takes a `share`, see `helpers.runtime.distributed`
+
+
+def even_batches(order: Tensor, batch_size: int, share: slice = WHOLE) -> list[Tensor]:
     """Rows in batches of at most `batch_size` that differ by at most one: no last batch is too small for BatchNorm."""
-    return order.tensor_split(max(1, -(-len(order) // batch_size)))
+    return [batch[share] for batch in order.tensor_split(max(1, -(-len(order) // batch_size)))]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -242,19 +245,19 @@ class ImageData(Settings):
         pictures = [torch.from_numpy(read_presized(path, self.presize_px, self.method)) for path in paths]
         return PixelStore.of_pictures(pictures, self.presize_px).squares(torch.arange(len(paths)))
 
-    def train_batches(self, device: torch.device, batch_size: int, *key: object) -> Iterator[Batch]:
-        """One epoch of augmented batches in random order. `key` fixes the order and every draw."""
+    def train_batches(self, device: torch.device, batch_size: int, *key: object, share=WHOLE) -> Iterator[Batch]:
+        """One epoch of augmented batches, the `share` of each, in random order; `key` fixes it and every draw."""
         rng = generator("epoch", *key)
         indices = self.rows["train"]
         order = indices[torch.randperm(len(indices), generator=rng)]
         draws = augmentation.draw(len(order), self.augment, rng)  # the whole epoch's draws at once
-        return self.drawn_batches(order, draws, device, batch_size)
+        return self.drawn_batches(order, draws, device, batch_size, share)
 
-    def drawn_batches(self, rows: Tensor, draws: Draws, device: torch.device, batch_size: int) -> Iterator[Batch]:
+    def drawn_batches(self, rows: Tensor, draws: Draws, device, batch_size: int, share=WHOLE) -> Iterator[Batch]:
         """The pictures in the order of `rows`, number i augmented as row i of `draws` says."""
         store, places = self.store_on(device), torch.arange(len(rows))
         columns = (places, upload(self.targets[rows], device), upload(self.weights[rows], device))
-        for some, *answers in zip(*(even_batches(column, batch_size) for column in columns), strict=True):
+        for some, *answers in zip(*(even_batches(column, batch_size, share) for column in columns), strict=True):
             squares = upload(store.squares(rows[some], draws.crop_position[some]), device)
             yield Batch(augmentation.apply_draws(squares, draws[some], self.size), *answers)
 

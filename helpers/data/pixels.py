@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from PIL import Image
 from torch import Tensor
 
@@ -134,23 +135,28 @@ def load_or_decode(paths: Sequence[Path], file: Path, *, presize_px: int, method
 
     Raises UnreadableImage listing every file that could not be read: nothing is written then.
     """
-    shapes_file = file.with_suffix(".json")
-    try:
-        shapes = [(c, h, w) for c, h, w in json.loads(shapes_file.read_text())]
-        complete = file.stat().st_size == sum(map(math.prod, shapes))
-    except (OSError, ValueError, TypeError):
-        complete = False
-    if not complete:
+    if not (shapes := _shapes_in(file)):
         try:
-            with write_atomically(file) as temporary:
-                shapes = _decode_all(paths, presize_px, method, temporary)
-            with write_atomically(shapes_file) as temporary:  # written last, so it vouches for the pixels
-                temporary.write_text(json.dumps(shapes))
+            with FileLock(file.parent.with_suffix(".lock")):  # who comes second waits, and finds them
+                if not (shapes := _shapes_in(file)):
+                    with write_atomically(file) as temporary:
+                        shapes = _decode_all(paths, presize_px, method, temporary)
+                    with write_atomically(file.with_suffix(".json")) as temporary:  # last: it vouches for the pixels
+                        temporary.write_text(json.dumps(shapes))
         except OSError as error:
             fix = "make room there, or set COURSE_DATA to a folder on another disk"
             raise OSError(f"the decoded pictures could not be kept in {file.parent} ({error}): {fix}") from error
     flat = torch.from_file(str(file), shared=False, size=file.stat().st_size, dtype=torch.uint8)
     return PixelStore.of(flat, shapes, presize_px)
+
+
+def _shapes_in(file: Path) -> list[Shape]:
+    """Of the pictures in a complete store, else none."""
+    try:
+        shapes = [(c, h, w) for c, h, w in json.loads(file.with_suffix(".json").read_text())]
+        return shapes if file.stat().st_size == sum(map(math.prod, shapes)) else []
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 def _decode_all(paths: Sequence[Path], presize_px: int, method: str, target: Path) -> list[Shape]:

@@ -66,8 +66,8 @@ class Classifier(nn.Module):
         self.pool = ConcatPool() if maps else nn.Identity()
         self.frozen_modules: list[nn.Module] = []  # kept in evaluation mode; set by `freeze_to`
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.after(images, 0)
+    def forward(self, images: Tensor, split_point: int = 0) -> Tensor:
+        return self.after(images, split_point)
 
     def before(self, images: Tensor, split_point: int) -> Tensor:
         """What the first `split_point` stages make of the pictures."""

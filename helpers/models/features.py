@@ -7,6 +7,7 @@ times augmented; every epoch then takes one of the copies by chance: augmentatio
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import torch
@@ -15,14 +16,16 @@ from torch import Tensor
 import data_setup
 from data_setup.base.progress import progress
 from helpers.data import augment as augmentation
-from helpers.data.dataset import Batch, ImageData, even_batches
+from helpers.data.dataset import WHOLE, Batch, ImageData, even_batches
 from helpers.models.classifier import Classifier
 from helpers.models.folding import predicting
 from helpers.runtime.device import place_for, upload
+from helpers.runtime.distributed import rank, share, wait
 from helpers.runtime.seeds import generator
 from helpers.runtime.tensor_files import forget_oldest, load_tensors, save_tensors
 
 SEEDS = "feature copies"
+SHARD_ROWS = 256  # pictures whose features are computed and kept at a time
 CACHE_BYTES = 4_000_000_000  # on the disk; eight copies of 2,624 pictures at 224 px in the middle of lite0 are 0.6 GB
 
 
@@ -41,13 +44,13 @@ class FeatureData:
     def __repr__(self) -> str:
         return f"features at split point {self.split_point} ({len(self.augmented)} augmented copies) of {self.data}"
 
-    def train_batches(self, device: torch.device, batch_size: int, *key: object) -> Iterator[Batch]:
-        """One epoch in random order; `key` fixes the order and which copy each picture gets."""
+    def train_batches(self, device: torch.device, batch_size: int, *key: object, share=WHOLE) -> Iterator[Batch]:
+        """One epoch (of each batch the `share`) in random order; `key` fixes it and which copy each picture gets."""
         rng = generator("epoch", *key)
         indices, copies = self.rows["train"], len(self.augmented)
         order = torch.randperm(len(indices), generator=rng)
         chosen = torch.randint(max(copies, 1), (len(indices),), generator=rng)
-        for rows in even_batches(order, batch_size):
+        for rows in even_batches(order, batch_size, share):
             if copies:
                 versions = torch.stack([_gather(table, rows) for table in self.augmented], dim=1)
                 inputs = versions[range(len(rows)), upload(chosen[rows], versions.device)]
@@ -106,44 +109,52 @@ def precompute(
     pictures, augmented = (data.key, data.size), (data.split.digest(), data.augment)
     names = [(pictures, network), *((pictures, network, augmented, copy) for copy in range(copies))]
     tables = []
-    for copy, name in enumerate(names, start=-1):  # each in a file of its own: more copies compute only what is new
+    for copy, name in enumerate(names, start=-1):  # each in files of its own: more copies compute only what is new
         key = hashlib.sha256(repr(name).encode()).hexdigest()[:24]
-        file = data_setup.home() / "cache" / "features" / f"{key}.safetensors"
-        try:
-            features = load_tensors(file)[0]["features"]
-            file.touch()  # used again: `forget_oldest` goes by this time
-        except (FileNotFoundError, ValueError):  # never computed, or damaged since
-            features = _compute(model, data, split_point, device, precision, copy)
-            try:
-                save_tensors(file, {"features": features}, {"what": "features", "images": str(data)})
-                forget_oldest(file.parent, most_bytes=CACHE_BYTES)
-            except OSError as error:  # a full disk
-                print(f"note: the features are not kept for the next time ({error})")
+        features = _table(model, data, split_point, device, precision, copy, data_setup.home() / "cache/features" / key)
         tables.append(features.to(place_for(features.nbytes, device)))
     return FeatureData(data, split_point, *tables)
 
 
-def _compute(
-    model: Classifier, data: ImageData, split_point: int, device: torch.device, precision: torch.dtype, copy: int
-) -> Tensor:
-    """One table: augmented copy number `copy` of the training pictures, or the plain ones (-1).
+def _table(model: Classifier, data: ImageData, split_point: int, device, precision, copy: int, path: Path) -> Tensor:
+    """Augmented copy number `copy` of the training pictures, or the plain ones (-1): a row each.
 
-    Each batch goes to its place in one tensor as soon as it is computed.
+    Shards are kept beside `path` as soon as they are computed, for who goes on after a kill, and for the other ranks.
     """
-    batch_size, training = max(data.batch_size, 64), data.indices_of("train")
-    if copy < 0:
-        total, batches = len(data.items), data.eval_batches(torch.arange(len(data.items)), device, batch_size)
-    else:
-        draws = augmentation.draw(len(training), data.augment, generator(SEEDS, copy))
-        total, batches = len(training), data.drawn_batches(training, draws, device, batch_size)
-    features, filled = None, 0
-    with predicting(model, device, precision), progress(title="features", total=total) as bar:
-        for batch in batches:
-            found = model.before(batch.inputs, split_point)
-            if features is None:
-                place = place_for(total * found[0].nbytes, device)
-                features = torch.empty(total, *found.shape[1:], dtype=found.dtype, device=place)
-            features[filled : filled + len(batch)] = found
-            filled += len(batch)
-            bar.update(len(batch))
+    rows = torch.arange(len(data.items)) if copy < 0 else data.rows["train"]
+    draws = None if copy < 0 else augmentation.draw(len(rows), data.augment, generator(SEEDS, copy))
+    shards = torch.arange(len(rows)).split(SHARD_ROWS)
+    files = [path.with_name(f"{path.name}-{number}.safetensors") for number in range(len(shards))]
+    tables = [_read(file) for file in files]
+    mine = [number for number in range(len(files))[share()] if tables[number] is None]
+    with predicting(model, device, precision), progress(title="features", total=SHARD_ROWS * len(mine)) as bar:
+        for number in mine:
+            some = rows[shards[number]], None if draws is None else draws[shards[number]]
+            tables[number] = _compute(model, data, split_point, device, *some, bar)
+            try:
+                save_tensors(files[number], {"features": tables[number]}, {"what": "features", "images": str(data)})
+            except OSError as error:  # a full disk
+                print(f"note: these features are not kept for the next time ({error})")
+    wait()
+    features = torch.cat([_read(file) if table is None else table for file, table in zip(files, tables, strict=True)])
+    if mine and rank() == 0:
+        forget_oldest(path.parent, most_bytes=max(CACHE_BYTES, 2 * features.nbytes))
     return features
+
+
+def _read(file: Path) -> Tensor | None:
+    try:
+        features = load_tensors(file)[0]["features"]
+        file.touch()  # used again: `forget_oldest` goes by this time
+        return features
+    except (FileNotFoundError, ValueError):  # never computed, or damaged since
+        return None
+
+
+def _compute(model, data: ImageData, split_point: int, device: torch.device, rows: Tensor, draws, bar) -> Tensor:
+    """Features of the pictures at `rows`, augmented as `draws` say, if there are any."""
+    how, features = (device, max(data.batch_size, 64)), []
+    for batch in data.eval_batches(rows, *how) if draws is None else data.drawn_batches(rows, draws, *how):
+        features.append(model.before(batch.inputs, split_point))
+        bar.update(len(batch))
+    return torch.cat(features).cpu()

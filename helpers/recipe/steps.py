@@ -3,6 +3,7 @@
     python -m helpers.recipe --data solar --arch efficientnet_lite0 --size 224
 
 It leaves report.html (one file, no network), result.json and model/ (see `helpers.export`) in the folder it names.
+With several processes: torchrun --standalone --nproc-per-node=2 -m helpers.recipe --data ...
 """
 
 import json
@@ -29,6 +30,8 @@ from helpers.learner import Learner
 from helpers.recipe.averaging import AverageWeights
 from helpers.recipe.report import draw_figures, facts_of, plan, report_page
 from helpers.recipe.settings import HEAD_EPOCHS, Settings, parse
+from helpers.runtime.device import pick_device
+from helpers.runtime.distributed import join, rank
 
 
 @dataclass
@@ -61,6 +64,8 @@ def run(settings: Settings, folder: Path, *, command: str = "") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     steps: list[Step] = []
     learn, curves = train(settings, folder, steps)
+    if rank() > 0:
+        return
     with timed(steps, f"Test-time augmentation: {settings.tta} augmented views and the plain one") as step:
         preds, tta = learn.get_preds(), learn.tta(n=settings.tta)
         step.done, step.result = f"plain against TTA: {compare(preds, tta)}", accuracy_text(tta)
@@ -153,6 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         settings, folder = parse(argv, __doc__)
+        join(pick_device())
         run(settings, folder, command=f"python -m helpers.recipe {shlex.join(argv)}")
         print(f"\nreport: {folder / 'report.html'}")
     except KeyboardInterrupt:

@@ -16,7 +16,8 @@ def pick_device() -> torch.device:
     """CUDA if there is one, else Apple's MPS, else the CPU; the environment variable COURSE_DEVICE overrides."""
     chosen = os.environ.get("COURSE_DEVICE")
     if not chosen:
-        best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        cuda = f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"  # a launcher's: one each
+        best = cuda if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(best)
     try:
         torch.empty(0, device=chosen)

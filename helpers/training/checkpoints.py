@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from helpers.runtime.distributed import rank
 from helpers.runtime.tensor_files import load_tensors, save_tensors
 from helpers.training.run import History, Hook, Run
 
@@ -80,7 +81,8 @@ def save_run(run: Run) -> None:
         "history": run.history.to_json(),
     }
     try:
-        save_tensors(run.checkpoint, tensors, about)
+        if rank() == 0:
+            save_tensors(run.checkpoint, tensors, about)
     except OSError as error:  # a full disk: the training itself goes on
         print(f"no checkpoint: {error}")
 
@@ -91,7 +93,7 @@ def forget_finished(file: Path) -> None:
         finished = load_tensors(file)[1]["state"]["finished"]
     except (FileNotFoundError, ValueError):  # none, or damaged
         finished = True
-    if finished:
+    if finished and rank() == 0:
         file.unlink(missing_ok=True)
 
 

@@ -13,6 +13,7 @@ from data_setup.base.progress import progress
 from helpers.data.dataset import Batch
 from helpers.models.folding import predicting
 from helpers.runtime.device import is_out_of_memory
+from helpers.runtime.distributed import n_ranks, rank, total, wait
 from helpers.runtime.graphs import Recording
 from helpers.runtime.seeds import seeded
 from helpers.training.checkpoints import forget_finished, resume_run, save_run
@@ -27,6 +28,7 @@ def fit(run: Run, *, resume: bool = False) -> History:
     """Train until the plan's epochs are done or a hook says stop; print a row per epoch; return the history."""
     call_hooks(run, "on_fit_begin")  # hooks forget their last training,
     if resume:
+        wait()  # the first rank may still write
         resume_run(run)  # and are given back what they knew of this one
     elif run.checkpoint and run.checkpoint.is_file():
         forget_finished(run.checkpoint)
@@ -61,7 +63,7 @@ def train_epochs(run: Run) -> None:
     saved_at = perf_counter()
     while run.done < run.plan.epochs and not run.stop:
         started = perf_counter()
-        with seeded("dropout", run.plan.seed, run.epoch):
+        with seeded("dropout", run.plan.seed, run.epoch, *([rank()] if rank() else [])):
             steps, train_loss = train_epoch(run)
         valid_loss, metrics = evaluate(run)
         epoch = Epoch(run.epoch, train_loss, valid_loss, metrics, perf_counter() - started)
@@ -80,7 +82,7 @@ def train_epoch(run: Run) -> tuple[History, float]:
     plan, first = run.plan, run.step
     run.model.train()
     good = run.weights()
-    batches = run.source.train_batches(run.device, plan.batch_size, plan.seed, run.epoch)
+    batches = run.source.train_batches(run.device, plan.batch_size, plan.seed, run.epoch, share=run.share)
     losses, sizes, lrs, looked_at = [], [], [], perf_counter()
     for batch in progress(batches, f"epoch {run.epoch}", total=run.steps_per_epoch):
         set_rates(run.optimizer, *run.rates[run.step])
@@ -96,7 +98,8 @@ def train_epoch(run: Run) -> tuple[History, float]:
     stop_unless_finite(run, losses.sum() + sum(tensor.sum() for tensor in run.model.state_dict().values()), good)
     momentums = tuple(momentum for _, momentum in run.rates[first : run.step]) if plan.momentum else ()
     steps = History((), tuple(losses.tolist()), tuple(lrs), momentums, (len(lrs),))
-    return steps, float(losses @ losses.new_tensor(sizes)) / sum(sizes)
+    sizes = total(losses.new_tensor(sizes))
+    return steps, float(losses @ sizes) / sum(sizes.tolist())
 
 
 def train_step(run: Run, batch: Batch) -> Tensor:
@@ -129,16 +132,18 @@ def train_step(run: Run, batch: Batch) -> Tensor:
 def gradients(run: Run, batch: Batch) -> Tensor:
     """Fill every parameter's gradient with that of the batch's mean loss, micro-batch by micro-batch; the loss."""
     run.optimizer.zero_grad()
-    batch_weight = weights_of(batch, run.loss).sum().clamp(min=1e-12)  # a batch may weigh nothing
-    total = torch.zeros((), device=run.device)
-    n = min(run.micro_batches, max(len(batch.targets) // 2, 1))  # BatchNorm needs two pictures at a time
+    weight = total(weights_of(batch, run.loss).sum()) / n_ranks()  # of several ranks the mean, as of the gradients
+    batch_weight = weight.clamp(min=1e-12)  # a batch may weigh nothing
+    loss = torch.zeros((), device=run.device)
+    most = run.fewest if n_ranks() > 1 else len(batch.targets) // 2  # BatchNorm needs two pictures at a time
+    n = min(run.micro_batches, max(most, 1))
     for part in batch.micro_batches(n) if n > 1 else [batch]:
         with run.autocast:
-            logits = run.model.after(part.inputs, run.split_point)  # (n, K)
+            logits = run.forward(part.inputs, run.split_point)  # (n, K)
         share = (run.loss(logits.float(), part.targets) * part.weights).sum() / batch_weight
         run.scaler.scale(share).backward()
-        total += share.detach()
-    return total
+        loss += share.detach()
+    return total(loss) / n_ranks()
 
 
 def recorded_gradients(run: Run, batch: Batch) -> Tensor:
@@ -166,7 +171,7 @@ def weights_of(batch: Batch, loss: nn.Module) -> Tensor:
 
 def evaluate(run: Run) -> tuple[float, dict[str, float]]:
     """(mean loss, metrics) over the validation pictures, every one of them counted once."""
-    rows, batch_size = run.source.rows["valid"], -(-run.plan.batch_size // run.micro_batches)
+    rows, batch_size = run.source.rows["valid"][run.share], -(-run.plan.batch_size // run.micro_batches)
     counts = loss = weight = torch.zeros((), device=run.device)
     with predicting(run.model, run.device, run.plan.prediction_precision):
         for batch in run.source.eval_batches(rows, run.device, batch_size):
@@ -174,7 +179,7 @@ def evaluate(run: Run) -> tuple[float, dict[str, float]]:
             loss = loss + (run.loss(logits, batch.targets) * batch.weights).sum()
             weight = weight + weights_of(batch, run.loss).sum()
             counts = counts + count_confusions(logits.argmax(dim=1), batch.targets, logits.shape[1])
-    counts = counts.cpu()
+    counts, loss, weight = total(counts).cpu(), total(loss), total(weight)
     return float(loss / weight), {name: float(metric(counts)) for name, metric in run.plan.metrics.items()}
 
 
@@ -201,6 +206,8 @@ def halve_micro_batches(run: Run, batch: Batch) -> None:
     if run.micro_batches >= len(batch) // 2:
         fix = "use smaller pictures (data.resized) or a smaller arch"
         raise RuntimeError(f"out of memory with two or three pictures at a time, and BatchNorm needs two: {fix}")
+    if n_ranks() > 1:  # the others do not know, and would wait for this batch's other part
+        raise RuntimeError("out of memory: halve the data's batch_size and double Learner(..., accumulate=...)")
     run.micro_batches *= 2
     if run.device.type == "cuda":
         torch.cuda.empty_cache()

@@ -33,8 +33,8 @@ def lr_find(run: Run, *, start: float = 1e-7, end: float = 10.0, steps: int = 10
     trial = replace(run, model=model.train(), optimizer=optimizer)
     rates = [start * (end / start) ** (i / (steps - 1)) for i in range(steps)]
     losses: list[float] = []
-    epochs = (run.source.train_batches(run.device, run.plan.batch_size, run.plan.seed, "lr_find", n) for n in count())
-    batches = chain.from_iterable(epochs)
+    key = run.device, run.plan.batch_size, run.plan.seed, "lr_find"
+    batches = chain.from_iterable(run.source.train_batches(*key, n, share=run.share) for n in count())
     with seeded("lr_find", run.plan.seed):
         for rate, batch in zip(rates, progress(batches, "lr_find", total=steps), strict=False):
             set_rates(optimizer, rate / last, None)

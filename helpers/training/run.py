@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from data_setup.base.arguments import need_whole
 from helpers.data.dataset import Batch
 from helpers.models.classifier import Classifier
+from helpers.runtime.distributed import averaging, n_ranks, share
 from helpers.runtime.precision import autocast
 from helpers.training.metrics import Metric
 from helpers.training.schedules import Schedule, constant
@@ -25,7 +26,7 @@ class Source(Protocol):
 
     rows: dict[str, Tensor]  # of the parts "train" and "valid"
 
-    def train_batches(self, device: torch.device, batch_size: int, *key: object) -> Iterator[Batch]: ...  # key: seeds
+    def train_batches(self, device, batch_size: int, *key: object, share: slice) -> Iterator[Batch]: ...  # key: seeds
 
     def eval_batches(self, rows: Tensor, device: torch.device, batch_size: int) -> Iterator[Batch]: ...
 
@@ -136,11 +137,15 @@ class Run:
         if wrong := [hook for hook in self.hooks if not isinstance(hook, Hook)]:
             raise TypeError(f"hooks are Hook objects, e.g. hooks=[KeepBest()]; got {wrong[0]!r}")
         self.split_point = self.source.split_point
+        self.forward, self.share = averaging(self.model), share()
         self.autocast = autocast(self.device, self.plan.precision)
         self.micro_batches = self.plan.micro_batches  # more when the memory is too small
         self.recordings = {}  # CUDA graphs
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.plan.precision == torch.float16)
         self.steps_per_epoch = -(-len(self.source.rows["train"]) // self.plan.batch_size)
+        self.fewest = len(self.source.rows["train"]) // self.steps_per_epoch // n_ranks()  # in this rank's batches
+        if n_ranks() > min(self.fewest * n_ranks(), len(self.source.rows["valid"])):
+            raise ValueError(f"{n_ranks()} processes need a picture each of every batch and to validate; start fewer")
         n_steps = self.plan.epochs * self.steps_per_epoch
         rate_at, momentum_at = self.plan.schedule, self.plan.momentum or (lambda progress: None)
         self.rates = [(rate_at(step / n_steps), momentum_at(step / n_steps)) for step in range(n_steps)]

@@ -367,7 +367,7 @@ def test_a_full_disk_costs_time_and_no_training(learn, monkeypatch, capsys):
 
     monkeypatch.setattr(features, "save_tensors", full)
     learn.fit(1e-3, 1)
-    assert "the features are not kept for the next time (No space left on device)" in capsys.readouterr().out
+    assert "these features are not kept for the next time (No space left on device)" in capsys.readouterr().out
     assert len(learn.history.epochs) == 1
 
 

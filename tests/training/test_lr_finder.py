@@ -166,7 +166,9 @@ def test_it_takes_as_many_epochs_as_its_steps_need(learner, monkeypatch):
     keys = []
     learn = learner()
     batches = ImageData.train_batches
-    monkeypatch.setattr(ImageData, "train_batches", lambda self, *args: keys.append(args[2:]) or batches(self, *args))
+    monkeypatch.setattr(
+        ImageData, "train_batches", lambda self, *args, **share: keys.append(args[2:]) or batches(self, *args, **share)
+    )
     learn.lr_find(steps=10, end=1e-6)
     assert len(keys) == 4 == len(set(keys)), "three batches an epoch"
 

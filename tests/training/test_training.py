@@ -46,10 +46,10 @@ class Rows:
     def batch(self, rows):
         return Batch(self.inputs[rows], self.targets[rows], self.weights[rows])
 
-    def train_batches(self, device, batch_size, *key):
+    def train_batches(self, device, batch_size, *key, share=slice(None)):
         rows = self.rows["train"]
         order = rows[torch.randperm(len(rows), generator=generator(*key))]
-        return map(self.batch, even_batches(order, batch_size))
+        return map(self.batch, even_batches(order, batch_size, share))
 
     def eval_batches(self, rows, device, batch_size):
         return map(self.batch, rows.split(batch_size))
