@@ -1,1 +1,1 @@
-"""What came out: predictions · interpret · report · intervals · calibration · heatmaps · lr_curve."""
+"""What came out: predictions · interpret · report · intervals · calibration · lr_curve."""

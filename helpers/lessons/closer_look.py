@@ -1,15 +1,20 @@
-"""A closer look for the browser of mistakes: the training pictures that look most like one picture."""
+"""Closer looks for the browser of mistakes: the training pictures most like one, and which places counted."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from torch import Tensor
 
 from data_setup.base.html import Html, fill
 from helpers.data.dataset import ImageData
+from helpers.figures.pictures import show_heat_map
+from helpers.learner import Learner
 from helpers.lessons.audit import check_rows, nearest_neighbours
+from helpers.lessons.heatmaps import heat_map
 from helpers.review import pages
 from helpers.review.rows import Row
 from helpers.review.session import Review
+from helpers.review.widgets import drawn
 
 NEAR_PX = 100  # side of a neighbour
 
@@ -33,5 +38,19 @@ def neighbours_view(data: ImageData, features: Tensor, *, k: int = 4) -> Callabl
             own=pages.tile(review, shown, named=True),
             near=pages.tiles(review, near, NEAR_PX),
         )
+
+    return view
+
+
+def heat_view(learn: Learner) -> Callable[[Review, Row], Html]:
+    """Which places counted for the answer (for the label where nothing was predicted), as a closer look:
+    MistakeBrowser(preds, learn, views={"Heat map": heat_view(learn)})
+    """
+
+    def view(review: Review, shown: Row) -> Html:
+        name = shown.predicted or shown.label
+        image = learn.data.eval_images([learn.data.index_of(shown.name)])[0]
+        heat = heat_map(learn, image, review.classes.index(name))[0]
+        return drawn(show_heat_map(image, heat, title=f"{name}, {Path(shown.name).name}"))
 
     return view

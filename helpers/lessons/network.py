@@ -7,8 +7,8 @@ import torch
 from matplotlib.axes import Axes
 
 from data_setup.base.text import counted, number
-from helpers.analysis.heatmaps import as_map, prefix_tokens
 from helpers.figures.style import BLACK, BLUE, GREEN, GREY, MIDDLE_PT, PINK, RED, SMALL_PT, Drawing, ink
+from helpers.lessons.heatmaps import as_map, prefix_tokens
 from helpers.lessons.schematic import arrow, box, padlock, sheet, words
 from helpers.models.groups import group_parameters, spread_rates
 from helpers.runtime.precision import eval_mode

@@ -5,14 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_setup.base.arguments import did_you_mean
-from data_setup.base.html import Html
 from data_setup.base.text import counted
-from helpers.analysis.heatmaps import heat_map
 from helpers.analysis.predictions import Predictions
 from helpers.review.browser import Browser, View
-from helpers.review.rows import Row, image_data_of, ranked, rows_from_items, rows_from_predictions
+from helpers.review.rows import image_data_of, ranked, rows_from_items, rows_from_predictions
 from helpers.review.session import PER_DATA_SET, Review
-from helpers.review.widgets import drawn
 
 
 class LabelBrowser(Browser):
@@ -43,8 +40,9 @@ class MistakeBrowser(Browser):
     """Look at what a model answered, the worst first, and mark what the pictures tell.
 
     `preds` is a `Predictions`, or several (of train and valid, say). `source` is the Learner or its `ImageData`: then
-    marks and export are about the whole data set, without it about the pictures of `preds`; a Learner adds heat maps.
-    `views` are more ways to look closer, such as `neighbours_view` of the lessons. Else as `LabelBrowser`.
+    marks and export are about the whole data set, without it about the pictures of `preds`.
+    `views` are more ways to look closer, such as `neighbours_view` and `heat_view` of the lessons. Else as
+    `LabelBrowser`.
     """
 
     @did_you_mean
@@ -73,18 +71,8 @@ class MistakeBrowser(Browser):
         sort = "loss" if any(shown.loss is not None for shown in view) else "margin"
         if found is not None:
             view, sort = ranked((*rows, *view), found), "given"
-        if hasattr(source, "get_preds"):
-            self._learn, views = source, {"Heat map": self._heat_map, **views}
         review = Review(rows, records[0].classes, view=view, save_to=save_to, page_size=page_size)
         super().__init__(review, what="prediction", sort=sort, views=views)
-
-    def _heat_map(self, review: Review, shown: Row) -> Html:
-        from helpers.figures.pictures import show_heat_map
-
-        name, data = shown.predicted or shown.label, self._learn.data
-        image = data.eval_images([data.index_of(shown.name)])[0]
-        heat = heat_map(self._learn, image, review.classes.index(name))[0]
-        return drawn(show_heat_map(image, heat, title=f"{name}, {Path(shown.name).name}"))
 
 
 def _records(preds) -> tuple[Predictions, ...]:

@@ -27,9 +27,9 @@ from tools.notebook_files import normalise, write_notebook
 
 CELLS = (
     "from helpers import MistakeBrowser",
-    "from helpers.lessons import course_data, quick_learner",
+    "from helpers.lessons import course_data, heat_view, quick_learner",
     "learn = quick_learner(course_data(64))",
-    "MistakeBrowser(learn.get_preds(), learn, page_size=8)",
+    'MistakeBrowser(learn.get_preds(), learn, views={"Heat map": heat_view(learn)}, page_size=8)',
 )
 ALTERNATIVE = re.compile(
     r"valid/(defective|functional)/\S+\.png: labelled \1, predicted (defective|functional) [01]\.\d\d, (correct|wrong)"

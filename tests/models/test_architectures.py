@@ -16,7 +16,7 @@ from torchvision.models import swin_transformer, vision_transformer
 
 from data_setup import lite
 from data_setup.backbones.networks import LITE_MEAN, LITE_STD
-from helpers.analysis.heatmaps import heat_map
+from helpers.lessons.heatmaps import heat_map
 from helpers.models.classifier import build_classifier
 from helpers.models.groups import freeze_to, group_parameters, layer_groups, optimizer_groups, split_point_before
 from helpers.runtime.tensor_files import save_tensors

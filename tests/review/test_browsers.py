@@ -22,7 +22,7 @@ from data_setup.base.text import printable
 from data_setup.items import Item, label_by_folder
 from helpers.analysis.predictions import Predictions
 from helpers.lessons.audit import LabelError
-from helpers.lessons.closer_look import neighbours_view
+from helpers.lessons.closer_look import heat_view, neighbours_view
 from helpers.lessons.duplicates import Duplicate
 from helpers.review.browsers import LabelBrowser, MistakeBrowser
 from helpers.review.marks import Mark, read_marks, read_table, write_marks
@@ -185,7 +185,7 @@ def test_a_picture_that_is_gone_or_broken_says_so(items, tmp_path):
 def test_neighbours_and_heat_maps_come_from_the_learner(data, learn, tmp_path):
     preds = learn.get_preds("valid")
     features = torch.randn(len(data.items), 8, generator=generator("features"))
-    views = {"Neighbours": neighbours_view(data, features)}
+    views = {"Heat map": heat_view(learn), "Neighbours": neighbours_view(data, features)}
     browser = MistakeBrowser(preds, learn, views=views, save_to=None)
     assert list(browser.view_buttons) == ["Zoom", "Compare", "Heat map", "Neighbours"]
     browser.view_buttons["Heat map"].click()
@@ -205,7 +205,7 @@ def test_neighbours_and_heat_maps_come_from_the_learner(data, learn, tmp_path):
 
 
 def test_a_closer_look_that_fails_says_why(learn):
-    browser = MistakeBrowser(learn.get_preds("valid"), learn, save_to=None)
+    browser = MistakeBrowser(learn.get_preds("valid"), learn, views={"Heat map": heat_view(learn)}, save_to=None)
     del learn.model.normalize
     browser.view_buttons["Heat map"].click()
     assert "a heat map needs a Classifier" in browser.panel.value

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from helpers.analysis.heatmaps import as_map, heat_map, prefix_tokens
+from helpers.lessons.heatmaps import as_map, heat_map, prefix_tokens
 from helpers.models.classifier import Classifier, Normalize, build_classifier, make_head
 
 
