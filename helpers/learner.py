@@ -21,7 +21,7 @@ from helpers.models.classifier import Classifier, build_classifier, from_module
 from helpers.models.features import FeatureData, body_fingerprint, precompute
 from helpers.runtime.adamw import AdamW
 from helpers.runtime.device import make_ready, pick_device
-from helpers.runtime.distributed import join, rank, wait
+from helpers.runtime.distributed import join, n_ranks, rank, wait
 from helpers.runtime.precision import fast_precision, network_kind
 from helpers.runtime.tensor_files import save_tensors
 from helpers.training import schedules
@@ -79,9 +79,9 @@ class Learner:
         self.device, n_classes = pick_device(), len(self.data.classes)
         make_ready(self.device)
         join(self.device)
-        if self.cuda_graphs and self.device.type != "cuda":
-            found = f"this learner computes on {self.device}"
-            raise ValueError(f"cuda_graphs=True needs an NVIDIA GPU; {found}: leave it out")
+        if self.cuda_graphs and (self.device.type != "cuda" or n_ranks() > 1):
+            found = f"this learner computes on {self.device}, number of processes {n_ranks()}"
+            raise ValueError(f"cuda_graphs=True needs an NVIDIA GPU and one process; {found}: leave it out")
         self._given = self.model
         own = not isinstance(self.model, Classifier)
         model = from_module(self.model, n_classes, size=self.data.size) if own else self.model

@@ -180,8 +180,19 @@ def test_half_precision_on_a_cpu_is_refused(data, monkeypatch):
 def test_graphs_without_a_gpu_are_refused(data, monkeypatch):
     """Catches a setting that does nothing and says nothing."""
     monkeypatch.setenv("COURSE_DEVICE", "cpu")
-    with pytest.raises(ValueError, match="cuda_graphs=True needs an NVIDIA GPU; this learner computes on cpu: leave"):
+    said = "needs an NVIDIA GPU and one process; this learner computes on cpu, number of processes 1: leave"
+    with pytest.raises(ValueError, match=said):
         make(data, cuda_graphs=True)
+
+
+def test_graphs_of_several_processes_are_refused(data, monkeypatch):
+    """Catches recorded steps that skip the sum over the processes, so that each trains a model of its own."""
+    monkeypatch.setattr(learner, "pick_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(learner, "make_ready", lambda device: None)
+    monkeypatch.setattr(learner, "join", lambda device: None)
+    monkeypatch.setattr(learner, "n_ranks", lambda: 2)
+    with pytest.raises(ValueError, match="computes on cuda, number of processes 2: leave it out"):
+        Learner(data, nn.Flatten(), cuda_graphs=True)
 
 
 def test_pictures_run_in_channels_last(learn, data):
