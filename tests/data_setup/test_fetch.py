@@ -480,7 +480,7 @@ def test_two_at_once_download_once(home, server, offer):
 class StopsAtOnce:
     """A bar whose first move is Ctrl-C."""
 
-    def __init__(self, what, **settings):
+    def __init__(self, **settings):
         pass
 
     def __enter__(self):
