@@ -76,10 +76,10 @@ spelling: $(AUTHORS) ## common misspellings in texts, code and notebooks
 links: $(AUTHORS) ## links of notebooks and texts that lead nowhere (ONLINE=1 tries those on the web, too)
 	@$(PY) -m tools.links $(if $(ONLINE),--online)
 
-licences: $(AUTHORS) ## the licence of everything that is installed, in THIRD_PARTY.md
+licences: $(AUTHORS) ## the licence of every package in requirements.lock, in THIRD_PARTY.md
 	@$(PY) -m tools.licences
 
-audit: $(AUTHORS) ## known holes in what is installed (ONLINE=1: against all that are published)
+audit: $(AUTHORS) ## known vulnerabilities in the locked versions (ONLINE=1: against all that are published)
 	@$(PY) -m tools.advisories
 	@$(if $(ONLINE),$(MAKE) --no-print-directory $(SUPPLY)/ready && \
 	  $(SUPPLY)/bin/pip-audit --disable-pip --require-hashes -r requirements.lock)
@@ -116,7 +116,7 @@ lock: $(READY) ## compile both locks from pyproject.toml (UPGRADE=1: newest vers
 	  --constraint requirements.lock -o tests/requirements.lock
 
 clean: ## remove what can be made again (your work/, data and environment stay)
-	@rm -rf site data/runs build *.egg-info .pytest_cache .ruff_cache .hypothesis .mutants-*
+	@rm -rf site build *.egg-info .pytest_cache .ruff_cache .hypothesis .mutants-*
 	@find helpers data_setup tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 # --- the environment --------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@
     python -m data_setup check PATH what is wrong with a folder of your own, with --quarantine and restore
     python -m data_setup split PATH which of its pictures train, validate and test
 
-It imports nothing of `helpers`, and neither torch nor Pillow to find, label and split pictures.
+It imports nothing of `helpers`, and neither torch nor Pillow to find, label and split pictures;
+only a split by time reads EXIF data with Pillow.
 
 | file | what it holds |
 |---|---|

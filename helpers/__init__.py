@@ -5,13 +5,13 @@ runtime    where and how things run: device, precision, seeds, saved tensors, se
 data       labelled items and their split -> decoded once -> augmented batch
 models     batch -> body -> head -> logits; layer groups, freezing, cached features
 training   loss, schedule, the loop, metrics, hooks, learning-rate finder, checkpoints
-analysis   predictions -> what is right and wrong, how sure, where the model looked
+analysis   predictions -> what is right and wrong, and how sure the model is
 learner    `Learner`: the verbs of a lecture, each a few lines over the rooms above
 figures    records drawn
 review     pictures looked at and marked in the browser
 export     a classifier that others can run
 recipe     all steps, end to end: `python -m helpers.recipe`
-lessons    what only the notebooks need
+lessons    what only the notebooks need, and heat maps
 
 The names below are loaded when they are first used: `from helpers import ImageData, Learner`.
 """

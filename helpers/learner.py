@@ -377,8 +377,9 @@ class Learner:
     def save(self, name: str, preds: Predictions | None = None) -> Path:
         """Write the weights, `about(preds)` and the history to `path`/name.safetensors, atomically."""
         file = self.path / f"{name}.safetensors"
+        about = self.about(preds)  # on every rank: to predict they may have to meet
         if rank() == 0:
-            save_tensors(file, self.model.state_dict(), self.about(preds) | {"history": self.history.to_json()})
+            save_tensors(file, self.model.state_dict(), about | {"history": self.history.to_json()})
         return file
 
     def load(self, name: str) -> "Learner":

@@ -1,7 +1,7 @@
-"""Known holes in what the locks install, without a network: `python -m tools.advisories [FILE ...]`.
+"""Known vulnerabilities in the locked versions, without a network: `python -m tools.advisories [FILE ...]`.
 
 FILE is a TOML file like advisories.toml, the default. The versions in both locks, and the lowest ones that
-pyproject.toml lets in, are compared with those in which each hole was closed.
+the dependencies in pyproject.toml allow, are compared with those in which each vulnerability was fixed.
 """
 
 import re
@@ -49,7 +49,7 @@ def main() -> int:
     files = [Path(name) for name in sys.argv[1:]] or [KNOWN]
     advisories = [one for file in files for one in tomllib.loads(file.read_text(encoding="utf-8"))["advisory"]]
     open_holes = holes(found := versions(), advisories)
-    print("\n".join(open_holes) or f"{len(found)} versions, none of them with one of {len(advisories)} known holes")
+    print("\n".join(open_holes) or f"{len(found)} versions, none with one of {len(advisories)} known vulnerabilities")
     return int(bool(open_holes))
 
 

@@ -83,7 +83,7 @@ def placed(
             label_of = {item.name: item.label for item in labelled(folder, labels)}
             place = {name: replace(one, label=label_of.get(name)) for name, one in place.items()}
         except (ValueError, FileNotFoundError) as error:
-            fix = "do what the sentence above says"
+            fix = "do what the message says"
             found += finding("labels", "serious", "labels cannot be read", fix, [Case((), str(error))])
     if (file := folder / SPLIT_FILE).is_file():
         try:

@@ -2,7 +2,7 @@
 
 Pictures are compared by small grey thumbnails, less their mean: the cosine of two does not change with contrast. On
 2,624 photographs of solar cells, which look very much alike, the bound found 98 % of copies resized to 40-90 %, saved
-as JPEG of quality 40-85 and 12 % brighter or darker, and accused no other pair. Turned or cropped copies are not found.
+as JPEG of quality 40-85 and 12 % brighter or darker, and flagged no other pair. Turned or cropped copies are not found.
 """
 
 from collections.abc import Hashable, Iterator, Sequence
@@ -20,7 +20,7 @@ TILE, CHUNK = 2048, 8192  # pictures against pictures, and pairs, that are compa
 def thumbnail(image: Image.Image) -> bytes:
     """`SIDE` x `SIDE` grey levels, antialiased, so that they do not depend on the picture's size; b"" for an empty one.
 
-    (With Pillow's BOX in place of BILINEAR, 7 % of the solar cells were accused at the same share of copies found.)
+    (With Pillow's BOX in place of BILINEAR, 7 % of the solar cells were flagged at the same share of copies found.)
     """
     small = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
     return small.tobytes() if small.std() >= LEAST_SPREAD else b""

@@ -29,7 +29,7 @@ def quarantine(folder: Path, names: Iterable[str]) -> Path:
     place.mkdir()
     undo = place / UNDO
     with undo.open("x", encoding="ascii") as file:
-        for name in sorted(names):
+        for name in sorted(set(names) - {UNDO}):  # a file of that name would replace the list itself
             file.write(json.dumps({"folder": str(folder), "name": name}) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -42,7 +42,7 @@ def restore(undo: Path) -> str:
     """Move everything back where `undo` says it was, and remove the quarantine folder; says in a line what was done.
 
     A file whose old place is taken stays where it is, and so does the undo file: move one of the two and repeat.
-    Raises FileNotFoundError or ValueError for a file that is no undo file.
+    Raises FileNotFoundError or ValueError for a file that is not an undo file.
     """
     undo = undo.absolute()
     undo = undo / UNDO if undo.is_dir() else undo

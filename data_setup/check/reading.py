@@ -128,5 +128,6 @@ def first_scan(data: bytes) -> int:
     """Where the pixels of a JPEG begin: behind all metadata, which may hold a small JPEG of its own."""
     place = 2
     while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
-        place += 2 + int.from_bytes(data[place + 2 : place + 4])
+        is_padding = data[place + 1 : place + 2] == b"\xff"  # a marker may have more than one 0xFF before it
+        place += 1 if is_padding else 2 + int.from_bytes(data[place + 2 : place + 4])
     return place

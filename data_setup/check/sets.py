@@ -35,14 +35,15 @@ class Place:
 
 
 def places(names: Sequence[str], group_of: Callable[[str], str | None]) -> dict[str, Place]:
-    """Part and label as the folders say them: train/cat/1.jpg, or cat/1.jpg where there are no parts."""
+    """Part and label as the folders say them: train/cat/1.jpg, or cat/1.jpg where there are no parts; test/ is always
+    the test part, as in `split_stratified`."""
     deep = {name.split("/")[0] for name in names if name.count("/") > 1}
     flat = {name.split("/")[0] for name in names if name.count("/") == 1}
     has_parts = "train" in deep or ("train" in flat and bool(flat & {*VALID_FOLDERS}))
     found = {}
     for name in names:
         part, folders = None, name.split("/")[:-1]
-        if has_parts and folders and folders[0] in ("train", "test", *VALID_FOLDERS):
+        if folders and (folders[0] == "test" or (has_parts and folders[0] in ("train", *VALID_FOLDERS))):
             part, *folders = folders
             part = "valid" if part in VALID_FOLDERS else part
         found[name] = Place(part, normalize("NFC", folders[-1]) if folders else None, group_of(name))
@@ -204,9 +205,11 @@ def misspelt(counts: Mapping[str, int]) -> list[tuple[str, str]]:
     small = sorted(name for name, count in counts.items() if count < FEW)
     found = []
     for name, other in itertools.product(small, sorted(counts)):
+        if counts[other] < 5 * counts[name]:
+            continue  # before the slow comparison: there may be thousands of small classes
         differ = re.sub(r"\D", "", name) != re.sub(r"\D", "", other)
         likeness = difflib.SequenceMatcher(None, name, other).ratio()
-        if name != other and not differ and counts[other] >= 5 * counts[name] and likeness >= ALMOST:
+        if name != other and not differ and likeness >= ALMOST:
             found.append((name, other))
     return found
 

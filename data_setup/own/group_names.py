@@ -9,7 +9,7 @@ from data_setup.own.labels import finder, guess_names, read_rows
 
 def group_by_pattern(pattern: str) -> Callable[[str], str | None]:
     """Picture name ("train/cat/7_1.jpg") -> group 1 of a regular expression searched in it, or the whole match where
-    it has no group; None where it does not match. Raises ValueError for a pattern that is none."""
+    it has no group; None where it does not match. Raises ValueError for an invalid pattern."""
     try:
         compiled = re.compile(pattern)
     except re.error as error:

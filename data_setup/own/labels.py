@@ -4,6 +4,7 @@ One label per picture: a picture with several is refused, and the message says w
 """
 
 import csv
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -117,12 +118,13 @@ def finder(folder: Path) -> Callable[[str], str | None]:
 
 
 def path_below(folder: Path, text: str) -> str | None:
-    """A path below `folder` as a table writes it, from the folder or from there on -> the picture's name, if the file
-    is there."""
-    tidy, plain = PurePosixPath(text).as_posix(), _plain(text)
-    for name in (tidy, plain, plain.removeprefix(f"{folder.absolute().name}/")):
-        if (folder / name).is_file():
-            return name
+    """A path below `folder` as a table writes it, whole, from the folder or from there on -> the picture's name, if
+    the file is there. What lies elsewhere is no picture of this folder."""
+    top, tidy, plain = folder.absolute(), PurePosixPath(text).as_posix(), _plain(text)
+    for name in (tidy, plain, plain.removeprefix(f"{top.name}/")):
+        path = Path(os.path.normpath(top / name))
+        if path.is_file() and path.is_relative_to(top):
+            return path.relative_to(top).as_posix()
     return None
 
 

@@ -20,7 +20,7 @@ def write_split(split: Split, file: Path, *, how: str) -> None:
 
 
 def load_split(file: Path) -> tuple[Split, str]:
-    """(the split in a file, how it was made). Raises FileNotFoundError, and ValueError for a file that is no split."""
+    """(the split in a file, how it was made). Raises FileNotFoundError, or ValueError if it is not a split."""
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
         return Split(*(tuple(map(str, known[part])) for part in PARTS)), str(known.get("how", "a split"))
@@ -46,10 +46,16 @@ def read_split(file: Path, items: Iterable[Item]) -> Split:
     return split
 
 
+def saved_split(folder: Path | str, items: Iterable[Item]) -> Split | None:
+    """The split of the folder's split.json; None without one."""
+    file = Path(folder) / SPLIT_FILE
+    return read_split(file, items) if file.is_file() else None
+
+
 def split_in(folder: Path | str, items: Iterable[Item], *, valid_frac: float = 0.25, seed: int = 0) -> Split:
     """The split that a folder says: of its split.json, else of its folders train and valid; else a stratified one."""
-    items, file = list(items), Path(folder) / SPLIT_FILE
-    if file.is_file():
-        return read_split(file, items)
+    items = list(items)
+    if saved := saved_split(folder, items):
+        return saved
     has_parts = any(item.name.startswith("train/") and item.name.count("/") > 1 for item in items)
     return (split_by_folder if has_parts else split_stratified)(items, valid_frac=valid_frac, seed=seed)

@@ -15,7 +15,7 @@ import data_setup
 from data_setup.base.arguments import OLDER, OlderNames, closest, did_you_mean, old_attribute
 from data_setup.items import Item, check_items, class_names, label_by_folder, label_by_regex
 from data_setup.own.labels import label_by_table
-from data_setup.own.split_file import split_in
+from data_setup.own.split_file import saved_split, split_in
 from data_setup.splits import PARTS, Split, split_stratified, tell_copies
 from helpers.data import augment as augmentation
 from helpers.data.augment import Augment, Draws
@@ -128,17 +128,21 @@ class ImageData(Settings):
     @classmethod
     @partial(did_you_mean, forwards_to=from_items.__func__)
     def from_name_re(cls, folder: Path | str, pattern: str, **settings) -> "ImageData":
-        """Labels from group 1 of a regular expression on the file's name; `settings` go to `from_items`."""
-        return cls.from_items(label_by_regex(folder, pattern), **settings)
+        """Labels from group 1 of a regular expression on the file's name; the split from split.json, if there is one.
+
+        `settings` go to `from_items`.
+        """
+        items = label_by_regex(folder, pattern)
+        return cls.from_items(items, **{"split": saved_split(folder, items), **settings})
 
     @classmethod
     @partial(did_you_mean, forwards_to=from_items.__func__)
     def from_table(
         cls, table: Path | str, *, folder: Path | str, name_column=None, label_column=None, **settings
     ) -> "ImageData":
-        """Labels from a CSV file, see `data_setup.own.labels.label_by_table`; `settings` go to `from_items`."""
+        """Labels from a CSV file, see `data_setup.own.labels.label_by_table`; else as `from_name_re`."""
         items = label_by_table(table, folder=folder, name_column=name_column, label_column=label_column)
-        return cls.from_items(items, **settings)
+        return cls.from_items(items, **{"split": saved_split(folder, items), **settings})
 
     @did_you_mean
     def resized(self, size: int, *, batch_size: int | None = None) -> "ImageData":

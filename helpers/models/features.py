@@ -7,6 +7,7 @@ times augmented; every epoch then takes one of the copies by chance: augmentatio
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -119,7 +120,7 @@ def precompute(
 def _table(model: Classifier, data: ImageData, split_point: int, device, precision, copy: int, path: Path) -> Tensor:
     """Augmented copy number `copy` of the training pictures, or the plain ones (-1): a row each.
 
-    Shards are kept beside `path` as soon as they are computed, for who goes on after a kill, and for the other ranks.
+    Shards are kept beside `path` as soon as they are computed, for a run started again, and for the other ranks.
     """
     rows = torch.arange(len(data.items)) if copy < 0 else data.rows["train"]
     draws = None if copy < 0 else augmentation.draw(len(rows), data.augment, generator(SEEDS, copy))
@@ -127,7 +128,8 @@ def _table(model: Classifier, data: ImageData, split_point: int, device, precisi
     files = [path.with_name(f"{path.name}-{number}.safetensors") for number in range(len(shards))]
     tables = [_read(file) for file in files]
     mine = [number for number in range(len(files))[share()] if tables[number] is None]
-    with predicting(model, device, precision), progress(title="features", total=SHARD_ROWS * len(mine)) as bar:
+    total = sum(len(shards[number]) for number in mine)
+    with predicting(model, device, precision), progress(title="features", total=total) as bar:
         for number in mine:
             some = rows[shards[number]], None if draws is None else draws[shards[number]]
             tables[number] = _compute(model, data, split_point, device, *some, bar)
@@ -145,10 +147,11 @@ def _table(model: Classifier, data: ImageData, split_point: int, device, precisi
 def _read(file: Path) -> Tensor | None:
     try:
         features = load_tensors(file)[0]["features"]
-        file.touch()  # used again: `forget_oldest` goes by this time
-        return features
     except (FileNotFoundError, ValueError):  # never computed, or damaged since
         return None
+    with suppress(OSError):  # a data folder that is only read
+        file.touch()  # used again: `forget_oldest` goes by this time
+    return features
 
 
 def _compute(model, data: ImageData, split_point: int, device: torch.device, rows: Tensor, draws, bar) -> Tensor:

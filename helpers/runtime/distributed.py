@@ -24,7 +24,7 @@ def join(device: torch.device) -> None:
         atexit.register(dist.destroy_process_group)
         os.environ.setdefault("COURSE_PRECISION", "float32")  # ranks that time themselves may not agree
         if rank() > 0:
-            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+            sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 
 def rank() -> int:

@@ -145,7 +145,8 @@ class Run:
         self.steps_per_epoch = -(-len(self.source.rows["train"]) // self.plan.batch_size)
         self.fewest = len(self.source.rows["train"]) // self.steps_per_epoch // n_ranks()  # in this rank's batches
         if n_ranks() > min(self.fewest * n_ranks(), len(self.source.rows["valid"])):
-            raise ValueError(f"{n_ranks()} processes need a picture each of every batch and to validate; start fewer")
+            found = f"{n_ranks()} processes each need a picture of every batch and one to validate on"
+            raise ValueError(f"{found}; start fewer")
         n_steps = self.plan.epochs * self.steps_per_epoch
         rate_at, momentum_at = self.plan.schedule, self.plan.momentum or (lambda progress: None)
         self.rates = [(rate_at(step / n_steps), momentum_at(step / n_steps)) for step in range(n_steps)]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_setup.items import Item, items_in, label_by_folder, relabel
+from data_setup.own.split_file import write_split
 from data_setup.splits import Split, split_stratified
 from helpers.data import pixels
 from helpers.data.augment import no_augment, resize, side_on, top_down
@@ -550,3 +551,18 @@ def test_any_tree_either_loads_whole_or_is_refused_with_words(classes, layout, j
 
 
 # Looking -------------------------------------------------------------------------------------------------------
+
+
+def test_a_split_in_the_folder_holds_however_pictures_are_labelled(pictures):
+    """Catches a split by patient that is passed over, because the labels come from a table or from names."""
+    data = ImageData.from_name_re(pictures, r"^(dark|light)_\d+", valid_frac=0.5, seed=2, size=32)
+    write_split(data.split, pictures / "split.json", how="by hand")
+    names = [f"{item.name},{item.label}" for item in data.items]
+    (pictures / "labels.csv").write_text("\n".join(["name,label", *names]))
+    for again in (
+        ImageData.from_name_re(pictures, r"^(dark|light)_\d+", size=32),
+        ImageData.from_table(pictures / "labels.csv", folder=pictures, size=32),
+    ):
+        assert again.split == data.split
+    other = split_stratified(data.items, seed=5)
+    assert ImageData.from_name_re(pictures, r"^(dark|light)_\d+", split=other, size=32).split == other

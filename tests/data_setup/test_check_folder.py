@@ -17,7 +17,7 @@ from data_setup import __main__ as cli
 from data_setup.check.command import check_folder
 from data_setup.check.quarantine import UNDO, quarantine, restore
 from data_setup.check.report import SHOWN, summary
-from data_setup.check.sets import misspelt
+from data_setup.check.sets import misspelt, places
 from data_setup.own.group_names import group_by_pattern
 from tests.data_setup.messy_pictures import good_pictures, messy_pictures, texture
 
@@ -321,3 +321,29 @@ def test_a_second_quarantine_has_a_folder_of_its_own(few):
     first, second = quarantine(few, ["cat/p0_0.png"]), quarantine(few, ["cat/p1_2.png"])
     assert [undo.parent.name for undo in (first, second)] == ["few-quarantine", "few-quarantine-2"]
     assert Path(first).exists() and restore(first) == restore(second) == "1 file moved back"
+
+
+def test_the_folder_test_is_the_test_part_without_train_too(tmp_path):
+    """Catches test/ taken for a class, whose copies of cat/ would be a contradiction and both be moved away."""
+    found = places(["cat/1.png", "dog/2.png", "test/3.png"], lambda name: None)
+    assert [(place.part, place.label) for place in found.values()] == [(None, "cat"), (None, "dog"), ("test", None)]
+
+
+def test_a_file_named_as_the_undo_file_stays(tmp_path):
+    """Catches a quarantine that loses its own list."""
+    (tmp_path / "in").mkdir()
+    for name in (UNDO, "bad.png"):
+        (tmp_path / "in" / name).write_text("no picture")
+    undo = quarantine(tmp_path / "in", [UNDO, "bad.png"])
+    assert [path.name for path in (tmp_path / "in").iterdir()] == [UNDO]
+    restore(undo)
+    assert (tmp_path / "in" / "bad.png").read_text() == "no picture"
+
+
+def test_ctrl_c_ends_a_command_in_a_line(monkeypatch, capsys):
+    def stopped(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("data_setup.check.command.main", stopped)
+    assert cli.main(["check", "x"]) == 130
+    assert capsys.readouterr().err == "\ncheck was stopped; the same command begins again\n"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_setup.check.reading import Facts, digest_of, first_scan, read
+from data_setup.check.reading import Facts, digest_of, first_scan, missing_end, read
 from data_setup.check.workers import Lost, answers
 from tests.data_setup.messy_pictures import encoded, png, texture
 
@@ -135,3 +135,14 @@ def test_facts_are_small(tmp_path, image):
 
     image.save(tmp_path / "a.png")
     assert len(pickle.dumps(read(tmp_path, "a.png"))) < 1000 and not hasattr(Facts("a"), "__dict__")
+
+
+def test_padding_before_a_marker_is_no_length(tmp_path, image):
+    """Catches a whole JPEG called cut off: any number of 0xFF may stand before a marker (ITU T.81, B.1.1.2)."""
+    image.convert("RGB").save(tmp_path / "plain.jpg")
+    data = (tmp_path / "plain.jpg").read_bytes()
+    (tmp_path / "padded.jpg").write_bytes(data[:2] + b"\xff\xff" + data[2:])
+    assert first_scan(data[:2] + b"\xff\xff" + data[2:]) == first_scan(data) + 2
+    assert missing_end(tmp_path / "padded.jpg", "JPEG") == ""
+    (tmp_path / "cut.jpg").write_bytes((data[:2] + b"\xff\xff" + data[2:])[:-2])
+    assert missing_end(tmp_path / "cut.jpg", "JPEG") == "the end of the JPEG is missing"

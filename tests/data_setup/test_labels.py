@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from data_setup.items import Item
-from data_setup.own.labels import label_by_table, label_by_text_file, labelled
+from data_setup.own.labels import label_by_table, label_by_text_file, labelled, path_below
 
 
 @pytest.fixture
@@ -125,3 +125,14 @@ def test_a_folder_as_it_comes(folder):
         path.with_suffix(".txt").write_text("owl")
     assert {item.label for item in labelled(flat)} == {"owl"}
     assert labelled(flat, r"^(\d)")[0] == Item("1.png", flat / "1.png", "1")
+
+
+def test_whole_paths_name_the_pictures_of_this_folder_and_no_others(folder, tmp_path_factory):
+    """Catches a whole path that becomes a picture's name, so that one below test/ would train; and files elsewhere."""
+    rows = [f"{folder / name},{label}" for name, label in SIX.items()]
+    assert labels_of(label_by_table(table(folder, "\n".join(["path,label", *rows])), folder=folder)) == SIX
+    other = tmp_path_factory.mktemp("other") / "7.png"
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(other)
+    for outside in (str(other), f"../{other.parent.name}/7.png"):
+        assert path_below(folder, outside) is None
+    assert path_below(folder, "a/../a/1.png") == "a/1.png"
