@@ -9,7 +9,7 @@ from helpers.lessons.checks.verdict import Settled, Verdict, choose, exercise, n
 SQUARES = {
     "pad": right("every flaw and every angle is kept; the price is a small picture with much mirrored edge."),
     "crop": not_yet("in validation the middle square is taken, so four fifths of the seam are never looked at."),
-    "squish": not_yet("five to one: every angle changes, and the dangerous ones look harmless."),
+    "squish": not_yet("five to one: every slanted line changes its angle, and a dangerous flaw may look harmless."),
 }
 
 

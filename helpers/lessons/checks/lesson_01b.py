@@ -12,7 +12,7 @@ BUSBARS = {
         "it waits for a dark level line, and the busbars are three of them. A filter has no idea of damage: it answers "
         "to a pattern, whoever made it."
     ),
-    "upright line": not_yet("that one waits for lines that stand. The busbars lie; look at the other panel again."),
+    "upright line": not_yet("that one waits for upright lines, and the busbars run from left to right; look again."),
     "edge": not_yet("this one answers where dark turns into bright from left to right. Along a busbar nothing turns."),
     "slanted line /": not_yet("on a busbar its nine products add up to zero: what it waits for is a slanted line."),
     "slanted line \\": not_yet("on a busbar its nine products add up to zero: what it waits for is a slanted line."),

@@ -9,7 +9,7 @@ same = functools.partial(math.isclose, rel_tol=1e-5)  # rates in 32 bits are no 
 
 SUGGESTIONS = {
     "valley": right("half way through the longest series of ever lower points, seldom too high."),
-    "minimum": right("a tenth of the bottom's rate lies on the slope; it moves when the bottom is flat."),
+    "minimum": right("a tenth of the bottom's rate usually lies on the slope; it moves when the bottom is flat."),
     "slide": right("possible, and bold: a long step, still clear of the wall. Go down at the first sign of trouble."),
     "steep": not_yet(
         "the largest drop between two neighbours is often noise on the flat part. What do the others say?"
@@ -29,7 +29,7 @@ def check_02_2(guess, factor) -> Verdict:
     measured, predicted = number(factor, name="factor_2"), number(guess, name="guess_2")
     if 0.9 < measured < 1.1:
         return not_yet(
-            f"factor_2 is {measured:.2f}: have both curves the same batch size? Or is it the same curve twice?"
+            f"factor_2 is {measured:.2f}: do both curves have the same batch size? Or is it the same curve twice?"
         )
     if 1.25 < measured < 4:
         return not_yet(f"factor_2 is {measured:.2f}: upside down. The calm curve's scatter is divided by the other's.")

@@ -14,7 +14,7 @@ WRONG_SETS = {
     ("numbers", "top_down"): "a 6 turned by half is a 9, and the label says 6",
     ("hands", "side_on"): "a left hand in the mirror is a right hand, and the label says left",
     ("hands", "top_down"): "its eight positions include the mirror, and a mirrored left hand is a right one",
-    ("leaves", "side_on"): "nothing false, but a leaf on a table has no up: six of its eight positions are given away",
+    ("leaves", "side_on"): "nothing false, but a leaf on a table has no up: six of its eight positions are wasted",
     ("leaves", "basic"): "nothing false, but a leaf turned or mirrored is the same leaf: use it",
     ("dogs", "top_down"): "dogs that stand on the ceiling will never be asked about",
     ("dogs", "basic"): "nothing false, but a dog in the mirror is a dog, and that doubles your pictures",
