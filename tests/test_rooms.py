@@ -40,7 +40,7 @@ PLANTED = {  # file: a line that must not stand there, and the contract that it 
     "helpers/runtime/seeds.py": ("import tools.course", "does not know the authors' tools"),
     "data_setup/weights.py": ("import helpers.runtime", "prepared without the package"),
     "data_setup/items.py": ("def sizes():\n    import PIL.Image", "before they are read"),
-    "helpers/review/marks.py": ("import matplotlib", "Figures and lessons draw"),
+    "helpers/review/mark_file.py": ("import matplotlib", "Figures and lessons draw"),
     "helpers/figures/style.py": ("import ipywidgets", "Only review and lessons make widgets"),
 }
 

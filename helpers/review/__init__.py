@@ -1,1 +1,1 @@
-"""Pictures looked at and marked: marks · rows · session · pages · widgets · browser · browsers."""
+"""Pictures looked at and marked: rows · session (marks, undo) · mark_file · pages · widgets · browser · browsers."""

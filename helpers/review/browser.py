@@ -14,7 +14,7 @@ import ipywidgets as widgets
 from data_setup.base.html import Html, fill, shortened
 from data_setup.base.text import counted, printable
 from helpers.review import pages
-from helpers.review.marks import KINDS, default_file
+from helpers.review.mark_file import KINDS, default_file
 from helpers.review.rows import NO_LABEL, SORTS, Row
 from helpers.review.session import Review
 from helpers.review.widgets import SafeText, StaticWidget, button, choice, control, row

@@ -10,7 +10,7 @@ from data_setup.items import VALID_FOLDERS, Item
 from data_setup.splits import PARTS
 from helpers.analysis.predictions import Predictions
 from helpers.data.dataset import ImageData
-from helpers.review.marks import Mark
+from helpers.review.mark_file import Mark
 
 N_TOP = 5  # classes of a prediction to show
 NO_LABEL = ""  # as a filter's label: pictures without one

@@ -15,7 +15,7 @@ from data_setup.base.arguments import closest, did_you_mean
 from data_setup.base.text import counted
 from data_setup.items import Item, relabel
 from data_setup.splits import PARTS
-from helpers.review.marks import KINDS, Mark, MarkFile, Step, default_file, read_table, write_table
+from helpers.review.mark_file import KINDS, Mark, MarkFile, Step, default_file, read_table, write_table
 from helpers.review.rows import SORTS, Filter, Row
 
 TABLE_COLUMNS = ["name", "label", "old_label", "mark", "note"]

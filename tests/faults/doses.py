@@ -200,7 +200,7 @@ def texts(folder: Path) -> dict:
     from data_setup.base.folders import read_manifest
     from data_setup.items import label_by_regex
     from data_setup.own.labels import label_by_table
-    from helpers.review.marks import Mark, read_marks, write_marks
+    from helpers.review.mark_file import Mark, read_marks, write_marks
     from helpers.runtime.tensor_files import load_tensors, save_tensors
 
     file, pictures = folder / "file", folder / "pictures"

@@ -11,7 +11,7 @@ from data_setup.base.html import fill
 from data_setup.base.text import printable
 from helpers.lessons.quiz import Quiz
 from helpers.review.browsers import LabelBrowser, MistakeBrowser
-from helpers.review.marks import read_marks
+from helpers.review.mark_file import read_marks
 from helpers.review.rows import Row
 from helpers.review.session import Review
 from tests.faults.test_folders import NAMES

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from data_setup.own.labels import label_by_table
-from helpers.review.marks import KINDS, Mark, read_marks, read_table
+from helpers.review.mark_file import KINDS, Mark, read_marks, read_table
 from helpers.review.rows import SORTS, Row
 from helpers.review.session import Review
 from tests.review.made import CLASSES, hashes, make_files

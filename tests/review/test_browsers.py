@@ -25,7 +25,7 @@ from helpers.lessons.audit import LabelError
 from helpers.lessons.closer_look import heat_view, neighbours_view
 from helpers.lessons.duplicates import Duplicate
 from helpers.review.browsers import LabelBrowser, MistakeBrowser
-from helpers.review.marks import Mark, read_marks, read_table, write_marks
+from helpers.review.mark_file import Mark, read_marks, read_table, write_marks
 from helpers.review.widgets import SafeText
 from helpers.runtime.seeds import generator
 from tests.review.made import (

@@ -7,7 +7,7 @@ from filelock import FileLock
 
 from data_setup.items import Item
 from data_setup.own.labels import label_by_table
-from helpers.review.marks import KINDS, Mark, read_marks, read_table, write_marks
+from helpers.review.mark_file import KINDS, Mark, read_marks, read_table, write_marks
 from helpers.review.rows import NO_LABEL, SORTS, ranked, rows_from_items
 from helpers.review.session import Review
 from tests.review.made import CLASSES, hashes, make_files, make_rows
@@ -327,7 +327,7 @@ def test_pictures_are_filtered_by_any_mark_and_by_none(value, passes):
 
 
 def test_a_file_that_another_program_has_locked_is_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("helpers.review.marks.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("helpers.review.mark_file.LOCK_SECONDS", 0.05)
     file = tmp_path / "marks.csv"
     review = Review(make_rows(), CLASSES, save_to=file)
     with FileLock(tmp_path / ".marks.csv.lock"):

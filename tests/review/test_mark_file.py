@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_setup.items import Item
-from helpers.review.marks import KINDS, Mark, default_file, read_marks, write_marks
+from helpers.review.mark_file import KINDS, Mark, default_file, read_marks, write_marks
 from helpers.review.session import Review
 from tests.review.made import CLASSES, make_rows
 
