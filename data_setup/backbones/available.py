@@ -53,7 +53,7 @@ def published(names: str = "") -> Catalogue:
 def describe(one: Backbone) -> Available:
     """The record of one network; nothing is downloaded."""
     here, size_px = weights_file(one) is not None, own_size(one)
-    if one.library == "torchvision":
+    if one.home == "torchvision":
         meta = torchvision_weights(one).meta
         accuracy = meta.get("_metrics", {}).get("ImageNet-1K", {}).get("acc@1")
         return Available(str(one), here, size_px, meta["num_params"], accuracy)
@@ -63,6 +63,6 @@ def describe(one: Backbone) -> Available:
     from data_setup.lite import EfficientNetLite
 
     with torch.device("meta"):  # shapes only
-        network = EfficientNetLite(one.name) if one.library == "packaged" else timm.create_model(one.full_name)
+        network = EfficientNetLite(one.name) if one.home == "packaged" else timm.create_model(one.full_name)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Available(str(one), here, size_px, parameters, PACKAGED_ACCURACY.get(one.name))

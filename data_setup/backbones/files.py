@@ -13,9 +13,9 @@ SHA256_DIGITS = 64
 
 def weights_file(backbone: Backbone) -> Path | None:
     """Where this machine keeps the weights, else None. Nothing is downloaded and no file is opened."""
-    if backbone.library == "packaged":
+    if backbone.home == "packaged":
         return packaged_file(backbone.name)
-    if backbone.library == "torchvision":
+    if backbone.home == "torchvision":
         return _in_torch_cache(getattr(torchvision_weights(backbone), "url", None))
     config = timm_config(backbone)
     if config is None or not config.hf_hub_id:

@@ -17,7 +17,7 @@ PACKAGED_PX = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientn
 class Backbone(NamedTuple):
     """A network by the library it comes from, its name there and its weights' tag ("": the library's own choice)."""
 
-    library: str
+    home: str  # "packaged", "torchvision" or "timm"
     name: str
     tag: str = ""
 
@@ -28,7 +28,7 @@ class Backbone(NamedTuple):
 
     def __str__(self) -> str:
         """A name that leads here: of networks of one name, timm's says so."""
-        hidden = self.library == "timm" and not self.tag and self.name in [*PACKAGED, *names()["torchvision"]]
+        hidden = self.home == "timm" and not self.tag and self.name in [*PACKAGED, *names()["torchvision"]]
         return f"timm/{self.name}" if hidden else self.full_name
 
 
@@ -96,9 +96,9 @@ def torchvision_weights(backbone: Backbone):
 
 def own_size(backbone: Backbone) -> int:
     """The side in pixels of the pictures that its weights were trained on."""
-    if backbone.library == "torchvision":
+    if backbone.home == "torchvision":
         return torchvision_weights(backbone).transforms().crop_size[0]
-    return PACKAGED_PX[backbone.name] if backbone.library == "packaged" else timm_config(backbone).input_size[1]
+    return PACKAGED_PX[backbone.name] if backbone.home == "packaged" else timm_config(backbone).input_size[1]
 
 
 def every() -> list[Backbone]:

@@ -31,10 +31,10 @@ def load(backbone: Backbone, pretrained: bool, size: int) -> Network:
     take, FileNotFoundError for a package that is not installed, RuntimeError when weights are neither here nor can be
     downloaded.
     """
-    if backbone.library == "packaged":
+    if backbone.home == "packaged":
         return _packaged(backbone.name, pretrained)
     try:
-        return {"torchvision": _torchvision, "timm": _timm}[backbone.library](backbone, pretrained, size)
+        return {"torchvision": _torchvision, "timm": _timm}[backbone.home](backbone, pretrained, size)
     except AssertionError as error:  # how both libraries refuse a size
         found = f"{backbone} cannot take pictures of {size} px ({error})"
         raise ValueError(f"{found}; try data.resized({own_size(backbone)}), the size of its weights") from error

@@ -24,9 +24,9 @@ def load_body(arch: str, pretrained: bool, size: int = 224) -> tuple[nn.Sequenti
     """
     found = backbones.find(arch)
     network, mean, std = backbones.load(found, pretrained, size)
-    if found.library == "packaged":
+    if found.home == "packaged":
         return nn.Sequential(*network.body()), mean, std
-    return _torchvision_body(network) if found.library == "torchvision" else _timm_body(network, size), mean, std
+    return _torchvision_body(network) if found.home == "torchvision" else _timm_body(network, size), mean, std
 
 
 def _torchvision_body(network: nn.Module) -> nn.Sequential:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-KINDS = {  # what is trained: everything in training mode, the head on kept activations, several cycles with momentum
+KINDS = {  # what is trained: everything in training mode, the head on cached features, several cycles with momentum
     "unfrozen": {"trained_from": 0, "precompute": False},
     "precompute": {"trained_from": 2, "precompute": True},
 }

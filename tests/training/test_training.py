@@ -692,7 +692,7 @@ PLUGINS = {
 
 @pytest.mark.parametrize("name", PLUGINS)
 def test_torchvisions_batch_transforms_train(data, name):
-    """Catches soft targets the loop cannot take, a transform that is never called, and one that judges too."""
+    """Catches soft targets the loop cannot take, a transform never called, and one that changes the validation part."""
     calls = []
 
     def counted(images, targets):
