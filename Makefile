@@ -11,13 +11,13 @@ PEERS := .venv-bench
 SUPPLY := .venv-supply
 OPEN := $(if $(wildcard work/*.ipynb),work,notebooks)
 # outputs are stored and compared in float32, without progress bars and without anybody's own IPython settings
-QUIET := COURSE_PRECISION=float32 COURSE_PROGRESS=off IPYTHONDIR="$(CURDIR)/$(VENV)/ipython"
+QUIET := COURSE_DATA_SET=solar COURSE_PRECISION=float32 COURSE_PROGRESS=off IPYTHONDIR="$(CURDIR)/$(VENV)/ipython"
 
 # threads that wait sleep instead of spinning: on a machine shared with others that is several times as fast
 export OMP_WAIT_POLICY := PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data course lab work check test architectures browser faults lint spelling links licences audit sbom notebooks notes \
+.PHONY: help setup data course lab work check test architectures anyset browser faults lint spelling links licences audit sbom notebooks notes \
   timings bench site slides lock clean
 
 help: ## this list
@@ -30,7 +30,7 @@ lab: data ## open the notebooks in JupyterLab (your own copies, once `make work`
 	@$(VENV)/bin/jupyter-lab --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/$(OPEN) \
 	  $$(test "$$(id -u)" != 0 || echo --allow-root)
 
-work: $(READY) ## write your own copies into work/ (STYLE=clean: without prose; RESET=03: that one anew)
+work: $(READY) ## write your own copies into work/ (STYLE=clean: without prose; RESET=03 or all: that anew)
 	@$(PY) -m tools.learner_copies $(if $(STYLE),--style $(STYLE)) $(if $(RESET),--reset $(RESET))
 
 check: $(READY) ## look over this machine: Python, device, memory, data, weights
@@ -53,6 +53,9 @@ test: data browser lint ## all tests: rules, units, every notebook's stored outp
 
 architectures: $(AUTHORS) ## a hundred networks of timm and torchvision, each through all that a learner does
 	@OMP_NUM_THREADS=1 $(PY) -m pytest tests/models/test_architectures.py -n 2 -m architectures
+
+anyset: $(AUTHORS) ## every notebook on two made sets, one of 37 classes, one of 28 px (NAMES="03 04": only these)
+	@OMP_NUM_THREADS=1 COURSE_PRECISION=float32 $(PY) -m tests.anyset $(NAMES)
 
 browser: $(AUTHORS)
 	@if command -v chromium >/dev/null; then :; \

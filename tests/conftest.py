@@ -4,6 +4,7 @@ import os
 import socket
 
 os.environ["COURSE_PROGRESS"] = "off"
+os.environ["COURSE_DATA_SET"] = "solar"  # whatever set somebody has chosen on this machine
 os.environ.setdefault("COURSE_PRECISION", "float32")  # else a test's results depend on how busy the machine is
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic

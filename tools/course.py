@@ -1,8 +1,8 @@
 """Execute copies of all notebooks in order: `python -m tools.course` (= `make course`).
 
-Every notebook runs on its own fresh kernel in a temporary folder beside the data; the repository stays as it
-is. A notebook says what it found by printing a line that starts with "headline: "; the table shows the last
-one.
+Every notebook runs on its own fresh kernel in a temporary folder beside the data; the repository stays as it is.
+COURSE_DATA_SET=NAME runs the lessons on another set (see tools/elsewhere.py). A notebook says what it found by printing
+a line that starts with "headline: "; the table shows the last one.
 """
 
 import argparse
@@ -18,8 +18,9 @@ from nbformat import NotebookNode
 
 import data_setup
 from tools import timings
+from tools.elsewhere import read_lesson
 from tools.execute import CELL_TIMEOUT_S, Outcome, execute
-from tools.notebook_files import NOTEBOOKS, find_notebooks, read_notebook, run_cli, write_notebook
+from tools.notebook_files import NOTEBOOKS, find_notebooks, run_cli, write_notebook
 
 COLUMNS = ("notebook", "time", "processor", "longest cell", "memory", "result")  # processor: user and system time
 
@@ -93,7 +94,7 @@ def run_all(paths: list[Path], folder: Path, *, cell_timeout_s: int = CELL_TIMEO
     """Execute a copy of each notebook in `folder`, in order; a failure does not stop the next one."""
     rows = []
     for path in paths:
-        notebook, line = read_notebook(path), ProgressLine(path.stem)
+        notebook, line = read_lesson(path), ProgressLine(path.stem)
         outcome = execute(notebook, folder, watch=line.show, cell_timeout_s=cell_timeout_s)
         line.end(outcome)
         rows.append(Row(path.stem, outcome, headline(notebook)))

@@ -1,5 +1,6 @@
 """Write the learner's own copies: `python -m tools.learner_copies` (= `make work`).
 
+With COURSE_DATA_SET=NAME, or another set named in lesson 00, the copies are for that set (see tools/elsewhere.py).
 A copy is made from the solved notebook, so the two cannot drift apart: cells tagged `solution` are left out,
 a cell with a line `# solution` ends there with "Write your code here.", outputs are gone. A copy that exists
 is never written again; `--reset 03` keeps the old one as 03_augmentation.bak-1.ipynb first. `--style clean`
@@ -22,6 +23,7 @@ from nbformat import NotebookNode
 
 from data_setup.base.files import write_atomically
 from tools import notes
+from tools.elsewhere import read_lesson
 from tools.notebook_files import (
     NOTEBOOKS,
     ROOT,
@@ -118,7 +120,7 @@ def digest(notebook: NotebookNode) -> str:
 
 def write_copy(path: Path, folder: Path, *, clean: bool = False, reset: bool = False) -> str:
     """Write the copy of the notebook at `path` into `folder`; returns what was done, in words."""
-    target, lesson = folder / path.name, read_notebook(path)
+    target, lesson = folder / path.name, read_lesson(path)
     if target.exists() and not reset:
         changed = _lesson_of(target) not in (None, digest(lesson))
         return "kept as it is" + (f"; the lesson has changed since: --reset {path.stem}" if changed else "")
@@ -161,14 +163,14 @@ def write_progress_page(paths: list[Path], folder: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tools.learner_copies", description="Write your own copies of the lessons.")
     parser.add_argument("--style", choices=["full", "clean"], default="full", help="clean: headings and code only")
-    parser.add_argument("--reset", metavar="NAME", help="write this one anew and keep the old one as a backup")
+    parser.add_argument("--reset", metavar="NAME", help="write this one (or `all`) anew and keep the old as a backup")
     parser.add_argument("--from", dest="lessons", type=Path, default=NOTEBOOKS, help="where the lessons are")
     parser.add_argument("--folder", type=Path, default=ROOT / "work", help="where your copies go")
     chosen = parser.parse_args(arguments)
     clean = chosen.style == "clean"
     folder = chosen.folder / "clean" if clean else chosen.folder
     folder.mkdir(parents=True, exist_ok=True)
-    for path in find_notebooks([chosen.reset] if chosen.reset else [], chosen.lessons):
+    for path in find_notebooks([chosen.reset] if chosen.reset not in (None, "all") else [], chosen.lessons):
         print(f"{path.stem}: {write_copy(path, folder, clean=clean, reset=bool(chosen.reset))}")
     if not clean:
         write_progress_page(find_notebooks(folder=chosen.lessons), folder)

@@ -9,12 +9,14 @@ put aside first, and their board is written to board.json beside them.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 import jupytext
 from nbformat import NotebookNode
 
+from helpers.lessons.chosen import SOLAR
 from tools.course import ProgressLine
 from tools.execute import CELL_TIMEOUT_S, execute
 from tools.lesson_state import put_aside
@@ -70,6 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         jobs = [(draft, chosen.folder / f"{draft.stem}.ipynb") for draft in chosen.drafts]
     else:
         jobs = [(path, path) for path in find_notebooks(chosen.names, chosen.folder)]
+    os.environ["COURSE_DATA_SET"] = SOLAR  # stored outputs are the solar cells'
     everything = not (chosen.names or chosen.drafts)
     if everything and (aside := put_aside()):
         print(f"what earlier runs have left in the data folder is now in {aside}", flush=True)

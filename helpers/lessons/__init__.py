@@ -1,6 +1,8 @@
 """What only the lessons need, imported by name: `from helpers.lessons import Quiz, check_02_1, course_data`.
 
 course        the course's data, and models handed from lesson to lesson
+chosen        which set of pictures the course is about, and the class that is looked for
+one_class     one class against the rest
 checks        `check_NN_k`: whether exercise k of lesson NN is right, and if not, why not yet
 quiz          `Quiz("NN")`
 quiz_questions  the kinds of question, read from a quiz file
@@ -56,6 +58,11 @@ MODULE_OF = {
     "BATCH_SIZE": "lessons.course",
     "COURSE_AUGMENT": "lessons.course",
     "course_data": "lessons.course",
+    "asked_class": "lessons.chosen",
+    "choose_set": "lessons.chosen",
+    "set_folder": "lessons.chosen",
+    "set_items": "lessons.chosen",
+    "against_the_rest": "lessons.one_class",
     "earlier_head": "lessons.course",
     "hand_on": "lessons.course",
     "start_from": "lessons.course",
@@ -74,6 +81,8 @@ MODULE_OF = {
     "heat_view": "lessons.closer_look",
     "find_leaks": "lessons.messy",
     "messy_folder": "lessons.messy",
+    "messy_copy": "lessons.messy",
+    "true_labels": "lessons.messy",
     "misfiled": "lessons.messy",
     "export": "export.bundle",
     "NORM_LAYERS": "models.groups",

@@ -16,6 +16,7 @@ from helpers.analysis.intervals import Interval
 from helpers.analysis.predictions import Predictions
 from helpers.figures.style import Drawing
 from helpers.lessons.board_figure import draw_board
+from helpers.lessons.chosen import THE_COURSES, kept_as, positive_of
 from helpers.lessons.measure_words import MEASURES, table
 from helpers.lessons.scoreboard import PRICES, Measures, gains, measures
 from helpers.runtime.device import pick_device
@@ -52,11 +53,12 @@ class BoardRow:
 class Board:
     """`board.add("03", "head, 64 px", learn.get_preds())`, then `board.show()`.
 
-    The file is COURSE_DATA/board.json unless `path` names another. `.rows` are sorted by lesson.
+    The file is COURSE_DATA/board.json, or board-NAME.json for another set, unless `path` names one.
+    `.rows` are sorted by lesson.
     """
 
     def __init__(self, path: Path | str | None = None):
-        self.path = Path(path) if path is not None else data_setup.home() / "board.json"
+        self.path = Path(path) if path is not None else data_setup.home() / kept_as("board.json")
         self._latest: str | None = None  # the lesson that added a row last, here
 
     @property
@@ -85,7 +87,7 @@ class Board:
         model: str,
         preds: Predictions,
         *,
-        positive: str | None = "defective",
+        positive: str | None = THE_COURSES,
         groups: Sequence | None = None,
         seed: int = 0,
     ) -> BoardRow:
@@ -94,6 +96,7 @@ class Board:
         `positive` and `groups` as in `measures`; `seed` is the one the model was trained with.
         """
         groups = None if groups is None else tuple(map(str, groups))
+        positive = positive_of(preds.classes, positive)
         device = pick_device()
         row = BoardRow(
             lesson,
@@ -125,7 +128,7 @@ class Board:
         step = self.step(row)
         since = f", steps since {step[0].title}" if step else ""
         head = f"{row.title}: {row.measures.n} photographs{since} (95 % confidence intervals)"
-        return f"{head}\n{table(row.measures, step[1] if step else None)}"
+        return f"{head}\n{table(row.measures, step[1] if step else None, row.positive)}"
 
     def show(self, lesson: str | None = None) -> Drawing:
         """Print the rows of `lesson` (default: the one added to last, else the last there is) and draw all up to it."""

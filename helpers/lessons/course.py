@@ -15,6 +15,7 @@ from helpers.analysis.predictions import Predictions
 from helpers.data.augment import top_down
 from helpers.data.dataset import ImageData
 from helpers.learner import Learner
+from helpers.lessons.chosen import is_solar, kept_as, set_items
 from helpers.models.classifier import Classifier, make_head
 from helpers.recipe.averaging import AverageWeights
 from helpers.runtime.seeds import seeded
@@ -29,10 +30,15 @@ SIZE_OF = {"02_head": 128, "03_head": 128, "04_tuned": 128, "05_resized": 160, "
 
 
 def course_data(size: int = 128) -> ImageData:
-    """The solar cells as every lesson uses them: 1,608 to train on, 536 held out, augmented; 480 stay sealed."""
+    """The chosen set as every lesson uses it, augmented.
+
+    Of the solar cells 1,608 train, 536 are held out and 480 stay sealed.
+    """
     presize_px = PRESIZE_PX if 128 <= size <= PRESIZE_PX else None
     settings = {"size": size, "presize_px": presize_px, "augment": COURSE_AUGMENT, "batch_size": BATCH_SIZE}
-    return ImageData.from_folders(data_setup.prepare(), **settings)
+    if is_solar():
+        return ImageData.from_folders(data_setup.prepare(), **settings)
+    return ImageData(*set_items(), **settings)
 
 
 def hand_on(learn: Learner, stage: str, preds: Predictions | None = None) -> None:
@@ -101,7 +107,7 @@ def _substitute(learn: Learner, stage: str) -> None:
 def _name_of(stage: str, data: ImageData) -> str:
     """The file's name: a model that trained on another split is another model."""
     _check_stage(stage)
-    return f"course-{stage}-{data.split.digest()[:8]}"
+    return f"{kept_as(f'course-{stage}')}-{data.split.digest()[:8]}"
 
 
 def _check_stage(stage: str) -> None:

@@ -1,4 +1,4 @@
-"""The duel: twelve photographs, sorted into whole and broken by the learner and by a network.
+"""The duel: twelve photographs, sorted into whole and broken (or one class and the others) by learner and network.
 
 It opens the course (a small head that was trained in seconds plays), and comes back in lesson 07, where the learner's
 own model plays, too. The learner's answers are kept on disk in between.
@@ -16,11 +16,12 @@ from data_setup.base.html import Html, fill, join, picture
 from data_setup.items import Item
 from helpers.data.dataset import ImageData
 from helpers.learner import Learner
+from helpers.lessons.chosen import asked_class, is_solar, kept_as
 from helpers.lessons.heads import quick_learner
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button
 from helpers.runtime.seeds import seed_for
 
-BROKEN, WHOLE = "broken", "whole"
+BROKEN, WHOLE, OTHER = "broken", "whole", "another"
 N_BROKEN, N_WHOLE = 5, 7
 SIDE_PX = 200
 QUICK_PX = 64  # what the small head sees
@@ -33,7 +34,7 @@ FACE = (
 )
 
 
-def twelve_photographs(data: ImageData, *, positive: str = "defective") -> tuple[Item, ...]:
+def twelve_photographs(data: ImageData, *, positive: str) -> tuple[Item, ...]:
     """Five broken and seven whole photographs of the validation part, mixed: the same ones whenever it is asked.
 
     They are drawn by a hash of their file names. Raises ValueError when there are too few.
@@ -49,19 +50,19 @@ def twelve_photographs(data: ImageData, *, positive: str = "defective") -> tuple
     return tuple(sorted(broken + whole, key=lambda item: seed_for("order", item.path.name)))
 
 
-def read_answers(file: Path) -> dict[str, str]:
-    """Photograph -> "whole" or "broken", as the learner sorted them; empty where nothing readable was kept."""
-    return {name: answer for name, answer in read_json(file).items() if answer in (BROKEN, WHOLE)}
+def read_answers(file: Path, words: Sequence[str] = (WHOLE, BROKEN)) -> dict[str, str]:
+    """Photograph -> one of the two words, as the learner sorted them; empty where nothing readable was kept."""
+    return {name: answer for name, answer in read_json(file).items() if answer in words}
 
 
 class Sorted(widgets.VBox):
     """One photograph, the two words to choose from, and what was found out about it."""
 
-    def __init__(self, number: int, item: Item, answer: str | None, on_change):
+    def __init__(self, number: int, item: Item, options: Sequence[str], answer: str | None, on_change):
         name = f"Photograph {number}"
         self.item = item
         self.choice = widgets.ToggleButtons(
-            options=[WHOLE, BROKEN], value=answer, description=name, style={**FULL_NAME, "button_width": "72px"}
+            options=list(options), value=answer, description=name, style={**FULL_NAME, "button_width": "72px"}
         )
         self.choice.observe(lambda _: on_change(), "value")
         self.said = SafeText()
@@ -76,24 +77,29 @@ class Duel(StaticWidget):
     `.scores` is {player: correct answers of twelve}; yours stands there once every photograph is sorted.
     """
 
-    def __init__(self, data: ImageData, your_model: Learner | None = None, *, positive: str = "defective"):
+    def __init__(self, data: ImageData, your_model: Learner | None = None, *, positive: str | None = None):
+        positive = positive or asked_class(data)
+        self.task, self.words = TASK, (WHOLE, BROKEN)
+        if not is_solar():
+            self.task = f"Twelve photographs. Which ones are labelled {positive}? Sort them before you read on."
+            self.words = (OTHER, positive)
         self.items = twelve_photographs(data, positive=positive)
-        self.truth = [BROKEN if item.label == positive else WHOLE for item in self.items]
+        self.truth = [self.words[item.label == positive] for item in self.items]
         players = {SMALL_HEAD: quick_learner(data.resized(QUICK_PX))}
         if your_model is not None:
             players[YOUR_MODEL] = your_model
         self.p_broken = {name: _p_of(learn, self.items, positive) for name, learn in players.items()}
-        self.file = data_setup.home() / "duel.json"
-        kept = read_answers(self.file)
+        self.file = data_setup.home() / kept_as("duel.json")
+        kept = read_answers(self.file, self.words)
         self.photographs = [
-            Sorted(number, item, kept.get(item.path.name), self._keep)
+            Sorted(number, item, self.words, kept.get(item.path.name), self._keep)
             for number, item in enumerate(self.items, start=1)
         ]
         self.show = button("Show the labels and the other answers", self._show)
         self.said = SafeText()
         self.said.add_class("course-status")
         grid = widgets.HBox(self.photographs, layout={"flex_flow": "row wrap", "grid_gap": "12px"})
-        super().__init__([SafeText(fill("<p>{task}</p>", task=TASK)), grid, self.show, self.said])
+        super().__init__([SafeText(fill("<p>{task}</p>", task=self.task)), grid, self.show, self.said])
 
     @property
     def answers(self) -> dict[str, str]:
@@ -103,10 +109,10 @@ class Duel(StaticWidget):
     @property
     def scores(self) -> dict[str, int]:
         """Correct answers of twelve, by player."""
-        sorted_by = {name: [BROKEN if p >= 0.5 else WHOLE for p in row] for name, row in self.p_broken.items()}
+        sorted_by = {name: [self.words[p >= 0.5] for p in row] for name, row in self.p_broken.items()}
         if len(self.answers) == len(self.items):
             sorted_by = {"you": [shown.choice.value for shown in self.photographs]} | sorted_by
-        sorted_by["always whole"] = [WHOLE] * len(self.items)
+        sorted_by[f"always {self.words[0]}"] = [self.words[0]] * len(self.items)
         return {
             name: sum(answer == true for answer, true in zip(row, self.truth, strict=True))
             for name, row in sorted_by.items()
@@ -114,7 +120,7 @@ class Duel(StaticWidget):
 
     def _keep(self) -> None:
         """Save the answers; those of other photographs stay in the file."""
-        kept = read_answers(self.file) | self.answers
+        kept = read_answers(self.file, self.words) | self.answers
         with write_atomically(self.file) as temporary:
             temporary.write_text(json.dumps(kept, indent=1), encoding="utf-8")
 
@@ -132,12 +138,13 @@ class Duel(StaticWidget):
 
     def _others(self, place: int) -> Html:
         return join(
-            fill(" · {name}: p(broken) ≈ {p}", name=name, p=f"{row[place]:.2f}") for name, row in self.p_broken.items()
+            fill(" · {name}: p({word}) ≈ {p}", name=name, word=self.words[1], p=f"{row[place]:.2f}")
+            for name, row in self.p_broken.items()
         )
 
     def face(self) -> tuple[str, Html]:
         """The photographs; labels and the networks' answers are folded below."""
-        text = f"The duel: {TASK} Run the cell to sort by clicking."
+        text = f"The duel: {self.task} Run the cell to sort by clicking."
         shown = join(
             fill(TILE, picture=picture(item.path, f"Photograph {number}", SIDE_PX), name=f"Photograph {number}")
             for number, item in enumerate(self.items, start=1)
@@ -149,7 +156,7 @@ class Duel(StaticWidget):
             for place, truth in enumerate(self.truth)
         )
         networks = {name: score for name, score in self.scores.items() if name != "you"}
-        page = fill(FACE, task=TASK, shown=shown, answers=answers, scores=_in_words(networks))
+        page = fill(FACE, task=self.task, shown=shown, answers=answers, scores=_in_words(networks))
         return text, page
 
 

@@ -10,6 +10,7 @@ from data_setup.solar import BLOCK
 from data_setup.splits import Split
 from helpers.analysis.predictions import Predictions
 from helpers.data.dataset import ImageData
+from helpers.lessons.chosen import is_solar, kept_as, set_name
 from helpers.lessons.scoreboard import Measures, measures
 
 COUNT_FILE = "envelope.json"
@@ -18,11 +19,15 @@ COUNT_FILE = "envelope.json"
 def open_envelope(data: ImageData) -> ImageData:
     """`data` with the sealed photographs as its validation part; what it trains on and how it shows them stay.
 
+    Of another set than the solar cells those are its test part; without one (with labels) the data stays as it is.
     For `learn.set_data(open_envelope(learn.data))`; then `learn.tta()` is about the sealed ones. Prints how often the
     envelope has been opened on this machine, and keeps that number in `envelope.json` beside the data sets.
     """
-    folder = data_setup.prepare() / "test"
-    sealed = [replace(item, name=f"test/{item.name}") for item in label_by_folder(folder)]
+    sealed = _solar_cells() if is_solar() else [item for item in data.items_of("test") if item.label is not None]
+    if not sealed:
+        print(f"{set_name()} has no test part with labels, so there is no envelope: what follows is about the")
+        print("validation part, on which everything was chosen.")
+        return data
     split = Split(train=data.split.train, valid=tuple(item.name for item in sealed))
     opened = replace(data, items=(*data.items_of("train"), *sealed), split=split)
     times = _count_one_more()
@@ -32,6 +37,11 @@ def open_envelope(data: ImageData) -> ImageData:
     else:
         print(f"Opened {times} times on this machine: whatever you changed in between was chosen with it in view.")
     return opened
+
+
+def _solar_cells() -> list[Item]:
+    folder = data_setup.prepare() / "test"
+    return [replace(item, name=f"test/{item.name}") for item in label_by_folder(folder)]
 
 
 def block_of(item: Item) -> int:
@@ -45,7 +55,7 @@ def measures_by_block(preds: Predictions) -> Measures:
 
 
 def _count_one_more() -> int:
-    file = data_setup.home() / COUNT_FILE
+    file = data_setup.home() / kept_as(COUNT_FILE)
     try:
         before = int(json.loads(file.read_text(encoding="utf-8"))["opened"])
     except FileNotFoundError:

@@ -1,8 +1,10 @@
 """The five measures of the board in words and units, alike in tables and figures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from data_setup.base.text import shorten
 from helpers.analysis.intervals import Interval
+from helpers.lessons.chosen import SOLAR_POSITIVE
 from helpers.lessons.scoreboard import PRICES, Measures
 
 COST_MEANING = f"of 100 photographs: {PRICES.miss:g} a miss, {PRICES.look:g} a second look"
@@ -49,10 +51,31 @@ MEASURES = {
 }
 
 
-def table(record: Measures, step: Measures | None = None) -> str:
+def words_for(positive: str | None) -> dict[str, MeasureWords]:
+    """The measures in words that fit the class looked for; None: each class against the rest, and their mean."""
+    if positive == SOLAR_POSITIVE:
+        return MEASURES
+    if positive is None:
+        meanings = {
+            "found": "of a class, among the 30 % likeliest; mean of all",
+            "skip": "of all, with 5 % of a class missed; mean of all",
+            "auc": "a class against the rest; mean of all classes",
+            "cost": f"for 100: {PRICES.miss:g} a miss, {PRICES.look:g} a look; mean of all",
+        }
+    else:
+        name = shorten(positive, 16)
+        meanings = {
+            "found": f"of {name}, among the 30 % most likely",
+            "skip": f"of all, with at most 5 % of {name} missed",
+            "auc": f"how often {name} ranks above another",
+        }
+    return {name: replace(words, meaning=meanings.get(name, words.meaning)) for name, words in MEASURES.items()}
+
+
+def table(record: Measures, step: Measures | None = None, positive: str | None = SOLAR_POSITIVE) -> str:
     """One line for each measure there is: its name, what it means, the value with its interval, and the step."""
     lines = []
-    for name, words in MEASURES.items():
+    for name, words in words_for(positive).items():
         value = getattr(record, name)
         if value is not None:
             change = f", step {words.step_text(getattr(step, name))}" if step else ""

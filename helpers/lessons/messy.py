@@ -16,6 +16,7 @@ CLASSES = {
     ("poly", "defective"): "poly_broken",
 }
 TYPO = "poly_borken"
+MESSY_CLASSES, MESSY_PICTURES = 6, 60  # of `messy_copy`: classes, and pictures of each at most
 NOTE = ".what-we-did.json"  # hidden: `find_images` and `label_by_folder` do not see it
 WEB_PAGE = "<!DOCTYPE html>\n<html><body>404: the picture is not here any more</body></html>\n"
 
@@ -27,9 +28,7 @@ def messy_folder(source: Path, folder: Path, *, every: int = 4) -> Path:
     with two labels), a class whose name is misspelt, and eight cells in a wrong folder (`misfiled` says which).
     Raises FileExistsError when `folder` is something else than what an earlier call wrote.
     """
-    if folder.exists() and not (folder / NOTE).is_file():
-        raise FileExistsError(f"{folder} is not a folder of this lesson; move it away, it would be overwritten")
-    shutil.rmtree(folder, ignore_errors=True)
+    _clear(folder)
     placed = _copies(source, folder, every)
     moved = [*_move(placed["mono_sound"][2:34:8], folder / "poly_sound")]
     moved += _move(placed["poly_sound"][2:34:8], folder / "mono_sound")
@@ -43,6 +42,53 @@ def messy_folder(source: Path, folder: Path, *, every: int = 4) -> Path:
     (folder / "mono_sound" / "notes.txt").write_text("ask Kim about number 8\n", encoding="utf-8")
     (folder / NOTE).write_text(json.dumps({"misfiled": moved}), encoding="utf-8")
     return folder
+
+
+def messy_copy(items: Iterable[Item], folder: Path) -> Path:
+    """The same faults in a copy of some pictures of any set: its commonest classes, named IMG_0001 and so on.
+
+    Neighbouring numbers are of different classes; within a class they follow the files' names. Raises ValueError for a
+    set with fewer than four classes of twelve pictures, FileExistsError as `messy_folder` does.
+    """
+    by_class: dict[str, list[Item]] = {}
+    for item in sorted(items, key=lambda item: item.name):
+        if item.label is not None:
+            by_class.setdefault(item.label, []).append(item)
+    names = sorted(by_class, key=lambda label: (-len(by_class[label]), label))[:MESSY_CLASSES]
+    if len(names) < 4 or len(by_class[names[3]]) < 12:
+        raise ValueError("a messy copy takes four classes of at least 12 pictures each; this set has fewer")
+    _clear(folder)
+    placed: dict[str, list[Path]] = {name: [] for name in names}
+    for place in range(MESSY_PICTURES):
+        for index, (name, files) in enumerate(placed.items()):
+            if place < len(by_class[name]):
+                source = by_class[name][place].path
+                target = folder / name / f"IMG_{place * len(names) + index + 1:04}{source.suffix}"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                files.append(Path(shutil.copy(source, target)))
+    first, second, third, fourth = names[:4]
+    truth = dict.fromkeys(_move(placed[first][2:10:2], folder / second), first)
+    truth |= dict.fromkeys(_move(placed[second][2:10:2], folder / first), second)
+    _move(placed[third][::5], folder / f"{third}{third[-1]}")
+    shutil.copy(placed[first][0], placed[first][0].with_stem(f"{placed[first][0].stem} (copy)"))
+    shutil.copy(placed[second][0], folder / fourth / placed[second][0].name)
+    damaged = placed[second][1]
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    (folder / fourth / "IMG_9001.png").write_text(WEB_PAGE, encoding="utf-8")
+    (folder / first / "notes.txt").write_text("ask Kim about number 8\n", encoding="utf-8")
+    (folder / NOTE).write_text(json.dumps({"misfiled": truth}), encoding="utf-8")
+    return folder
+
+
+def true_labels(folder: Path) -> dict[str, str]:
+    """The label that each misfiled picture of `messy_copy` should have, by its name."""
+    return dict(json.loads((folder / NOTE).read_text(encoding="utf-8"))["misfiled"])
+
+
+def _clear(folder: Path) -> None:
+    if folder.exists() and not (folder / NOTE).is_file():
+        raise FileExistsError(f"{folder} is not a folder of this lesson; move it away, it would be overwritten")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def misfiled(folder: Path) -> set[str]:

@@ -14,6 +14,7 @@ from data_setup.base.pictures import read_image
 from data_setup.base.text import counted, listed
 from data_setup.items import Item
 from helpers.figures.style import BLACK, COLOURS, MARKS, SMALL_PT, WORDS, Drawing, new_figure
+from helpers.lessons.chosen import need_solar
 from helpers.lessons.schematic import brightened
 
 THUMBNAIL_PX = 44
@@ -27,6 +28,7 @@ def labels_of(items: Sequence[Item]) -> list[str]:
 
 def kinds_of(items: Sequence[Item]) -> list[str]:
     """What each solar cell is made of, from its file's name: "mono" or "poly"."""
+    need_solar("kinds_of")
     return [item.path.name.partition("_")[0] for item in items]
 
 
@@ -35,6 +37,7 @@ def doubts_of(items: Sequence[Item]) -> list[str]:
 
     Raises KeyError for a file that the set's table of ratings does not have.
     """
+    need_solar("doubts_of")
     table = (data_setup.home() / "solar" / "labels.csv").read_text(encoding="utf-8").splitlines()
     rating_of = {row["name"].rpartition("/")[2]: row["probability"] for row in csv.DictReader(table)}
     return [DOUBT.get(str(float(rating_of[item.path.name])), "unsure") for item in items]

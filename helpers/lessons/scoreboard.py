@@ -9,6 +9,7 @@ from torch import Tensor
 
 from helpers.analysis.intervals import Interval, accuracy_interval
 from helpers.analysis.predictions import Predictions, check_same_pictures, class_index
+from helpers.lessons.chosen import THE_COURSES, positive_of
 from helpers.runtime.seeds import seed_for
 
 PRICES = NamedTuple("Prices", [("miss", float), ("look", float)])(miss=100, look=2)  # a look at any photograph
@@ -51,26 +52,31 @@ def rank(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None = 
 
 @dataclass(frozen=True)
 class Measures:
-    """What a model is worth on n photographs, or how much more than another; None where a positive class is needed."""
+    """What a model is worth on n photographs, or how much more than another.
+
+    Without a positive class all but the accuracy are the mean over the classes, each against the rest. None: not
+    measured by an earlier release.
+    """
 
     n: int
-    auc: Interval  # area under the ROC curve; without a positive class the mean of each class against the rest
+    auc: Interval  # area under the ROC curve
     accuracy: Interval
     found: Interval | None = None  # share of the positives among the 30 % most suspicious photographs
     skip: Interval | None = None  # share of the photographs that can be skipped, missing at most 5 % of the positives
     cost: Interval | None = None  # of 100 photographs, with a look where p · PRICES.miss is at least PRICES.look
 
 
-def measures(preds: Predictions, positive: str | None = "defective", groups: Sequence | None = None) -> Measures:
+def measures(preds: Predictions, positive: str | None = THE_COURSES, groups: Sequence | None = None) -> Measures:
     """Every measure with its 95 % confidence interval (bootstrap; Wilson's for the accuracy of single photographs).
 
-    With `groups`, one a photograph, whole groups are drawn. `positive=None` is for several classes, none of them empty.
+    With `groups`, one a photograph, whole groups are drawn. `positive` is the class that is looked for (default: the
+    course's, see `positive_of`); None: each class in turn, none of them empty, and the mean.
     """
     measured = summarise(resampled(preds, positive, groups), preds)
     return measured if groups is not None else replace(measured, accuracy=accuracy_interval(preds))
 
 
-def gains(first: Predictions, second: Predictions, positive="defective", groups=None) -> Measures:
+def gains(first: Predictions, second: Predictions, positive=THE_COURSES, groups=None) -> Measures:
     """Second minus first on the same photographs, with the intervals of the paired differences (the same draws)."""
     check_same_pictures(first, second)
     before, after = (resampled(preds, positive, groups) for preds in (first, second))
@@ -93,19 +99,31 @@ def resampled(preds: Predictions, positive: str | None, groups: Sequence | None 
     draw = np.random.default_rng(seed_for("scoreboard", len(names))).multinomial
     drawn = draw(len(names), np.full(len(names), 1 / len(names)), size=DRAWS)[:, group_of]
     weights = np.concatenate([np.ones((1, len(targets))), drawn])  # how often each photograph counts
+    positive = positive_of(preds.classes, positive)
     columns = range(len(preds.classes)) if positive is None else [class_index(preds, positive)]
     truths = np.stack([targets == column for column in columns])  # (columns, N)
-    has_both = np.minimum(weights @ truths.T, weights @ ~truths.T).min(axis=1) > 0
-    if not has_both[0]:
+    has_both = np.minimum(weights @ truths.T, weights @ ~truths.T) > 0  # (1 + DRAWS, columns)
+    if not has_both[0].all():
         raise ValueError(f"the measures need photographs of every class: {', '.join(preds.classes)}; one has none here")
-    weights = weights[has_both]
-    rankings = [rank(probs[:, column], truth, weights) for column, truth in zip(columns, truths, strict=True)]
-    values = {"auc": np.mean([ranking.auc() for ranking in rankings], axis=0)}
-    values["accuracy"] = weights @ (probs.argmax(axis=1) == targets) / weights.sum(axis=1)
-    if positive is not None:
-        look = probs[:, columns[0]] >= PRICES.look / PRICES.miss
-        values |= {"found": rankings[0].found_at(), "skip": rankings[0].may_skip()}
-        values["cost"] = 100 * (weights @ np.where(look, PRICES.look, PRICES.miss * truths[0])) / weights.sum(axis=1)
+    weights, has_both = weights[has_both.any(axis=1)], has_both[has_both.any(axis=1)]
+    each = [
+        _against_the_rest(probs[:, column], truth, weights, drawn)
+        for column, truth, drawn in zip(columns, truths, has_both.T, strict=True)
+    ]
+    values = {name: np.nanmean([one[name] for one in each], axis=0) for name in each[0]}
+    return values | {"accuracy": weights @ (probs.argmax(axis=1) == targets) / weights.sum(axis=1)}
+
+
+def _against_the_rest(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray, drawn: np.ndarray) -> dict:
+    """Measure -> (R,) of one class, with nan where the class, or all the rest, was not `drawn` (R,) bool."""
+    weights, spread = weights[drawn], np.full((len(drawn),), np.nan)
+    ranking = rank(scores, truth, weights)
+    paid = np.where(scores >= PRICES.look / PRICES.miss, PRICES.look, PRICES.miss * truth)
+    found = {"auc": ranking.auc(), "found": ranking.found_at(), "skip": ranking.may_skip()}
+    found["cost"] = 100 * (weights @ paid) / weights.sum(axis=1)
+    values = {name: spread.copy() for name in found}
+    for name, column in found.items():
+        values[name][drawn] = column
     return values
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from data_setup.base.arguments import did_you_mean
 from helpers.analysis.intervals import check_same_pictures
 from helpers.analysis.predictions import Predictions
+from helpers.lessons.chosen import THE_COURSES, positive_of
 from helpers.lessons.measure_words import MEASURES
 from helpers.lessons.scoreboard import Measures, resampled, summarise
 from helpers.runtime.seeds import seed_for
@@ -53,7 +54,7 @@ def many_seeds(
     train: Callable[[int], Predictions],
     *,
     seeds: int | Sequence[int] = 3,
-    positive: str | None = "defective",
+    positive: str | None = THE_COURSES,
 ) -> SeedRuns:
     """Call `train(seed)` for each seed (a count means 0, 1, ...); it trains from the start and returns its predictions.
 
@@ -71,7 +72,7 @@ def many_seeds(
         if preds:
             check_same_pictures(preds[0], found)
         preds.append(found)
-    return SeedRuns(name, numbers, tuple(preds), positive)
+    return SeedRuns(name, numbers, tuple(preds), positive_of(preds[0].classes, positive))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from data_setup.base.html import Html, fill
+from data_setup.base.text import shorten
 from helpers.analysis.predictions import Predictions, class_index
 from helpers.figures.style import (
     BIG_PT,
@@ -22,6 +23,7 @@ from helpers.figures.style import (
     new_figure,
     round_ticks,
 )
+from helpers.lessons.chosen import SOLAR_POSITIVE, THE_COURSES, positive_of
 from helpers.lessons.decisions import DecisionCost, decision_cost
 from helpers.lessons.scoreboard import PRICES, labelled_probs
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, drawn, row
@@ -43,19 +45,20 @@ def draw_thresholds(preds: Predictions, record: DecisionCost, thresholds: Sequen
     probs, targets = (tensor.numpy() for tensor in labelled_probs(preds))
     column = class_index(preds, record.positive)
     p, broken = probs[:, column], targets == column
+    names = ("broken", "sound") if record.positive == SOLAR_POSITIVE else (shorten(record.positive, 16), "others")
     figure = new_figure(4.8)
     panels = figure.subplots(1, len(thresholds), sharey=True, squeeze=False)[0]
     for ax, threshold in zip(panels, thresholds, strict=True):
-        _draw_panel(ax, p, broken, threshold)
+        _draw_panel(ax, p, broken, threshold, names)
         entry = record.at(threshold)
         missed, looks = f"missed {record.misses[entry]} of {record.misses[0]}", f"looks {record.looks[entry]}"
         lines = [f"from {threshold:g}", missed, looks, f"cost {record.cost[entry]:.0f}"]
         ax.set_title((", " if len(thresholds) == 1 else "\n").join(lines), fontsize=MIDDLE_PT)
         ax.xaxis.set_major_locator(round_ticks(10 // len(thresholds) ** 2))
-    panels[0].set_ylabel("sound | broken photographs", fontsize=BIG_PT)
+    panels[0].set_ylabel(f"{names[1]} | {names[0]} photographs", fontsize=BIG_PT)
     panels[len(panels) // 2].set_xlabel(f"p({record.positive})", fontsize=BIG_PT)
-    bars, names = panels[0].get_legend_handles_labels()
-    figure.legend(bars, names, loc="outside lower center", ncols=2, fontsize=SMALL_PT, frameon=False)
+    bars, said = panels[0].get_legend_handles_labels()
+    figure.legend(bars, said, loc="outside lower center", ncols=2, fontsize=SMALL_PT, frameon=False)
     parts = [f"from {threshold:g} on {record.words(record.at(threshold))}" for threshold in thresholds]
     text = (
         f"Photographs by their probability of {record.positive}; a miss costs {record.cost_of_miss:g}, "
@@ -64,13 +67,13 @@ def draw_thresholds(preds: Predictions, record: DecisionCost, thresholds: Sequen
     return Drawing(figure, text)
 
 
-def _draw_panel(ax: Axes, p: np.ndarray, broken: np.ndarray, threshold: float) -> None:
+def _draw_panel(ax: Axes, p: np.ndarray, broken: np.ndarray, threshold: float, names: Sequence[str]) -> None:
     edges, looked = np.linspace(0, 1, BINS + 1), p >= threshold
     groups = (
-        ("broken, found", broken & looked, 1, BLUE, ""),
-        ("broken, missed", broken & ~looked, 1, RED, "xxx"),
-        ("sound, left alone", ~broken & ~looked, -1, GREY, ""),
-        ("sound, looked at", ~broken & looked, -1, ORANGE, "///"),
+        (f"{names[0]}, found", broken & looked, 1, BLUE, ""),
+        (f"{names[0]}, missed", broken & ~looked, 1, RED, "xxx"),
+        (f"{names[1]}, left alone", ~broken & ~looked, -1, GREY, ""),
+        (f"{names[1]}, looked at", ~broken & looked, -1, ORANGE, "///"),
     )
     base = {1: np.zeros(BINS), -1: np.zeros(BINS)}
     for name, chosen, direction, colour, hatch in groups:
@@ -90,10 +93,11 @@ def _draw_panel(ax: Axes, p: np.ndarray, broken: np.ndarray, threshold: float) -
 class ThresholdLab(StaticWidget):
     """A slider for the threshold and two prices: misses, looks and cost move with them. `.value` is the threshold.
 
-    `preds` have two classes; `positive` is the one she looks for.
+    `preds` have two classes; `positive` is the one she looks for (default: the course's, see `positive_of`).
     """
 
-    def __init__(self, preds: Predictions, *, positive: str = "defective"):
+    def __init__(self, preds: Predictions, *, positive: str = THE_COURSES):
+        positive = positive_of(preds.classes, positive)
         decision_cost(preds, positive=positive)  # says at once what does not fit
         self._preds, self._positive = preds, positive
         self.slider = widgets.FloatSlider(

@@ -29,6 +29,7 @@ from helpers.figures.style import (
     Drawing,
     new_figure,
 )
+from helpers.lessons.chosen import asked_class
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, drawn, row
 
 FEATURES = ("brightness", "unevenness")
@@ -49,11 +50,12 @@ class Valley:
     """A straight-line model of two features: answer = inputs @ weights, and its mean squared error."""
 
     inputs: Tensor  # (N, 2) float64, each column centred
-    answers: Tensor  # (N,) float64, 1 for broken and 0 for whole, centred
+    answers: Tensor  # (N,) float64, 1 for broken (the class asked for) and 0 for whole, centred
 
     @classmethod
-    def from_data(cls, data: ImageData, *, positive: str = "defective") -> "Valley":
+    def from_data(cls, data: ImageData, *, positive: str | None = None) -> "Valley":
         """Brightness (mean) and unevenness (standard deviation) of every training photograph, in tenths of white."""
+        positive = positive or asked_class(data)
         rows = data.indices_of("train")
         grey = data.eval_images(rows).mean(dim=1).flatten(1).double()  # (N, H * W)
         inputs = 10 * torch.stack([grey.mean(dim=1), grey.std(dim=1)], dim=1)

@@ -160,11 +160,18 @@ def test_a_missing_and_a_damaged_file_give_a_clear_line(board, weak, capsys):
     assert [row.title for row in board.rows] == ["03 head"] and (board.path.parent / "damaged-board.json").exists()
 
 
-def test_without_a_positive_class_two_measures_remain(board):
+def test_without_a_positive_class_every_measure_is_a_mean_over_the_classes(board):
     preds = replace(drawn_preds(60), classes=("mono", "poly"))
     row = board.add("01", "kinds", preds, positive=None)
-    assert [line.split()[0] for line in board.lines(row).splitlines()[1:]] == ["AUC", "accuracy"]
-    assert len(board.show().figure.axes) == 2
+    assert [line.split()[0] for line in board.lines(row).splitlines()[1:]] == [
+        "found",
+        "may",
+        "AUC",
+        "accuracy",
+        "cost",
+    ]
+    assert board.lines(row).count("mean of all") == 4 and "broken" not in board.lines(row)
+    assert len(board.show().figure.axes) == 5
     assert board.rows[0].measures == row.measures
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from data_setup.base.pictures import UnreadableImage, read_image
 from data_setup.items import label_by_folder
-from helpers.lessons.messy import CLASSES, TYPO, content_hashes, messy_folder, misfiled
+from helpers.lessons.messy import CLASSES, TYPO, content_hashes, messy_copy, messy_folder, misfiled, true_labels
 
 
 @pytest.fixture
@@ -59,3 +59,36 @@ def test_a_second_call_writes_the_same_and_a_foreign_folder_stays(solar, tmp_pat
     with pytest.raises(FileExistsError, match="is not a folder of this lesson"):
         messy_folder(solar, tmp_path / "mine")
     assert (tmp_path / "mine" / "holiday.png").is_file()
+
+
+def test_a_copy_of_any_set_has_the_same_faults(tmp_path):
+    """Catches a fault that is missing where the pictures are somebody else's, and a wrong label nobody can look up."""
+    for index, label in enumerate(("ant", "bee", "cow", "dog")):
+        for number in range(20):
+            file = tmp_path / "set" / label / f"{number:02}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            pixels = bytes((number + index * 20 + step * (3 + index)) % 251 for step in range(30 * 30))
+            Image.frombytes("L", (30, 30), pixels).save(file)
+    items = label_by_folder(tmp_path / "set")
+    folder = messy_copy(items, tmp_path / "own")
+    found = label_by_folder(folder)
+    counts = Counter(item.label for item in found)
+    assert set(counts) == {"ant", "bee", "cow", "dog", "coww"} and counts["coww"] == 4
+    unreadable = [item for item in found if not readable(item)]
+    assert len(unreadable) == 2 and any(item.path.name == "IMG_9001.png" for item in unreadable)
+    hashes = content_hashes(found)
+    assert sorted(Counter(hashes.values()).values())[-2:] == [2, 2]
+    label_of = {content: item.label for item, content in zip(items, content_hashes(items).values(), strict=True)}
+    truth = true_labels(folder)
+    assert len(truth) == 8 and misfiled(folder) == set(truth)
+    assert {name: label_of[hashes[name]] for name in truth} == truth
+    with pytest.raises(ValueError, match="four classes of at least 12 pictures"):
+        messy_copy(items[:60], tmp_path / "own")
+
+
+def readable(item) -> bool:
+    try:
+        read_image(item.path)
+    except UnreadableImage:
+        return False
+    return True

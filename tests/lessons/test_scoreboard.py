@@ -14,6 +14,7 @@ from data_setup.items import Item
 from helpers.analysis.intervals import accuracy_interval
 from helpers.analysis.predictions import Predictions
 from helpers.lessons.scoreboard import PRICES, gains, measures, rank, resampled
+from tests.made_predictions import preds_of as multi_preds
 
 CLASSES = ("defective", "functional")
 
@@ -146,7 +147,7 @@ def test_a_gain_is_paired_and_antisymmetric():
     assert (nothing.cost.low, nothing.cost.estimate, nothing.cost.high) == (0, 0, 0)
 
 
-def test_several_classes_have_the_mean_area_of_each_against_the_rest():
+def test_several_classes_have_the_mean_of_each_against_the_rest():
     rng = np.random.default_rng(0)
     logits, targets = torch.from_numpy(rng.normal(size=(200, 3))).float(), torch.from_numpy(rng.integers(0, 3, 200))
     logits[torch.arange(200), targets] += 1
@@ -155,8 +156,23 @@ def test_several_classes_have_the_mean_area_of_each_against_the_rest():
     record = measures(preds, positive=None)
     theirs = roc_auc_score(targets, preds.log_probs.double().softmax(1), multi_class="ovr", average="macro")
     assert record.auc.estimate == pytest.approx(theirs)
-    assert (record.found, record.skip, record.cost) == (None, None, None)
-    assert measures(preds, positive="b").found.estimate > 0.3
+    each = [measures(preds, positive=label) for label in preds.classes]
+    for name in ("auc", "found", "skip", "cost"):
+        mean = np.mean([getattr(one, name).estimate for one in each])
+        assert getattr(record, name).estimate == pytest.approx(mean)
+        assert getattr(record, name).low < mean < getattr(record, name).high
+    assert record.accuracy == each[0].accuracy
+    assert measures(preds) == record, "of several classes none is the positive one"
+
+
+def test_a_class_with_two_photographs_does_not_empty_the_draws():
+    """Catches an interval from the few draws in which every one of many small classes happens to be: often none is."""
+    k, rng = 40, np.random.default_rng(1)
+    targets = torch.arange(2 * k) % k
+    logits = torch.from_numpy(rng.normal(size=(2 * k, k))).float()
+    logits[torch.arange(2 * k), targets] += 2
+    record = measures(multi_preds(logits, targets))
+    assert record.n == 80 and 0.5 < record.auc.low < record.auc.estimate < record.auc.high <= 1
 
 
 def test_unlabelled_photographs_do_not_count():

@@ -81,10 +81,10 @@ def test_nothing_is_gained_on_itself():
     assert not comparison.significant("accuracy") and "≈ 0 of 3 seeds" in comparison.text
 
 
-def test_without_a_positive_class_two_lines_remain():
+def test_without_a_positive_class_every_measure_has_a_line():
     kinds = [replace(drawn_preds(60, seed=seed), classes=("mono", "poly")) for seed in (0, 0)]
     runs = many_seeds("kinds", lambda seed: kinds[seed], seeds=2, positive=None)
-    assert [line.split()[0] for line in runs.text.splitlines()[1:]] == ["AUC", "accuracy"]
+    assert [line.split()[0] for line in runs.text.splitlines()[1:]] == ["found", "may", "AUC", "accuracy", "cost"]
 
 
 def test_errors_say_what_fits():

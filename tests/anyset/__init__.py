@@ -1,0 +1,1 @@
+"""Two made sets, and every lesson on both: `python -m tests.anyset` (= `make anyset`)."""
