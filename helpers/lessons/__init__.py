@@ -127,6 +127,7 @@ MODULE_OF = {
     "explain": "lessons.backbone",
     "available": "models.catalogue",
     "draw_activation": "lessons.drawings",
+    "draw_cached_copies": "lessons.drawings",
     "draw_cached_features": "lessons.drawings",
     "draw_convolution": "lessons.drawings",
     "draw_one_cycle": "lessons.drawings",

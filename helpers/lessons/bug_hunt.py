@@ -64,8 +64,24 @@ def _validation_moves(batch_for: Callable) -> str | None:
     rng = generator("bug hunt", "flips")
     if not torch.equal(outcome(batch_for, images.clone(), False, rng), images):
         return "held-out photographs come back changed, so their score is another one each time"
-    seen = outcome(batch_for, images.clone(), True, rng)
-    return None if not torch.equal(seen, images) else "now training photographs are not augmented either"
+    return _coins_of(batch_for, images, rng)
+
+
+def _coins_of(batch_for: Callable, images: torch.Tensor, rng: torch.Generator) -> str | None:
+    """What is wrong with the coins that mirror training photographs: each should have one of its own."""
+    counts = []
+    for _ in range(6):
+        seen = outcome(batch_for, images.clone(), True, rng)
+        mirrored = (seen == images.flip(-1)).flatten(1).all(1)
+        if not torch.all(mirrored | (seen == images).flatten(1).all(1)):
+            return "a training photograph comes back neither as it was nor mirrored"
+        counts.append(int(mirrored.sum()))
+    if set(counts) == {0}:
+        return "now training photographs are not augmented either"
+    if set(counts) <= {0, len(images)}:
+        return "a training batch comes back mirrored as a whole or not at all: its photographs share one coin"
+    share = sum(counts) / (len(counts) * len(images))
+    return None if 0.35 < share < 0.65 else f"{100 * share:.0f} % of the training photographs are mirrored, not half"
 
 
 def _body_does_not_move(optimizer_for: Callable) -> str | None:
@@ -151,7 +167,8 @@ BUGS = {
         "The kind of crystal, mono or poly, from a file's name.",
         wrong.kind_of,
         _kinds_of_names,
-        "a plus takes all it can get. Print the set of labels whenever you make some: too many are seen at once.",
+        "a plus takes all it can get. Print the set of labels whenever you make some: you see at a glance when there "
+        "are too many.",
         imports="import re",
     ),
     "01": Bug(
@@ -164,12 +181,12 @@ BUGS = {
         "The loss of a batch of scores.",
         wrong.loss_of,
         _loss_of_a_sure_answer,
-        "the loss has its own softmax. Such a network still learns, only slowly: nothing but the number at the end of "
-        "the scale shows it.",
+        "the loss has its own softmax. Such a network still learns, only slowly: what gives it away is that a sure and "
+        "right answer still costs something.",
         imports="import torch.nn.functional as F",
     ),
     "03": Bug(
-        "A batch for training or validation, half of the training photographs mirrored.",
+        "A batch for training or validation; for each training photograph a coin decides whether it is mirrored.",
         wrong.batch_for,
         _validation_moves,
         "ask for the validation score twice: with augmentation there, it changes though nothing was trained.",

@@ -107,6 +107,41 @@ def draw_cached_features() -> Drawing:
     return Drawing(ax.figure, text)
 
 
+def draw_cached_copies() -> Drawing:
+    """Two augmented copies of each photograph: both pass the body once, and each epoch takes one of them."""
+    ax = sheet(3.9, 7.0)
+    words(ax, (0.1, 3.6), "once", ha="left", weight="bold")
+    box(ax, (0.1, 2.37), 0.85, 0.75, GREY)
+    words(ax, (0.52, 2.745), "photo-\ngraphs", colour="white", size_pt=SMALL_PT)
+    box(ax, (3.15, 2.1), 1.25, 1.29, BLUE, solid=False)
+    padlock(ax, (3.4, 2.74))
+    words(ax, (3.9, 2.745), "body", backgroundcolor=pale(BLUE), weight="bold")
+    for number_of, y in ((1, 3.07), (2, 2.42)):
+        arrow(ax, (1.0, 2.745), (1.4, y))
+        box(ax, (1.45, y - 0.27), 1.2, 0.54, GREY)
+        words(ax, (2.05, y), f"changed {number_of}", colour="white", size_pt=SMALL_PT)
+        arrow(ax, (2.7, y), (3.1, y))
+        arrow(ax, (4.45, y), (4.85, y))
+        box(ax, (4.9, y - 0.27), 1.5, 0.54, GREEN)
+        words(ax, (5.65, y), f"features {number_of}", colour="white", weight="bold", size_pt=SMALL_PT)
+    words(ax, (0.1, 1.55), "every epoch", ha="left", weight="bold")
+    arrow(ax, (5.4, 2.1), (4.0, 1.42), dashed=True)
+    words(ax, (5.0, 1.6), "kept", ha="left")
+    box(ax, (2.75, 0.62), 2.05, 0.75, GREEN)
+    words(ax, (3.77, 1.0), "features 1 or 2", colour="white", weight="bold")
+    arrow(ax, (4.85, 1.0), (5.2, 1.0))
+    box(ax, (5.25, 0.62), 0.85, 0.75, RED)
+    words(ax, (5.67, 1.0), "head", colour="white", weight="bold")
+    arrow(ax, (6.15, 1.0), (6.45, 1.0))
+    words(ax, (6.7, 1.0), "loss")
+    words(ax, (3.5, 0.22), "For each photograph, chance picks one of its two copies.")
+    text = (
+        "Cached copies: two changed versions of each photograph pass through the frozen body once, the features of "
+        "both are kept, and in every epoch the head sees those of one version, picked by chance."
+    )
+    return Drawing(ax.figure, text)
+
+
 def draw_one_cycle(*, epochs: int = 5, lr: float = 1e-3, pct_start: float = 0.25) -> Drawing:
     """Rate and momentum of one-cycle through a training: one rises while the other falls."""
     progress = np.linspace(0, 1, 201)

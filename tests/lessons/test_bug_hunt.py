@@ -55,6 +55,34 @@ OTHER_WRONG = {  # the symptom has gone, and something else is broken
 }
 
 
+def one_coin(images, training, rng):
+    return images.flip(-1) if training and torch.rand((), generator=rng) < 0.5 else images
+
+
+def every_second_one(images, training, rng):
+    return torch.cat([images[::2].flip(-1), images[1::2]]) if training else images
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (one_coin, "share one coin"),
+        (lambda images, training, rng: images.flip(-1) if training else images, "share one coin"),
+        (lambda images, training, rng: images.flip(-2) if training else images, "neither as it was nor mirrored"),
+        (every_second_one, "neither as it was nor mirrored"),  # the order has changed, the labels have not
+        (
+            lambda images, training, rng: torch.where(
+                torch.rand(len(images), 1, 1, 1, generator=rng) < (0.1 if training else 0), images.flip(-1), images
+            ),
+            "not half",
+        ),
+    ],
+)
+def test_each_training_photograph_has_a_coin_of_its_own(function, words):
+    said = caught("03", function)
+    assert said.state == NOT_YET and words in said.message
+
+
 @pytest.mark.parametrize("lesson", BUGS)
 def test_the_lines_run_and_show_their_symptom(lesson):
     """Catches a bug that was repaired by accident, and one that stops instead of giving a wrong number."""

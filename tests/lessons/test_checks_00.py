@@ -45,7 +45,7 @@ def test_the_count_is_right(path):
         (99, "99 came: the part must be valid, the class defective"),
         (["a", "b"], "a collection of 2 came: it may hold the right ones; len(...)"),
         (iter(["a"]), "a generator came"),
-        ("2", "the text '2' came"),
+        ("2", "got the text '2'"),
     ],
 )
 def test_other_counts_are_told_apart(path, answer, said):
@@ -103,7 +103,7 @@ def test_cost_and_probability_are_right():
         (lambda missed, looked, miss=100, look=2: 100 * missed + 2 * looked, "use the names miss and look"),
         (lambda missed, looked: 320, "stopped with TypeError"),
         (lambda missed, looked, miss=100, look=2: None, "not answered yet"),
-        (320, "a function is wanted"),
+        (320, "expected a function"),
     ],
 )
 def test_other_costs_are_told_apart(function, said):
@@ -113,7 +113,7 @@ def test_other_costs_are_told_apart(function, said):
 @pytest.mark.parametrize(
     ("p", "said"),
     [
-        (50, "stands on its head"),
+        (50, "upside down"),
         (0.5, "the likelier answer"),
         (2, "2 of how many"),
         (0.98, "of being sound"),

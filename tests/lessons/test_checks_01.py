@@ -41,7 +41,7 @@ def test_the_photographs_that_decide_are_counted():
         ((17, 17), "all on which they differ"),
         ((1, 2), "1 and 2 came: count where one is correct"),
         ((torch.ones(20, dtype=torch.bool), 10), ".sum() counts"),
-        (("7", 10), "the text '7' came"),
+        (("7", 10), "got the text '7'"),
     ],
 )
 def test_other_counts_are_told_apart(counts, said):
@@ -74,7 +74,7 @@ def test_the_smallest_lead_is_least_sure():
         (lambda probs, k: lead(probs).argsort().tolist(), "cut the list after k"),
         (lambda probs, k: lead(probs).argsort()[:2].tolist(), "use k, not a number"),
         (lambda probs, k: lead(probs).sort().values[:k].tolist(), "argsort() gives the rows"),
-        (lambda probs, k: lead(probs).argmin().item(), "a list of row numbers is wanted"),
+        (lambda probs, k: lead(probs).argmin().item(), "expected a list of row numbers"),
         (lambda probs, k: [0, 4], "[0, 4] came: the two smallest leads are"),
         (lambda probs, k: [1, 2, 4][:k], "right for four classes, but not for two"),
         (lambda probs, k: probs.nonsense, "stopped with AttributeError"),

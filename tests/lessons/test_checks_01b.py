@@ -10,7 +10,29 @@ from helpers.lessons.filters import KERNELS
 
 @pytest.mark.parametrize("answer", list(KERNELS))
 def test_only_the_level_line_answers_to_busbars(answer):
-    assert check_01b_1(answer).state == (RIGHT if answer == "level line" else NOT_YET)
+    assert check_01b_1(answer, 900, 0).state == (RIGHT if answer == "level line" else NOT_YET)
+
+
+@pytest.mark.parametrize(
+    ("its_sum", "slanted", "said"),
+    [
+        (-900, 0, "sign is reversed"),
+        (-300, 0, "row on the bar alone"),
+        (1500, 0, "are subtracted"),
+        (300, 0, "one column"),
+        (450, 0, "multiply each row's sum"),
+        ("900", 0, "sum_1 must be a number"),
+        (900, 150, "slanted_1 is 150"),
+        (900, "0", "slanted_1 must be a number"),
+    ],
+)
+def test_the_right_kernel_without_its_reason_is_not_enough(its_sum, slanted, said):
+    verdict = check_01b_1("level line", its_sum, slanted)
+    assert verdict.state == NOT_YET and said in verdict.message
+
+
+def test_a_kernel_without_its_sums_is_no_answer_yet():
+    assert check_01b_1("level line", None, None).state == UNFINISHED
 
 
 def test_every_kernel_of_the_figure_has_its_sentence():

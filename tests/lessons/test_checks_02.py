@@ -10,7 +10,17 @@ from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
 
 @pytest.mark.parametrize("answer", SUGGESTIONS)
 def test_three_suggestions_are_good_and_one_is_noise(answer):
-    assert check_02_1(answer).state == (NOT_YET if answer == "steep" else RIGHT)
+    assert check_02_1(answer, "a").state == (NOT_YET if answer == "steep" else RIGHT)
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [("b", "has stopped falling"), ("c", "the rule of steep"), ("d", "gets nowhere"), ("e", "is not among them")],
+)
+def test_a_good_suggestion_needs_its_reason(why, said):
+    verdict = check_02_1("valley", why)
+    assert verdict.state == NOT_YET and said in verdict.message
+    assert check_02_1("valley", None).state == UNFINISHED
 
 
 @pytest.mark.parametrize(
@@ -30,7 +40,7 @@ def test_any_prediction_will_do_when_the_run_is_right(guess, said):
         (2.1, "upside down"),
         (0.05, "the first 30"),
         (40, "the first 30"),
-        ("half", "the text 'half' came"),
+        ("half", "got the text 'half'"),
         (torch.zeros(30), "factor_2 must be a number"),
     ],
 )
@@ -54,7 +64,7 @@ def test_a_prediction_without_a_run_is_no_answer_yet():
     ],
 )
 def test_rates_evenly_spaced_in_log_are_right(spread):
-    assert check_02_3(spread).state == RIGHT
+    assert check_02_3(28, spread).state == RIGHT
 
 
 @pytest.mark.parametrize(
@@ -73,15 +83,15 @@ def test_rates_evenly_spaced_in_log_are_right(spread):
         (lambda start, end, n: [end * (start / end) ** (i / (n - 1)) for i in range(n)], "must be start, 0.0001"),
         (lambda start, end, n: [10.0**i for i in range(-4, 1)], "use start, end and n"),
         (lambda start, end, n: [start - i * end for i in range(n)], "do not subtract"),
-        (lambda start, end, n: start * (end / start), "a list of rates is wanted"),
-        (lambda start, end, n: [], "a list of rates is wanted"),
+        (lambda start, end, n: start * (end / start), "expected a list of rates"),
+        (lambda start, end, n: [], "expected a list of rates"),
         (lambda start, end, n: ["a"] * 5, "each rate must be a number"),
         (lambda start, end, n: [1 / 0], "stopped with ZeroDivisionError"),
         (lambda start, end: [start, end], "stopped with TypeError"),
     ],
 )
 def test_other_rates_are_told_apart(spread, said):
-    verdict = check_02_3(spread)
+    verdict = check_02_3(27, spread)
     assert verdict.state == NOT_YET and said in verdict.message
 
 
@@ -89,4 +99,20 @@ def test_an_empty_function_is_no_answer_yet():
     def spread(start, end, n):
         """n rates from start to end, evenly spaced in log."""
 
-    assert check_02_3(spread).state == UNFINISHED
+    assert check_02_3(28, spread).state == UNFINISHED
+
+
+@pytest.mark.parametrize(
+    ("guess", "said"),
+    [
+        (100, "steps of 20 %"),
+        (9, "powers of ten"),
+        (8, "factors of ten"),
+        (50, "about a factor of a thousand"),
+        ("many", "a number"),
+    ],
+)
+def test_the_number_of_doublings_is_predicted_first(guess, said):
+    verdict = check_02_3(guess, np.geomspace)
+    assert verdict.state == NOT_YET and said in verdict.message
+    assert check_02_3(None, np.geomspace).state == UNFINISHED

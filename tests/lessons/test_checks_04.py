@@ -26,7 +26,7 @@ def test_other_numbers_are_told_apart(answer):
 
 def test_lengths_are_half_of_the_answer():
     assert "add them up" in check_04_1([1, 3, 9, 27]).message
-    assert "a list of 2 came" in check_04_1([1, 3]).message
+    assert "got a list of 2" in check_04_1([1, 3]).message
     assert check_04_1(None).state == UNFINISHED
 
 

@@ -82,7 +82,7 @@ def test_half_the_picture():
         (lambda p: means(p).T, "became (3, 2) (width and height changed places)"),
         (lambda p: F.avg_pool2d(p[None], 2), "became (1, 2, 3)"),
         (lambda p: p, "became (4, 6)"),
-        (lambda p: means(p).tolist(), "a list of 2 came"),
+        (lambda p: means(p).tolist(), "got a list of 2"),
         (lambda p: print(p.shape), "returns nothing"),
         (lambda p: p.halve(), "stopped with AttributeError"),
     ],

@@ -64,7 +64,7 @@ def test_the_slope_of_the_whole():
         (lambda s, n: (s[0] * n[0] + s[1] * n[1]) / (n[0] + n[1]), "not for three"),
         (lambda s, n: float(sum(a * b for a, b in zip(s, n, strict=True))) / sum(n), "stopped with"),
         (lambda s, n: print(s), "returns nothing"),
-        (7, "a function is wanted"),
+        (7, "expected a function"),
     ],
 )
 def test_other_slopes_are_told_apart(whole_slope, said):

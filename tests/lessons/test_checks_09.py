@@ -57,9 +57,9 @@ def test_two_classes():
     ("two", "said"),
     [
         ({item.name: "sound" for item in ITEMS}, "the second argument of relabel"),
-        (["sound", "broken"], "a list of 2 came, and new items"),
-        (7, "the number 7 came, and new items"),
-        (two_of(1)[:5], "5 items came, and the same 20"),
+        (["sound", "broken"], "expected new items"),
+        (7, "got the number 7"),
+        (two_of(1)[:5], "expected the same 20 items in the same order, got 5"),
         (ITEMS, "the labels are the old ones"),
         (two_of(0), "those are the kinds"),
         (relabel(ITEMS, {item.name: "_" + item.label.split("_")[1] for item in ITEMS}), "_broken, _sound; only"),
@@ -89,10 +89,10 @@ def test_what_belongs_together():
         (lambda item: item.path.stem, "both show part07"),
         (lambda item: item.path.stem[:4], "they are different parts"),
         (lambda item: item.path.stem.partition("_")[0], "cut at the last underscore"),
-        (lambda item: item.path.stem.rsplit("_"), "a list of 2 came"),
+        (lambda item: item.path.stem.rsplit("_"), "got a list of 2"),
         (lambda item: item.stem, "stopped with AttributeError"),
         (lambda item: print(item), "returns nothing"),
-        ("part07", "a function is wanted"),
+        ("part07", "expected a function"),
     ],
 )
 def test_other_groups_are_told_apart(group_of, said):

@@ -65,8 +65,8 @@ def raising(x):
             "Does its last line begin with return (and not with print)?",
         ),
         (raising, "exercise 2: not yet: raising(3) stopped with KeyError: 'x'"),
-        (6, "exercise 2: not yet: the number 6 came, and a function is wanted: pass it without calling it."),
-        ("f", "exercise 2: not yet: the text 'f' came, and a function is wanted: pass it without calling it."),
+        (6, "exercise 2: not yet: expected a function, got the number 6: pass it without calling it."),
+        ("f", "exercise 2: not yet: expected a function, got the text 'f': pass it without calling it."),
     ],
 )
 def test_what_a_check_of_a_function_says(answer, shown):
@@ -126,10 +126,10 @@ def test_whatever_is_one_number_is_a_number(value, expected):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("2", "the text '2' came"),
-        (True, "the truth value True came"),
-        (torch.zeros(2), "a tensor of shape (2,) came"),
-        ([1], "a list of 1 came"),
+        ("2", "got the text '2'"),
+        (True, "got the truth value True"),
+        (torch.zeros(2), "got a tensor of shape (2,)"),
+        ([1], "got a list of 1"),
         (float("nan"), "nan, not a number"),
         (np.zeros(2), "came"),
     ],

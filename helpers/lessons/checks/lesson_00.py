@@ -79,7 +79,7 @@ def check_00_3(cost, break_even) -> Verdict:
         )
     slips = {
         0.5: "that is where broken becomes the likelier answer; the prices have not been used.",
-        50: "the fraction stands on its head: a probability lies between 0 and 1.",
+        50: "the fraction is upside down: a probability lies between 0 and 1.",
         2: "a probability lies between 0 and 1; 2 of how many?",
         0.98: "that is the probability of being sound at which both cost the same.",
     }

@@ -84,7 +84,7 @@ def _rows(result) -> tuple[int, ...]:
     if isinstance(result, torch.Tensor):
         result = result.flatten().tolist()
     if not isinstance(result, list | tuple):
-        raise Settled(not_yet(f"{what(result)} came; a list of row numbers is wanted, even for a single row."))
+        raise Settled(not_yet(f"expected a list of row numbers, even for a single row; got {what(result)}."))
     values = [number(value, name="each of the rows") for value in result]
     if any(value != int(value) for value in values):
         raise Settled(not_yet("numbers between 0 and 1 came: the leads themselves. argsort() gives the rows instead."))

@@ -4,8 +4,19 @@ from collections.abc import Mapping
 
 import torch
 
-from helpers.lessons.checks.verdict import Settled, Verdict, choose, exercise, not_yet, number, outcome, right, what
-from helpers.lessons.filters import convolve
+from helpers.lessons.checks.verdict import (
+    RIGHT,
+    Settled,
+    Verdict,
+    choose,
+    exercise,
+    not_yet,
+    number,
+    outcome,
+    right,
+    what,
+)
+from helpers.lessons.filters import KERNELS, convolve
 
 BUSBARS = {
     "level line": right(
@@ -19,10 +30,29 @@ BUSBARS = {
 }
 
 
-@exercise(1, todo="put the name of one kernel of the figure into answer_1")
-def check_01b_1(answer) -> Verdict:
-    """Which kernel answers to the busbars."""
-    return choose(answer, BUSBARS)
+BAR = torch.tensor([[200.0] * 3, [50.0] * 3, [200.0] * 3])  # a piece of a busbar
+
+
+@exercise(1, todo="put a kernel's name into name_1, and the two sums into sum_1 and slanted_1")
+def check_01b_1(name, its_sum, slanted_sum) -> Verdict:
+    """Which kernel answers to the busbars, and the two sums that say why."""
+    verdict = choose(name, BUSBARS)
+    if verdict.state != RIGHT:
+        return verdict
+    kernel, came = torch.tensor(KERNELS["level line"]), number(its_sum, name="sum_1")
+    wanted = float((kernel * BAR).sum())
+    slips = {
+        -wanted: "the sign is reversed: the -2 lie on the dark row.",
+        float((kernel * BAR)[1].sum()): "that is the row on the bar alone; the rows above and below count, too.",
+        float((kernel.abs() * BAR).sum()): "the numbers on the bar are negative, so their products are subtracted.",
+        wanted / 3: "that is one column; the kernel has three.",
+    }
+    if came != wanted:
+        other = "multiply each row's sum by its grey value, 200, 50 and 200, and add up."
+        return not_yet(f"the name is right, but sum_1 is {came:g}: {slips.get(came, other)}")
+    if number(slanted_sum, name="slanted_1") != 0:
+        return not_yet(f"slanted_1 is {slanted_sum:g}: what do the numbers in each row of a slanted kernel add up to?")
+    return verdict
 
 
 @exercise(2, todo="fill auc_2 (photographs -> mean AUC of three seeds), then put a number of photographs into answer_2")
@@ -85,9 +115,9 @@ def _kernel(given) -> torch.Tensor:
     try:
         kernel = torch.as_tensor(given, dtype=torch.float64)
     except (TypeError, ValueError):
-        raise Settled(not_yet(f"{what(given)} came, and three rows of three numbers are wanted.")) from None
+        raise Settled(not_yet(f"expected three rows of three numbers, got {what(given)}.")) from None
     if tuple(kernel.shape) != (3, 3):
-        raise Settled(not_yet(f"{what(given)} came, and three rows of three numbers are wanted."))
+        raise Settled(not_yet(f"expected three rows of three numbers, got {what(given)}."))
     return kernel
 
 

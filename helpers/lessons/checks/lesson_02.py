@@ -3,7 +3,18 @@
 import functools
 import math
 
-from helpers.lessons.checks.verdict import Settled, Verdict, choose, exercise, not_yet, number, outcome, right, what
+from helpers.lessons.checks.verdict import (
+    RIGHT,
+    Settled,
+    Verdict,
+    choose,
+    exercise,
+    not_yet,
+    number,
+    outcome,
+    right,
+    what,
+)
 
 same = functools.partial(math.isclose, rel_tol=1e-5)  # rates in 32 bits are no closer
 
@@ -17,10 +28,21 @@ SUGGESTIONS = {
 }
 
 
-@exercise(1, todo="put 'minimum', 'steep', 'valley' or 'slide' into answer_1")
-def check_02_1(answer) -> Verdict:
-    """Which suggestion to take."""
-    return choose(answer, SUGGESTIONS)
+REASONS = {
+    "b": "no mark is where the loss is lowest: there it has stopped falling, and minimum is a tenth of that rate.",
+    "c": "that is the rule of steep, and the largest drop between two neighbours is often noise. Why yours?",
+    "d": "the smallest is safe from the wall, but a rate that is far too small gets nowhere.",
+}
+
+
+@exercise(1, todo="put 'minimum', 'steep', 'valley' or 'slide' into answer_1, and the letter of the reason into why_1")
+def check_02_1(answer, why) -> Verdict:
+    """Which suggestion to take, and for which reason."""
+    verdict = choose(answer, SUGGESTIONS)
+    if verdict.state != RIGHT:
+        return verdict
+    reasons = {letter: not_yet(f"the choice is fine, the reason is not: {said}") for letter, said in REASONS.items()}
+    return choose(why, {"a": verdict} | reasons)
 
 
 @exercise(2, todo="write your prediction into guess_2, then run the finder with batches of 128 and compute factor_2")
@@ -48,9 +70,14 @@ def _prediction(factor: float) -> str:
     return f"Your prediction was {factor:g}; the rule says 1 / √4, one half."
 
 
-@exercise(3, todo="write spread(start, end, n): n rates from start to end, each the same factor above the last")
-def check_02_3(spread) -> Verdict:
-    """n rates from start to end, evenly spaced in log."""
+@exercise(3, todo="predict guess_3, then write spread(start, end, n): n rates, each the same factor above the last")
+def check_02_3(guess, spread) -> Verdict:
+    """How many doublings from 1e-7 to 10, and n rates from start to end, evenly spaced in log."""
+    predicted = number(guess, name="guess_3")
+    if not 26 <= predicted <= 29:
+        slips = {8: "those are factors of ten", 9: "those are powers of ten", 100: "those are steps of 20 %"}
+        said = slips.get(predicted, "ten doublings are about a factor of a thousand")
+        return not_yet(f"guess_3 is {predicted:g}: {said}; how many doublings make a factor of 100,000,000?")
     rates = _rates(outcome(spread, 1e-4, 1.0, 5))
     if len(rates) != 5:
         return not_yet(f"spread(0.0001, 1.0, 5) must give five rates, and {len(rates)} came; count from 0 to n - 1.")
@@ -72,7 +99,9 @@ def _on_others(spread) -> Verdict:
     rates = _rates(outcome(spread, 1e-7, 10.0, 100))
     if len(rates) != 100 or not same(rates[0], 1e-7) or not same(rates[-1], 10.0):
         return not_yet("right for spread(0.0001, 1.0, 5), but not for (1e-7, 10.0, 100): use start, end and n.")
-    return right("what matters about a rate is its order of magnitude; the same formula spreads rates over layers.")
+    return right(
+        "28 rates are 27 steps of nearly a factor of 2. The same formula spreads rates over layers in lesson 04."
+    )
 
 
 def _rates(result) -> list[float]:
@@ -80,7 +109,7 @@ def _rates(result) -> list[float]:
     if hasattr(result, "tolist"):
         result = result.tolist()
     if not isinstance(result, list | tuple) or not result:
-        raise Settled(not_yet(f"{what(result)} came, and a list of rates is wanted."))
+        raise Settled(not_yet(f"expected a list of rates, got {what(result)}."))
     rates = [number(rate, name="each rate") for rate in result]
     if min(rates) <= 0:
         raise Settled(not_yet(f"a rate of {min(rates):.4g} came: multiply start by a factor, do not subtract from it."))

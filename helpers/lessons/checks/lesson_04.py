@@ -44,7 +44,7 @@ def check_04_2(answer, first: Predictions, second: Predictions) -> Verdict:
         return not_yet(f"{short(value)} came, and a p value lies between 0 and 1.")
     if math.isclose(value, test.p_value, abs_tol=1e-3):
         if test.p_value < 0.05:
-            return right("below 0.05, on one seed out of three: would you bet on the other two?")
+            return right("below 0.05, on one seed out of three: run the other two before you believe it.")
         return right("above 0.05, which does not make them equal: a test of 536 photographs misses small differences.")
     if math.isclose(value, abs(test.first_accuracy - test.second_accuracy), abs_tol=1e-4):
         return not_yet("that is the difference of the accuracies; how likely is one like it by luck alone?")

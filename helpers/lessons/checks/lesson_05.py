@@ -54,7 +54,7 @@ def check_05_3(halve) -> Verdict:
     wanted = F.avg_pool2d(picture[None], 2)[0]  # (2, 3)
     got = outcome(halve, picture.clone())
     if not isinstance(got, torch.Tensor):
-        return not_yet(f"{what(got)} came, and a picture, a tensor, is wanted.")
+        return not_yet(f"expected a picture, that is a tensor, got {what(got)}.")
     if got.shape != wanted.shape:
         turned = " (width and height changed places)" if tuple(got.shape) == (3, 2) else ""
         return not_yet(f"a picture of shape (4, 6) became {tuple(got.shape)}{turned}; (2, 3) is wanted.")

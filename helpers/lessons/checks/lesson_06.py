@@ -63,16 +63,16 @@ def check_06_3(eight_views) -> Verdict:
     images = torch.arange(24, dtype=torch.float32).reshape(2, 3, 2, 2)
     views = outcome(eight_views, images.clone())
     if isinstance(views, torch.Tensor):
-        return not_yet(f"{what(views)} came, and a list of eight batches is wanted.")
+        return not_yet(f"expected a list of eight batches, got {what(views)}.")
     if not isinstance(views, Sequence) or not all(isinstance(view, torch.Tensor) for view in views):
-        return not_yet(f"{what(views)} came, and a list of eight tensors is wanted.")
+        return not_yet(f"expected a list of eight tensors, got {what(views)}.")
     turns = [images.rot90(quarter, dims=(2, 3)) for quarter in range(4)]
     wanted = {_bytes(view) for turn in turns for view in (turn, turn.flip(-1))}
     got = {_bytes(view) for view in views}
     if len(views) == 8 and got == wanted:
         return right(
-            "nothing is missing and nothing twice. Their mean is the same however the cell lay; a network whose single "
-            "look already is so is called invariant."
+            "nothing is missing and nothing twice. Their mean is the same however the cell is turned; a network whose "
+            "single look already is so is called invariant."
         )
     if other := [tuple(view.shape) for view in views if view.shape != images.shape]:
         return not_yet(f"a view has shape {other[0]}, and that of the batch, {tuple(images.shape)}, stays.")

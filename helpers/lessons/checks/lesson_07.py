@@ -111,5 +111,5 @@ def _pair(result) -> tuple[float, float]:
     if isinstance(result, torch.Tensor) and result.numel() > 1:
         result = result.flatten().tolist()
     if not isinstance(result, Sequence) or isinstance(result, str) or len(result) != 2:
-        raise Settled(not_yet(f"{what(result)} came, and two numbers are wanted: return precision, recall."))
+        raise Settled(not_yet(f"expected two numbers, got {what(result)}: return precision, recall."))
     return number(result[0], name="precision"), number(result[1], name="recall")

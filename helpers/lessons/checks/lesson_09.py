@@ -40,14 +40,14 @@ def check_09_2(two, items: Sequence[Item]) -> Verdict:
     if isinstance(two, dict):
         return not_yet("a dictionary came: it is the second argument of relabel(items, ...), which gives new items.")
     if not isinstance(two, Sequence) or not all(isinstance(item, Item) for item in two):
-        return not_yet(f"{what(two)} came, and new items are wanted: relabel(items, ...) gives them.")
+        return not_yet(f"expected new items, as relabel(items, ...) gives them; got {what(two)}.")
     if [item.name for item in two] != [item.name for item in items]:
-        return not_yet(f"{len(two)} items came, and the same {len(items)} are wanted, in the same order.")
+        return not_yet(f"expected the same {len(items)} items in the same order, got {len(two)}.")
     labels = {item.label for item in two}
     if labels == {item.label for item in items}:
         return not_yet("the labels are the old ones; relabel gives new items and leaves the old as they are.")
     if labels == {"mono", "poly"}:
-        return not_yet("those are the kinds; the state is what stands behind the underscore.")
+        return not_yet("those are the kinds; the state is what comes after the underscore.")
     if labels != {"sound", "broken"}:
         return not_yet(
             f"the labels are {', '.join(sorted(map(str, labels))[:4])}; only 'sound' and 'broken' are wanted."
@@ -80,7 +80,7 @@ def check_09_3(group_of) -> Verdict:
         )
     came = f"for good/part07_3.png {seven!r} came"
     if seven == "3":
-        return not_yet(f"{came}: that is the number of the photograph; what stands before the underscore is wanted.")
+        return not_yet(f"{came}: that is the number of the photograph; give what comes before the underscore.")
     if seven != bad_seven and seven.endswith("part07") and bad_seven.endswith("part07"):
         return not_yet(f"{came} and for bad/part07_12.png {bad_seven!r}: the folder must not count, it is one part.")
     if seven in ("good", "bad"):
@@ -96,5 +96,5 @@ def check_09_3(group_of) -> Verdict:
 
 def _told(group) -> str:
     if not isinstance(group, str | int | tuple):
-        raise Settled(not_yet(f"{what(group)} came; the name of the part, a text, is wanted."))
+        raise Settled(not_yet(f"expected the name of the part, a text; got {what(group)}."))
     return str(group)

@@ -118,7 +118,7 @@ def is_placeholder(answer: object) -> bool:
 def outcome(function: Callable, *arguments, **named):
     """What the learner's function returns for these arguments; if it returns nothing or stops, that settles it."""
     if not callable(function):
-        raise Settled(not_yet(f"{what(function)} came, and a function is wanted: pass it without calling it."))
+        raise Settled(not_yet(f"expected a function, got {what(function)}: pass it without calling it."))
     call = f"{getattr(function, '__name__', 'it')}({_list_of(arguments, named)})"
     try:
         result = function(*arguments, **named)
@@ -146,7 +146,7 @@ def number(value, *, name: str = "the answer") -> float:
     if hasattr(value, "item") and not isinstance(value, torch.Tensor | str):  # NumPy's numbers
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Settled(not_yet(f"{name} must be a number, and {what(value)} came."))
+        raise Settled(not_yet(f"{name} must be a number; got {what(value)}."))
     if math.isnan(value):
         raise Settled(not_yet(f"{name} is nan, not a number: somewhere zero was divided by zero."))
     return float(value)
