@@ -85,7 +85,7 @@ licences: $(AUTHORS) ## the licence of every package in requirements.lock, in TH
 audit: $(AUTHORS) ## known vulnerabilities in the locked versions (ONLINE=1: against all that are published)
 	@$(PY) -m tools.advisories
 	@$(if $(ONLINE),$(MAKE) --no-print-directory $(SUPPLY)/ready && \
-	  $(SUPPLY)/bin/pip-audit --disable-pip --require-hashes -r requirements.lock)
+	  $(SUPPLY)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock)
 
 sbom: $(SUPPLY)/ready ## a CycloneDX list of everything that is installed, in build/sbom.json
 	@mkdir -p build

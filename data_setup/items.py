@@ -21,9 +21,9 @@ FOREIGN = {".heic", ".heif", ".avif", ".jp2", ".svg", ".psd", *RAW}
 SEARCH_SECONDS = 10
 SEARCH = """
 import json, re, sys
-pattern, names = json.load(sys.stdin)
-found = [re.search(pattern, name) or re.search(pattern, "/" + name) for name in names]
-json.dump([match and (match[1] or None) for match in found], sys.stdout)
+pattern, tries = json.load(sys.stdin)
+found = [next(filter(None, (re.search(pattern, text) for text in texts)), None) for texts in tries]
+json.dump([match and match[min(1, match.re.groups)] for match in found], sys.stdout)
 """
 VALID_FOLDERS = ("valid", "val", "validation")
 
@@ -139,24 +139,25 @@ def label_by_regex(folder: Path | str, pattern: str) -> tuple[Item, ...]:
     if compiled.groups < 1:
         raise ValueError(f"the pattern {pattern!r} has no group: put ( ) around the part that is the label")
     paths = find_images(folder)
-    items = _labelled(folder, paths, _first_groups(pattern, [path.name for path in paths]))
+    tries = [(path.name, f"/{path.name}") for path in paths]  # fastai v1's patterns want a "/" first
+    items = _labelled(folder, paths, [found or None for found in first_groups(pattern, tries)])
     if unmatched := [item.path.name for item in items if item.label is None]:
         found = f"{len(unmatched)} of {len(items)} file names, e.g. {', '.join(map(repr, unmatched[:3]))}"
         raise ValueError(f"{pattern!r} does not match {found}; change the pattern or move those files out")
     return items
 
 
-def _first_groups(pattern: str, names: Sequence[str]) -> list[str | None]:
-    """Group 1 of the pattern in each name, None where it does not match; fastai v1's patterns want a "/" first.
+def first_groups(pattern: str, tries: Sequence[Sequence[str]]) -> list[str | None]:
+    """Group 1 of the pattern (the whole match where it has none) in the first text of each row that it fits, or None.
 
     In a process of its own: `re` has no time limit. Raises ValueError when it takes longer than SEARCH_SECONDS.
     """
     command = [sys.executable, "-I", "-S", "-c", SEARCH]
     how = {"capture_output": True, "text": True, "timeout": SEARCH_SECONDS, "check": True}
     try:
-        done = subprocess.run(command, input=json.dumps([pattern, names]), **how)
+        done = subprocess.run(command, input=json.dumps([pattern, tries]), **how)
     except subprocess.TimeoutExpired:
-        found = f"{pattern!r} was still searching {len(names)} names after {SEARCH_SECONDS} s"
+        found = f"{pattern!r} was still searching {len(tries)} names after {SEARCH_SECONDS} s"
         raise ValueError(f"{found}: take a simpler pattern, with no + or * around another") from None
     return json.loads(done.stdout)
 

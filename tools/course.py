@@ -99,10 +99,13 @@ def run_all(paths: list[Path], folder: Path, *, cell_timeout_s: int = CELL_TIMEO
         line.end(outcome)
         rows.append(Row(path.stem, outcome, headline(notebook)))
         if outcome.failure:
-            write_notebook(folder / path.name, notebook)
             print(f"  {path.name} failed in {outcome.failure}")
             print(f"    memory then: at most {outcome.peak_bytes / 2**30:.1f} GiB")
-            print(f"    the copy with its outputs up to there: {folder / path.name}", flush=True)
+            try:
+                write_notebook(folder / path.name, notebook)
+                print(f"    the copy with its outputs up to there: {folder / path.name}", flush=True)
+            except OSError as error:  # a full disk, which may be why it failed
+                print(f"    the copy with its outputs could not be kept: {error}", flush=True)
     return rows
 
 
@@ -138,8 +141,13 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.table:
         timings.update(chosen.table, everything, {})  # what it lacks is told now, not after a quarter of an hour
     runs = data_setup.home() / "runs"
-    runs.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=runs))
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=runs))
+    except OSError as error:
+        fix = "make room there, or set COURSE_DATA to a folder that you can write to"
+        print(f"the copies that run are kept in {runs}, and nothing can be written there ({error.strerror}): {fix}")
+        return 2
     rows: list[Row] = []
     try:
         rows = run_all(paths, folder, cell_timeout_s=chosen.cell_timeout)

@@ -125,7 +125,7 @@ def _run_to_the_end(client: NotebookClient, at: list) -> Failure | None:
             return Failure(*at, f"the cell was still running after {client.timeout} s and was stopped")
         except DeadKernelError:
             return Failure(*at, "the kernel died; most often the system ended it because memory ran out")
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:  # OSError: no room for the file that says how to reach it
             return Failure(*at, f"the kernel did not start: {error}")
         finally:
             atexit.unregister(client._cleanup_kernel)  # nbclient leaves it when a kernel does not start

@@ -25,6 +25,7 @@ from data_setup.base.text import counted
 MANIFEST = "manifest.json"
 SEAL = "SEALED.txt"  # a folder that holds it is left out by whoever reads the pictures of a folder above it
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # that are read, as Pillow calls them
+ELSEWHERE = "set COURSE_DATA to a folder that you can write to (export COURSE_DATA=~/course-data)"
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")  # as their files end
 
 
@@ -224,16 +225,18 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def explained(folder: Path, need: int) -> Iterator[None]:
-    """Turn the system's "no" into a sentence with the remedy: a read-only folder, a full disk."""
+def explained(folder: Path, need: int = 0, *, elsewhere: str = ELSEWHERE) -> Iterator[None]:
+    """Turn the system's "no" into a sentence with the remedy: a read-only folder, a full disk.
+
+    `need`: how many bytes are to be written, where that is known. `elsewhere`: how to choose another folder.
+    """
     try:
         yield
     except OSError as error:
-        elsewhere = "set COURSE_DATA to a folder that you can write to (export COURSE_DATA=~/course-data)"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            how_much = f"{need:,} bytes are needed in" if need else "nothing more can be written in"
             raise OSError(
-                f"the disk is full: {need:,} bytes are needed in {folder} ({error.strerror}); "
-                f"delete something, or {elsewhere}"
+                f"the disk is full: {how_much} {folder} ({error.strerror}); delete something, or {elsewhere}"
             ) from error
         refused = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
         if error.errno in refused or (error.errno == errno.ENOENT and not folder.exists()):

@@ -28,23 +28,19 @@ MOVED = ("unreadable", "truncated", "crash", "huge", "broken link")
 MOST_PROCESSES = 8  # each may hold a picture of 80 million pixels
 
 
-def no_group(name: str) -> None:
-    """No picture belongs with others."""
-
-
-def check_folder(
-    folder: Path, *, labels: str | None = None, group_of: Callable[[str], str | None] = no_group
-) -> Report:
+def check_folder(folder: Path, *, labels: str | None = None, group: str | None = None) -> Report:
     """Read every visible file below `folder` and say what was found; sealed folders are left out.
 
     labels     a table, or a regular expression for names, as in `data_setup.own.labels.labelled`; default: folders
-    group_of   of a picture's name ("train/cat/7_1.jpg"), what must not be in two parts
+    group      a regular expression searched in every picture's name ("train/cat/7_1.jpg"): what its group 1 is must not
+               be in two parts
 
-    Raises FileNotFoundError.
+    Raises FileNotFoundError, and ValueError for a pattern that is none or takes too long.
     """
     started = perf_counter()
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder.absolute()}; check the path")
+    group_of = grouping(folder, group) if group else no_group  # first: a pattern that does not work costs no reading
     facts = facts_of(folder)
     pictures = [one for one in facts if one.kind == "picture"]
     names = [one.name for one in pictures]
@@ -70,6 +66,15 @@ def check_folder(
         offenders=tuple([one.name for one in facts if one.kind in MOVED] + sets.superfluous(same, place)),
         seconds=perf_counter() - started,
     )
+
+
+def no_group(name: str) -> None:
+    """No picture belongs with others."""
+
+
+def grouping(folder: Path, pattern: str) -> Callable[[str], str | None]:
+    """The group of every file below `folder`, by its name."""
+    return group_by_pattern(pattern, [path.relative_to(folder).as_posix() for path in visible_files(folder)])
 
 
 def placed(
@@ -155,8 +160,7 @@ def main(argv: list[str]) -> int:
         out = (options.out or home() / "check" / folder.resolve().name).absolute()
         if out.resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"the report would lie in the folder that is checked, {folder}: name another with --out")
-        group_of = group_by_pattern(options.group) if options.group else no_group
-        report = check_folder(folder, labels=options.labels, group_of=group_of)
+        report = check_folder(folder, labels=options.labels, group=options.group)
         print(summary(report))
         page, data = write(report, out, processes=processes())
         print(f"page with the pictures: {page}\nfor programs: {data}")

@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     try:
         items = labelled(options.path, options.labels)
-        way = way_of(options)
+        way = way_of(options, items)
         split = divide(items, way, valid_frac=options.valid, test_frac=options.test)
         file = options.out or options.path / SPLIT_FILE
         write_split(split, file, how=how_in_words(options))
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def way_of(options: argparse.Namespace) -> Callable[..., Split]:
+def way_of(options: argparse.Namespace, items: tuple[Item, ...]) -> Callable[..., Split]:
     """A function (items, valid_frac=) of the options."""
     if (options.by == "group") != (options.group is not None):
         raise ValueError("--by group takes --group PATTERN or --group COLUMN, and the others do not")
@@ -56,15 +56,18 @@ def way_of(options: argparse.Namespace) -> Callable[..., Split]:
         return partial(split_by_time, day_of=lambda item: day_taken(item.path))
     if options.by == "stratified":
         return partial(split_stratified, seed=options.seed)
-    return partial(split_by_group, group_of=grouping(options), seed=options.seed)
+    return partial(split_by_group, group_of=grouping(options, items), seed=options.seed)
 
 
-def grouping(options: argparse.Namespace) -> Callable[[Item], str]:
-    """The group of an item. Raises ValueError for one that has none."""
+def grouping(options: argparse.Namespace, items: tuple[Item, ...]) -> Callable[[Item], str]:
+    """The group of one of the items. Raises ValueError for one that has none."""
     table = Path(options.labels or "")
     table = options.path / table if (options.path / table).is_file() else table
     is_column = table.suffix.lower() in TABLES and options.group in read_rows(table)[1]
-    how = group_by_column(table, options.group, options.path) if is_column else group_by_pattern(options.group)
+    if is_column:
+        how = group_by_column(table, options.group, options.path)
+    else:
+        how = group_by_pattern(options.group, [item.name for item in items])
 
     def group_of(item: Item) -> str:
         group = how(item.name)

@@ -15,7 +15,7 @@ from torch import nn
 
 from data_setup.base.arguments import did_you_mean
 from data_setup.base.files import read_json, sha256
-from data_setup.base.folders import staged
+from data_setup.base.folders import explained, staged
 from helpers.analysis.intervals import accuracy_text
 from helpers.analysis.predictions import Arithmetic, Predictions, predict
 from helpers.export.card import model_card, source_of
@@ -45,7 +45,7 @@ def export(learn: Learner, folder: Path | str, *, note: str = "") -> Path:
     model = copy.deepcopy(learn.model).float()
     log_probs = predict(model, data, rows, Arithmetic(learn.device, torch.float32))
     preds = Predictions(data.items_of("valid"), log_probs, data.targets[rows], data.classes, "valid")
-    with staged(folder) as staging:
+    with explained(folder.parent, elsewhere="choose another folder"), staged(folder) as staging:
         images = data.eval_images(rows[:: -(-len(rows) // N_CHECKED)]).contiguous()
         difference = write_onnx(model.cpu().eval(), staging / ONNX, images)
         about = {"kind": KIND, **learn.about(preds), "largest_difference_of_onnx": difference, "versions": versions()}

@@ -11,6 +11,7 @@ from filelock import FileLock
 
 import data_setup
 from data_setup.base.files import write_atomically
+from data_setup.base.folders import explained
 from data_setup.items import Item
 from helpers.analysis.intervals import Interval
 from helpers.analysis.predictions import Predictions
@@ -60,6 +61,7 @@ class Board:
     def __init__(self, path: Path | str | None = None):
         self.path = Path(path) if path is not None else data_setup.home() / kept_as("board.json")
         self._latest: str | None = None  # the lesson that added a row last, here
+        self._unkept: list[BoardRow] = []  # rows that could not be written so far
 
     @property
     def rows(self) -> list[BoardRow]:
@@ -67,6 +69,10 @@ class Board:
 
         A damaged file is put aside, with a line that says so.
         """
+        rows = {(row.lesson, row.model): row for row in [*self._stored(), *self._unkept]}
+        return sorted(rows.values(), key=lambda each: each.lesson)
+
+    def _stored(self) -> list[BoardRow]:
         if not self.path.is_file():
             return []
         try:
@@ -74,7 +80,8 @@ class Board:
             return [_from_json(row) for row in stored]
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             aside = self.path.with_name(f"damaged-{self.path.name}")
-            self.path.replace(aside)
+            with explained(self.path.parent):
+                self.path.replace(aside)
             print(
                 f"{self.path.name} was damaged ({type(error).__name__}) and is now {aside.name}; the board starts "
                 "empty: run the lessons again whose models you want on it"
@@ -93,6 +100,9 @@ class Board:
     ) -> BoardRow:
         """Measure `preds` and keep them as the row of this lesson's model; the same two names replace an older row.
 
+        A row that cannot be written (a full disk) is on the board all the same, with a line that says so, and is
+        written with the next one.
+
         `positive` and `groups` as in `measures`; `seed` is the one the model was trained with.
         """
         groups = None if groups is None else tuple(map(str, groups))
@@ -109,10 +119,14 @@ class Board:
             torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
             str(fast_precision(device, "depthwise")).removeprefix("torch."),  # all bodies of the course are
         )
-        with self._locked():
-            rows = {(old.lesson, old.model): old for old in self.rows} | {(lesson, model): row}
-            self._write(sorted(rows.values(), key=lambda each: each.lesson))
+        self._unkept = [old for old in self._unkept if (old.lesson, old.model) != (lesson, model)] + [row]
         self._latest = lesson
+        try:
+            with explained(self.path.parent), self._locked():
+                self._write(self.rows)
+            self._unkept.clear()
+        except OSError as error:
+            print(f"note: the board is complete here, but {self.path.name} is not kept: {error}")
         return row
 
     def step(self, row: BoardRow) -> tuple[BoardRow, Measures] | None:

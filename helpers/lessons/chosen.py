@@ -19,7 +19,7 @@ from pathlib import Path
 import data_setup
 from data_setup.base.arguments import closest
 from data_setup.base.files import read_json, write_atomically
-from data_setup.base.folders import MANIFEST
+from data_setup.base.folders import MANIFEST, explained
 from data_setup.items import Item
 from data_setup.own.labels import labelled
 from data_setup.own.split_file import split_in
@@ -55,7 +55,7 @@ def choose_set(name: str) -> Path:
     folder = set_folder(name)
     kept = data_setup.home() / CHOICE
     if name != SOLAR or kept.is_file():
-        with write_atomically(kept) as temporary:
+        with explained(kept.parent), write_atomically(kept) as temporary:
             temporary.write_text(json.dumps({"set": name}) + "\n", encoding="utf-8")
     if name != SOLAR:
         print(

@@ -12,6 +12,7 @@ import ipywidgets as widgets
 
 import data_setup
 from data_setup.base.files import read_json, write_atomically
+from data_setup.base.folders import explained
 from data_setup.base.html import Html, fill, join, picture
 from data_setup.items import Item
 from helpers.data.dataset import ImageData
@@ -121,8 +122,11 @@ class Duel(StaticWidget):
     def _keep(self) -> None:
         """Save the answers; those of other photographs stay in the file."""
         kept = read_answers(self.file, self.words) | self.answers
-        with write_atomically(self.file) as temporary:
-            temporary.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        try:
+            with explained(self.file.parent), write_atomically(self.file) as temporary:
+                temporary.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        except OSError as error:  # in a callback, where nobody would see it
+            self.said.value = fill("Your answers are here, but not kept: {error}", error=error)
 
     def _show(self) -> None:
         missing = len(self.items) - len(self.answers)

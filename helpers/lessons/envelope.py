@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import data_setup
 from data_setup.base.files import write_atomically
+from data_setup.base.folders import explained
 from data_setup.items import Item, label_by_folder
 from data_setup.solar import BLOCK
 from data_setup.splits import Split
@@ -30,7 +31,8 @@ def open_envelope(data: ImageData) -> ImageData:
         return data
     split = Split(train=data.split.train, valid=tuple(item.name for item in sealed))
     opened = replace(data, items=(*data.items_of("train"), *sealed), split=split)
-    times = _count_one_more()
+    with explained(data_setup.home()):  # what cannot be counted is not opened
+        times = _count_one_more()
     print(f"THE ENVELOPE IS OPEN: {len(sealed)} photographs that nothing was trained, tuned or chosen on.")
     if times == 1:
         print("Opened for the first time on this machine; what you change from here on is chosen with it in view.")

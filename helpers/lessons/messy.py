@@ -2,10 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from data_setup.base.files import content_hash
+from data_setup.base.folders import explained, staged
 from data_setup.items import Item, find_images
 from data_setup.splits import Split
 
@@ -26,21 +28,22 @@ def messy_folder(source: Path, folder: Path, *, every: int = 4) -> Path:
 
     A damaged file, a web page that calls itself a picture, a text among the pictures, the same picture twice (once
     with two labels), a class whose name is misspelt, and eight cells in a wrong folder (`misfiled` says which).
-    Raises FileExistsError when `folder` is something else than what an earlier call wrote.
+    The folder is complete or as it was before. Raises FileExistsError when it is something else than what an earlier
+    call wrote, and OSError with the remedy when nothing can be written.
     """
-    _clear(folder)
-    placed = _copies(source, folder, every)
-    moved = [*_move(placed["mono_sound"][2:34:8], folder / "poly_sound")]
-    moved += _move(placed["poly_sound"][2:34:8], folder / "mono_sound")
-    _move(placed["poly_broken"][::9], folder / TYPO)
-    twice, both = placed["mono_sound"][5], placed["poly_sound"][7]
-    shutil.copy(twice, twice.with_stem(f"{twice.stem} (copy)"))
-    shutil.copy(both, folder / "poly_broken" / both.name)
-    damaged = placed["poly_sound"][11]
-    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
-    (folder / "mono_broken" / "IMG_9001.png").write_text(WEB_PAGE, encoding="utf-8")
-    (folder / "mono_sound" / "notes.txt").write_text("ask Kim about number 8\n", encoding="utf-8")
-    (folder / NOTE).write_text(json.dumps({"misfiled": moved}), encoding="utf-8")
+    with _afresh(folder) as staging:
+        placed = _copies(source, staging, every)
+        moved = [*_move(placed["mono_sound"][2:34:8], staging / "poly_sound")]
+        moved += _move(placed["poly_sound"][2:34:8], staging / "mono_sound")
+        _move(placed["poly_broken"][::9], staging / TYPO)
+        twice, both = placed["mono_sound"][5], placed["poly_sound"][7]
+        shutil.copy(twice, twice.with_stem(f"{twice.stem} (copy)"))
+        shutil.copy(both, staging / "poly_broken" / both.name)
+        damaged = placed["poly_sound"][11]
+        damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+        (staging / "mono_broken" / "IMG_9001.png").write_text(WEB_PAGE, encoding="utf-8")
+        (staging / "mono_sound" / "notes.txt").write_text("ask Kim about number 8\n", encoding="utf-8")
+        (staging / NOTE).write_text(json.dumps({"misfiled": moved}), encoding="utf-8")
     return folder
 
 
@@ -57,26 +60,26 @@ def messy_copy(items: Iterable[Item], folder: Path) -> Path:
     names = sorted(by_class, key=lambda label: (-len(by_class[label]), label))[:MESSY_CLASSES]
     if len(names) < 4 or len(by_class[names[3]]) < 12:
         raise ValueError("a messy copy takes four classes of at least 12 pictures each; this set has fewer")
-    _clear(folder)
-    placed: dict[str, list[Path]] = {name: [] for name in names}
-    for place in range(MESSY_PICTURES):
-        for index, (name, files) in enumerate(placed.items()):
-            if place < len(by_class[name]):
-                source = by_class[name][place].path
-                target = folder / name / f"IMG_{place * len(names) + index + 1:04}{source.suffix}"
-                target.parent.mkdir(parents=True, exist_ok=True)
-                files.append(Path(shutil.copy(source, target)))
-    first, second, third, fourth = names[:4]
-    truth = dict.fromkeys(_move(placed[first][2:10:2], folder / second), first)
-    truth |= dict.fromkeys(_move(placed[second][2:10:2], folder / first), second)
-    _move(placed[third][::5], folder / f"{third}{third[-1]}")
-    shutil.copy(placed[first][0], placed[first][0].with_stem(f"{placed[first][0].stem} (copy)"))
-    shutil.copy(placed[second][0], folder / fourth / placed[second][0].name)
-    damaged = placed[second][1]
-    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
-    (folder / fourth / "IMG_9001.png").write_text(WEB_PAGE, encoding="utf-8")
-    (folder / first / "notes.txt").write_text("ask Kim about number 8\n", encoding="utf-8")
-    (folder / NOTE).write_text(json.dumps({"misfiled": truth}), encoding="utf-8")
+    with _afresh(folder) as staging:
+        placed: dict[str, list[Path]] = {name: [] for name in names}
+        for place in range(MESSY_PICTURES):
+            for index, (name, files) in enumerate(placed.items()):
+                if place < len(by_class[name]):
+                    source = by_class[name][place].path
+                    target = staging / name / f"IMG_{place * len(names) + index + 1:04}{source.suffix}"
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    files.append(Path(shutil.copy(source, target)))
+        first, second, third, fourth = names[:4]
+        truth = dict.fromkeys(_move(placed[first][2:10:2], staging / second), first)
+        truth |= dict.fromkeys(_move(placed[second][2:10:2], staging / first), second)
+        _move(placed[third][::5], staging / f"{third}{third[-1]}")
+        shutil.copy(placed[first][0], placed[first][0].with_stem(f"{placed[first][0].stem} (copy)"))
+        shutil.copy(placed[second][0], staging / fourth / placed[second][0].name)
+        damaged = placed[second][1]
+        damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+        (staging / fourth / "IMG_9001.png").write_text(WEB_PAGE, encoding="utf-8")
+        (staging / first / "notes.txt").write_text("ask Kim about number 8\n", encoding="utf-8")
+        (staging / NOTE).write_text(json.dumps({"misfiled": truth}), encoding="utf-8")
     return folder
 
 
@@ -85,10 +88,13 @@ def true_labels(folder: Path) -> dict[str, str]:
     return dict(json.loads((folder / NOTE).read_text(encoding="utf-8"))["misfiled"])
 
 
-def _clear(folder: Path) -> None:
+@contextmanager
+def _afresh(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder that takes the place of `folder`, complete or not at all."""
     if folder.exists() and not (folder / NOTE).is_file():
         raise FileExistsError(f"{folder} is not a folder of this lesson; move it away, it would be overwritten")
-    shutil.rmtree(folder, ignore_errors=True)
+    with explained(folder.parent), staged(folder) as staging:
+        yield staging
 
 
 def misfiled(folder: Path) -> set[str]:

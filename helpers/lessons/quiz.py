@@ -155,12 +155,13 @@ class AskedOpen(Asked):
             self.say(None, fill("Write two sentences first, as you would say it to a colleague."))
             return
         kept = read_answers(self.file) | {self.question.ask: written}
-        with write_atomically(self.file) as temporary:
-            temporary.write_text(json.dumps(kept, indent=1, ensure_ascii=False), encoding="utf-8")
-        where = f"{self.file.parent.parent.name}/{self.file.parent.name}/{self.file.name}"
-        self.say(
-            None, fill("Kept in {where}. One way to say it:{answer}", where=where, answer=self.question.solution())
-        )
+        told = f"Kept in {'/'.join(self.file.parts[-3:])}."
+        try:
+            with write_atomically(self.file) as temporary:
+                temporary.write_text(json.dumps(kept, indent=1, ensure_ascii=False), encoding="utf-8")
+        except OSError as error:  # in a callback, where nobody would see it
+            told = f"NOT kept in {self.file} ({error.strerror}): make room there and click again."
+        self.say(None, fill("{told} One way to say it:{answer}", told=told, answer=self.question.solution()))
 
 
 def is_enough(text: str) -> bool:

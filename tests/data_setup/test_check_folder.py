@@ -18,7 +18,6 @@ from data_setup.check.command import check_folder
 from data_setup.check.quarantine import UNDO, quarantine, restore
 from data_setup.check.report import SHOWN, summary
 from data_setup.check.sets import misspelt, places
-from data_setup.own.group_names import group_by_pattern
 from tests.data_setup.messy_pictures import good_pictures, messy_pictures, texture
 
 
@@ -169,7 +168,7 @@ def test_a_group_on_two_sides_and_a_copy_in_two_groups(few):
     for path in [folder / "valid/cat/p0_0.png", folder / "valid/cat/p1_2.png", *(folder / "valid/dog").iterdir()]:
         path.unlink()
     shutil.copy(folder / "train/dog/p0_1.png", folder / "train/dog/p9_9.png")
-    found = names_found(check_folder(folder, group_of=group_by_pattern(r"/(p\d)_")))
+    found = names_found(check_folder(folder, group=r"/(p\d)_"))
     assert found["group leak"] == {frozenset({"train/cat/p2_4.png", "valid/cat/p2_4.png"})}
     assert found["group copies"] == {frozenset({"train/dog/p0_1.png", "train/dog/p9_9.png"})}
     assert "group leak" not in names_found(check_folder(folder))

@@ -10,4 +10,8 @@
 | case.py | `Case`: right, or a clear error, and the user's files as they were |
 | test_*.py | the cases that no other test has, marked `fault(row)` |
 | doses.py | kills, races, odd servers and mutated files by the thousand |
+| kills.py | kills while a cache is built or a review is written |
+| notebooks.py | every lesson under every fault |
+| small_course.py | what makes a lesson short enough for that, in its kernel |
+| long.py | gives a long dose and keeps its figures |
 """

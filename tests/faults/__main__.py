@@ -19,12 +19,12 @@ def run_cases(pytest_args: list[str]) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--long", metavar="NAME", help="fuzz, saves, unpack, trains, races or servers")
+    parser.add_argument("--long", metavar="NAME", help="which dose; an unknown name lists them")
     parser.add_argument("--times", type=int, help="how often, where the full number takes too long")
     known, others = parser.parse_known_args()
     if known.long is None:
         return run_cases(others)
-    from tests.faults.doses import give
+    from tests.faults.long import give
 
     return give(known.long, known.times)
 

@@ -71,6 +71,15 @@ class Case:
         assert len(lines) <= MOST_LINES, f"{len(lines)} lines: {text}"
         assert any(folder in raised_by.parts for folder in kit), f"{raised_by} had the last word: {text}"
 
+    def check_printed(self, status: int, printed: str, *names: object, remedy: str) -> None:
+        """Raise AssertionError unless a command failed with words for a person; the outcome is "clear" then."""
+        missing = [word for word in (*map(str, names), remedy) if word not in printed]
+        self.outcome = "unhelpful" if status else "silent"
+        assert status, f"it ended as if nothing were wrong, and printed: {printed}"
+        assert not missing, f"{missing} is not in: {printed}"
+        assert len(printed.splitlines()) <= MOST_LINES and "Traceback" not in printed, printed
+        self.outcome = "clear"
+
     def finish(self) -> None:
         """Raise AssertionError when a watched folder is not as it was."""
         for folder, before in self._before.items():

@@ -1,4 +1,4 @@
-"""Long doses: mutated files, kills, races and odd servers by the thousand; `give` writes the figures into RESULTS.md.
+"""Long doses: mutated files, kills, races and odd servers by the thousand; long.py gives them.
 
 Everything is repeatable: number n of a dose follows from n alone. Processes are forked, so POSIX only.
 """
@@ -6,7 +6,6 @@ Everything is repeatable: number n of a dose follows from n alone. Processes are
 import io
 import json
 import os
-import platform
 import random
 import signal
 import sys
@@ -17,13 +16,11 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
-from datetime import date
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
 SLOW_S = 2.0
 
 
@@ -37,6 +34,7 @@ class Tally:
     foreign: Counter = field(default_factory=Counter)  # errors that are not the kit's
     slow: int = 0
     facts: Counter = field(default_factory=Counter)
+    section: str = ""  # a table of its own, for the page of results
 
     def line(self) -> str:
         facts = ", ".join(f"{count:,} {name}" for name, count in sorted(self.facts.items()))
@@ -500,37 +498,3 @@ def servers(times: int) -> Tally:
                     server.modes.clear()
                     tally.lost += on_disk(data_setup.prepare("tiny")) != files or leftovers(home) != []
     return tally
-
-
-DOSES = {"fuzz": (fuzz, 200_000), "saves": (saves, 1_000), "unpack": (unpack, 300)}
-DOSES |= {"trains": (trains, 100), "races": (races, 100), "servers": (servers, 20)}
-HEAD = """# Long doses, as measured
-
-`python -m tests.faults --long NAME` gives one and writes its line here. lost: a file, a model or a training that is not
-what it was; crashes: processes that died by themselves; foreign: errors that are not the kit's; slow: above 2 s.
-
-| dose | day | machine | seconds | times | lost | crashes | foreign | slow | what happened |
-|---|---|---|---|---|---|---|---|---|---|
-"""
-
-
-def give(name: str, times: int | None) -> int:
-    """Give a dose and write its line into RESULTS.md; 0 when nothing was lost, crashed, foreign or slow."""
-    if name not in DOSES:
-        print(f"there is no dose {name!r}; choose from {', '.join(DOSES)}", file=sys.stderr)
-        return 2
-    dose, full = DOSES[name]
-    started = time.perf_counter()
-    tally = dose(times or full)
-    seconds = time.perf_counter() - started
-    machine = f"{platform.system()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    line = f"| {name} | {date.today()} | {machine} | {seconds:,.0f} {tally.line()}"
-    print(line)
-    if times is None:  # shorter tries are not results
-        kept = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
-        lines = [one for one in kept if one.split(" | ")[0].removeprefix("| ") in DOSES]
-        lines = [one for one in lines if not one.startswith(f"| {name} |")] + [line]
-        order = {f"| {dose}": place for place, dose in enumerate(DOSES)}
-        lines.sort(key=lambda one: order[one.split(" |")[0]])
-        RESULTS.write_text(HEAD + "\n".join(lines) + "\n", encoding="utf-8")
-    return int(not tally.is_clean())

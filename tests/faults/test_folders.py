@@ -8,6 +8,7 @@ import time
 import pytest
 from PIL import Image
 
+from data_setup import __main__ as cli
 from data_setup.items import label_by_regex
 from data_setup.own.labels import label_by_table
 from helpers.data.dataset import ImageData
@@ -298,3 +299,19 @@ def test_a_pattern_that_never_ends_gets_a_time_limit(case, pictures, monkeypatch
     with case.clear("(a+)+", remedy="take a simpler pattern"):
         label_by_regex(pictures, r"((a+)+)$")
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.fault(27)
+@pytest.mark.parametrize("command", [["check"], ["split", "--by", "group"]], ids=["check", "split"])
+def test_a_pattern_of_groups_that_never_ends_gets_a_time_limit(
+    case, pictures, course_data, monkeypatch, capsys, command
+):
+    """Catches the one regular expression of the commands that was searched without a limit."""
+    for label in ("dark", "light"):
+        picture(pictures / label / ("a" * 40 + "!.png"))
+    case.watch(pictures)
+    monkeypatch.setattr(sys.modules[label_by_regex.__module__], "SEARCH_SECONDS", 1)
+    started = time.monotonic()
+    status = cli.main([command[0], str(pictures), *command[1:], "--group", r"((a+)+)$"])
+    assert time.monotonic() - started < 20
+    case.check_printed(status, capsys.readouterr().err, "((a+)+)$", remedy="take a simpler pattern")

@@ -160,6 +160,20 @@ def test_a_missing_and_a_damaged_file_give_a_clear_line(board, weak, capsys):
     assert [row.title for row in board.rows] == ["03 head"] and (board.path.parent / "damaged-board.json").exists()
 
 
+def test_a_board_that_cannot_be_written_goes_on_and_is_written_with_the_next_row(tmp_path, weak, strong, capsys):
+    """Catches a lesson that ends in "Errno 28" behind its training, and a row that is lost without a word."""
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where a folder should be")
+    board = Board(blocked / "board.json")
+    board.add("02", "head", weak)
+    said = capsys.readouterr().out
+    assert "board.json is not kept" in said and str(blocked) in said and "set COURSE_DATA" in said
+    assert [row.title for row in board.rows] == ["02 head"] and board.rows[0].measures == measures(weak)
+    blocked.unlink()
+    board.add("03", "head", strong)
+    assert [row.title for row in Board(board.path).rows] == ["02 head", "03 head"] and not capsys.readouterr().out
+
+
 def test_without_a_positive_class_every_measure_is_a_mean_over_the_classes(board):
     preds = replace(drawn_preds(60), classes=("mono", "poly"))
     row = board.add("01", "kinds", preds, positive=None)

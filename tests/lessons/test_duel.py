@@ -76,6 +76,15 @@ def test_answers_are_kept_for_the_later_lesson_beside_those_of_other_photographs
     assert read_answers(game.file) == {"other.png": "whole", game.items[2].path.name: "broken"}
 
 
+def test_answers_that_cannot_be_kept_say_so(cells, tmp_path):
+    """Catches a callback whose error nobody sees."""
+    game = Duel(cells, positive="dark")
+    game.file = tmp_path / "blocked" / "duel.json"
+    game.file.parent.write_text("a file where a folder should be")
+    game.photographs[2].choice.value = "broken"
+    assert "not kept" in game.said.value and "set COURSE_DATA" in game.said.value
+
+
 @pytest.mark.parametrize("content", ["", "[1, 2]", "{", '"x"'])
 def test_a_damaged_file_of_answers_is_as_good_as_none(tmp_path, content):
     (tmp_path / "duel.json").write_text(content)

@@ -52,6 +52,14 @@ def test_every_opening_is_counted_and_said(course, course_data, capsys):
     assert "is damaged" in said and "Opened 2 times" in said and "first time" not in said
 
 
+def test_an_opening_that_cannot_be_counted_does_not_happen(course, tmp_path, monkeypatch):
+    """Catches "opened for the first time" for ever, on a disk that is full."""
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "blocked"))
+    (tmp_path / "blocked").write_text("a file where a folder should be")
+    with pytest.raises(PermissionError, match="cannot write in .*blocked.*set COURSE_DATA"):
+        open_envelope(course)
+
+
 def test_blocks_are_sixty_published_numbers():
     paths = [SimpleNamespace(stem=f"mono_functional_{number:04}") for number in (1, 60, 61, 2624)]
     assert [block_of(SimpleNamespace(path=path)) for path in paths] == [0, 0, 1, 43]

@@ -1,5 +1,6 @@
 """The folder of lesson 09 has the faults that the lesson looks for, and nothing of somebody else's is overwritten."""
 
+import shutil
 from collections import Counter
 
 import pytest
@@ -92,3 +93,21 @@ def readable(item) -> bool:
     except UnreadableImage:
         return False
     return True
+
+
+def test_a_disk_that_is_full_in_the_middle_keeps_the_folder_of_before(solar, tmp_path, monkeypatch):
+    """Catches half a folder, which the next call takes for somebody else's."""
+    folder, copy = tmp_path / "own", shutil.copy
+    first = content_hashes(label_by_folder(messy_folder(solar, folder, every=1)))
+
+    def full(source, target):
+        if "0007" in str(source):
+            raise OSError(28, "No space left on device", str(target))
+        return copy(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="the disk is full: .*delete something, or set"):
+        patch.setattr(shutil, "copy", full)
+        messy_folder(solar, folder, every=1)
+    assert content_hashes(label_by_folder(folder)) == first
+    assert content_hashes(label_by_folder(messy_folder(solar, folder, every=1))) == first
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

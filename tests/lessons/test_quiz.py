@@ -241,6 +241,17 @@ def test_an_open_answer_unfolds_the_other_one_and_is_kept(every_kind, tmp_path):
     assert again.score == 0 and "mine" not in again.face()[1]
 
 
+def test_an_open_answer_that_cannot_be_kept_says_so_and_unfolds_all_the_same(every_kind, tmp_path):
+    """Catches a callback whose error nobody sees."""
+    asked = every_kind.asked[-1]
+    asked.file = tmp_path / "blocked" / "all.json"
+    asked.file.parent.write_text("a file where a folder should be")
+    asked.field.value = "It has seen the answers before. New photographs are different."
+    asked.check.click()
+    assert f"NOT kept in {asked.file}" in said_by(asked) and "make room there" in said_by(asked)
+    assert "It has seen the answers it is asked for." in said_by(asked)
+
+
 @pytest.mark.parametrize("content", ["", "[1]", "{"])
 def test_a_damaged_file_of_answers_is_as_good_as_none(tmp_path, content):
     (tmp_path / "x.json").write_text(content)

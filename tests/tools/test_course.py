@@ -53,6 +53,51 @@ def test_a_dead_kernel_is_named_with_its_memory(tmp_path, course_data, capsys):
     assert float(re.search(r"memory then: at most ([\d.]+) GiB", printed)[1]) >= 0.3
 
 
+@pytest.mark.notebooks
+def test_whatever_ends_a_notebook_is_named_and_the_next_one_runs(tmp_path, course_data, capsys, monkeypatch):
+    """Killed, too slow, a full disk (on which its copy cannot be kept either): notebook, cell and first line."""
+    folder = tmp_path / "lessons"
+    endings = {
+        "01_killed": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
+        "02_slow": "import time\ntime.sleep(60)",
+        "03_full": "open('x.txt', 'w')\nraise OSError(28, 'No space left on device')",
+    }
+    for name, source in endings.items():
+        write_notebook(folder / f"{name}.ipynb", notebook_of("x = 1", source))
+    write_notebook(folder / "04_good.ipynb", notebook_of("print('headline: fine')"))
+
+    def on_a_full_disk(path, notebook):
+        if path.name == "03_full.ipynb":
+            raise OSError(28, "No space left on device", str(path))
+        write_notebook(path, notebook)
+
+    monkeypatch.setattr(course, "write_notebook", on_a_full_disk)
+    assert course.main(["--folder", str(folder), "--cell-timeout", "2"]) == 1
+    printed = capsys.readouterr().out
+    for name, reason in (
+        ("01_killed", "the kernel died"),
+        ("02_slow", "the cell was still running after 2 s and was stopped"),
+        ("03_full", "OSError: [Errno 28] No space left on device"),
+    ):
+        first = endings[name].partition("\n")[0]
+        told = printed.partition(f"{name}.ipynb failed in code cell [2]:\n    | {first}\n")[2]
+        assert reason in told.partition("failed in")[0], printed
+        assert re.search(rf"^{name} .* FAILED in code cell \[2\]$", printed, flags=re.MULTILINE)
+    assert printed.count("the copy with its outputs up to there") == 2
+    assert "could not be kept: [Errno 28] No space left on device" in printed
+    assert re.search(r"^04_good .* fine$", printed, flags=re.MULTILINE)
+    assert printed.endswith("1 of 4 notebooks ran to their end\nfailed: 01_killed, 02_slow, 03_full\n")
+
+
+def test_a_data_folder_that_cannot_be_written_is_named(lessons, tmp_path, monkeypatch, capsys):
+    """Catches a traceback before the first notebook."""
+    (tmp_path / "blocked").write_text("a file where a folder should be")
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "blocked"))
+    assert course.main(["--folder", str(lessons)]) == 2
+    printed = capsys.readouterr().out
+    assert str(tmp_path / "blocked" / "runs") in printed and "set COURSE_DATA" in printed
+
+
 def test_the_live_line_is_rewritten_only_on_a_terminal():
     class Terminal(io.StringIO):
         def isatty(self):

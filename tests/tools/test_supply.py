@@ -5,6 +5,7 @@ import tomllib
 import pytest
 
 from tools import advisories, licences
+from tools.notebook_files import ROOT
 
 KNOWN = {"fine": [r"\bMIT\b", r"\bBSD\b", "Apache"], "words": {"tool": "why"}}
 
@@ -61,3 +62,9 @@ def test_an_old_version_is_named_with_the_one_to_take():
         "a.lock: torch 2.9.1: runs code (X-1); take 2.10 or later",
         "b.lock: Torch 2.9: runs code (X-1); take 2.10 or later",
     ]
+
+
+def test_an_audit_that_can_look_nothing_up_fails():
+    """Catches "No known vulnerabilities found" where no package was found in the list of vulnerabilities."""
+    [line] = [line for line in (ROOT / "Makefile").read_text("utf-8").splitlines() if "bin/pip-audit " in line]
+    assert " --strict " in line
