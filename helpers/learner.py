@@ -327,7 +327,8 @@ class Learner:
     def get_preds(self, part: str | Iterable[Item] = "valid") -> Predictions:
         """Predictions without augmentation, in item order: "train", "valid", "test", or items of your own."""
         if isinstance(part, str):
-            source = self.source(training=False)
+            spared = self.copies and part == "train"  # their plain features are not kept
+            source = self.data if spared else self.source(training=False)
             return self._predictions(part, partial(predict, self.model, source, how=self._arithmetic()))
         items, classes = tuple(part), self.data.classes
         if wrong := [item for item in items if not isinstance(item, Item)]:

@@ -57,6 +57,7 @@ import importlib
 MODULE_OF = {
     "BATCH_SIZE": "lessons.course",
     "COURSE_AUGMENT": "lessons.course",
+    "answering": "lessons.course",
     "course_data": "lessons.course",
     "asked_class": "lessons.chosen",
     "choose_set": "lessons.chosen",
@@ -86,6 +87,7 @@ MODULE_OF = {
     "misfiled": "lessons.messy",
     "export": "export.bundle",
     "NORM_LAYERS": "models.groups",
+    "AdamW": "runtime.adamw",
     "AverageWeights": "recipe.averaging",
     "EarlyStopping": "lessons.overfitting",
     "KeepBest": "lessons.overfitting",

@@ -197,7 +197,7 @@ BUGS = {
         wrong.optimizer_for,
         _body_does_not_move,
         "an optimizer keeps the list it was given. Compare weights before and after a step, layer by layer.",
-        imports="import torch",
+        imports="from helpers.lessons import AdamW",
     ),
     "05": Bug(
         "Pixels of 0 to 255, normalised with mean 127 and standard deviation 128.",

@@ -13,7 +13,7 @@ from data_setup.items import Item
 from helpers.figures.pictures import show_pictures
 from helpers.figures.style import SMALL_PT, Drawing
 from helpers.lessons.schematic import brightened, photo, sheet, words
-from helpers.runtime.precision import evaluating
+from helpers.models.folding import predicting
 from helpers.runtime.seeds import generator
 
 CROP_SQUARES = 3  # a crop is this many squares of the feature map wide
@@ -73,7 +73,7 @@ def watch_channels(learn, part: str = "train", *, stage: int | None = None) -> C
         raise ValueError(f"a stage with feature maps is 1 to {len(model.body) - 1} of this body; got {stage}")
     rows = data.indices_of(part)
     peaks, places = [], []
-    with evaluating(model, learn.device, learn.prediction_precision):
+    with predicting(model, learn.device, learn.prediction_precision):
         for batch in data.eval_batches(rows, learn.device, 2 * data.batch_size):
             maps = model.before(batch.inputs, stage).float()  # (N, C, h, w)
             strongest = maps.flatten(2).max(dim=2)

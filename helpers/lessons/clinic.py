@@ -17,8 +17,8 @@ from helpers.figures.style import BIG_PT, BLUE, GREY, MIDDLE_PT, RED, SMALL_PT, 
 from helpers.learner import Learner
 from helpers.lessons.heads import FeatureSet, HeadRun, hidden_head, logistic_head, train_head
 from helpers.lessons.pairing import Pairing, mixed, not_all
+from helpers.models.folding import predicting
 from helpers.review.widgets import SafeText, StaticWidget, drawn
-from helpers.runtime.precision import evaluating
 from helpers.runtime.seeds import generator
 
 LETTERS = "ABCDEFGH"
@@ -175,7 +175,7 @@ class Clinic(StaticWidget):
 def _features_of_wrong_pixels(learn: Learner) -> Tensor:
     """Pooled features (M, D) of the validation pictures with pixels of 0 to 255 instead of 0 to 1."""
     data, found = learn.data, []
-    with evaluating(learn.model, learn.device, learn.prediction_precision):
+    with predicting(learn.model, learn.device, learn.prediction_precision):
         for batch in data.eval_batches(data.indices_of("valid"), learn.device, 64):
             found.append(learn.model.features(255 * batch.inputs).float().cpu())
     return torch.cat(found)

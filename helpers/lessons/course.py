@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -17,12 +18,13 @@ from helpers.data.dataset import ImageData
 from helpers.learner import Learner
 from helpers.lessons.chosen import is_solar, kept_as, set_items
 from helpers.models.classifier import Classifier, make_head
+from helpers.models.folding import predicting
 from helpers.recipe.averaging import AverageWeights
 from helpers.runtime.seeds import seeded
 
 ARCH = "efficientnet_lite0"  # of every model that a lesson hands on
 BATCH_SIZE = 32
-PRESIZE_PX = 160  # decoded once for all lessons at 128 and at 160 px
+PRESIZE_PX = 160  # decoded once for all lessons, which work at 64, 128 and 160 px
 # Cells have no up, and a straight edge that every photograph shows: all eight symmetries, hardly any rotation, no crop.
 COURSE_AUGMENT = top_down(max_rotate_deg=3.0, max_zoom=1.0, max_lighting=0.1)
 # What a lesson hands on: its number, what it is, and the size in pixels at which it was trained.
@@ -34,7 +36,7 @@ def course_data(size: int = 128) -> ImageData:
 
     Of the solar cells 1,608 train, 536 are held out and 480 stay sealed.
     """
-    presize_px = PRESIZE_PX if 128 <= size <= PRESIZE_PX else None
+    presize_px = PRESIZE_PX if size <= PRESIZE_PX else None
     settings = {"size": size, "presize_px": presize_px, "augment": COURSE_AUGMENT, "batch_size": BATCH_SIZE}
     if is_solar():
         return ImageData.from_folders(data_setup.prepare(), **settings)
@@ -83,6 +85,11 @@ def earlier_head(data: ImageData, stages: int, arch: str = ARCH, *, seed: int = 
     learn.freeze()
     learn.precompute = True
     return learn
+
+
+def answering(learn: Learner) -> AbstractContextManager[None]:
+    """Inside the block `learn.model` answers as in `get_preds`: no dropout, no gradients, its precision."""
+    return predicting(learn.model, learn.device, learn.prediction_precision)
 
 
 def _substitute(learn: Learner, stage: str) -> None:

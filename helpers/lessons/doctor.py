@@ -1,6 +1,7 @@
 """`python -m helpers.lessons.doctor`: is this machine ready? One line a check, OK or the fix to type."""
 
 import importlib.metadata
+import importlib.util
 import itertools
 import json
 import os
@@ -40,15 +41,18 @@ def check_python() -> Check:
 
 
 def check_packages() -> Check:
-    """The three must fit each other: a torchvision built for another torch has no working `nms`."""
+    """The three must fit each other: a torchvision built for another torch has no working `nms`.
+
+    Only its compiled part is loaded: with the rest come seconds of torch's compiler.
+    """
     fix = "make course, or: pip install --upgrade torch torchvision timm (together, from one index)"
     try:
         versions = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "torchvision", "timm")]
-        import timm  # noqa: F401
         import torch
-        import torchvision
 
-        torchvision.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1), 0.5)
+        for library in Path(importlib.util.find_spec("torchvision").origin).parent.glob("_C*.*"):
+            torch.ops.load_library(library)
+        torch.ops.torchvision.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1), 0.5)
     except Exception as error:  # a mismatch shows as RuntimeError, AttributeError, ImportError or OSError
         return Check("packages", False, f"{type(error).__name__}: {error}", fix)
     return Check("packages", True, ", ".join(versions))

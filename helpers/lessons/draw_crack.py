@@ -18,8 +18,8 @@ from helpers.data.augment import resize
 from helpers.figures.style import Drawing
 from helpers.lessons.figures import row_of
 from helpers.lessons.schematic import brightened, photo, sheet, words
+from helpers.models.folding import predicting
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, drawn, row
-from helpers.runtime.precision import evaluating
 
 WIDTHS = (0, 1, 2, 4, 8)  # pixels of a 300 px photograph
 CRACK_LINE = ((0.22, 0.86), (0.44, 0.52), (0.55, 0.47), (0.82, 0.13))  # x, y as shares of the sides, from lower left
@@ -57,7 +57,7 @@ def p_of(learn, images: Sequence[Image.Image], *, size: int | None = None, posit
         for image, path in zip(images, paths, strict=True):
             image.save(path, compress_level=1)
         inputs = resize(data.read_squares(paths), data.size)
-    with evaluating(learn.model, learn.device, learn.prediction_precision):
+    with predicting(learn.model, learn.device, learn.prediction_precision):
         logits = learn.model(inputs.to(learn.device)).float()
     return logits.softmax(1)[:, wanted].tolist()
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from helpers.data.dataset import ImageData, even_batches
 from helpers.learner import Learner
 from helpers.models.classifier import build_classifier
+from helpers.runtime.adamw import AdamW
 from helpers.runtime.seeds import generator, seeded
 
 
@@ -79,7 +80,7 @@ def train_head(
     """
     if watch is not None:
         watch(head.eval(), 0)
-    optimizer = torch.optim.Adam(head.parameters(), lr=rate)
+    optimizer = AdamW(head.parameters(), lr=rate, weight_decay=0.0)  # without decay it is Adam
     rng = generator("train head", seed)
     train_losses, valid_losses = [], []
     for epoch in range(1, epochs + 1):

@@ -8,6 +8,8 @@ import re
 import torch
 import torch.nn.functional as F
 
+from helpers.runtime.adamw import AdamW
+
 
 def kind_of(name):
     return re.search(r"(.+)_", name).group(1)
@@ -29,7 +31,7 @@ def batch_for(images, training, rng):
 def optimizer_for(model):
     model[0].requires_grad_(False)  # the first epochs: only the head
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.SGD(trained, lr=0.1)
+    optimizer = AdamW(trained, lr=0.1)
     model[0].requires_grad_(True)  # now everything
     return optimizer
 

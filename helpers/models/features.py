@@ -34,7 +34,8 @@ class FeatureData:
     """Features at one split point of a model for every picture of `data`; offers the same batches as `ImageData`.
 
     plain (n_items, ...): not augmented, rows as in `data.items`.  augmented: a table (n_train, ...) for each copy, rows
-    as in `data.indices_of("train")`; with no copies training sees the plain ones. On the GPU where they fit.
+    as in `data.indices_of("train")`; with no copies training sees the plain ones, with copies theirs may be nan: they
+    are not computed where nobody asks for them. On the GPU where they fit.
     """
 
     def __init__(self, data: ImageData, split_point: int, plain: Tensor, *augmented: Tensor):
@@ -109,25 +110,29 @@ def precompute(
     network = (body_fingerprint(model, split_point), split_point, str(precision))
     pictures, augmented = (data.key, data.size), (data.split.digest(), data.augment)
     names = [(pictures, network), *((pictures, network, augmented, copy) for copy in range(copies))]
-    tables = []
+    how, tables = (model, data, split_point, device, precision), []
     for copy, name in enumerate(names, start=-1):  # each in files of its own: more copies compute only what is new
         key = hashlib.sha256(repr(name).encode()).hexdigest()[:24]
-        features = _table(model, data, split_point, device, precision, copy, data_setup.home() / "cache/features" / key)
+        spare = copies and copy < 0 and len(data.rows["valid"])
+        idle = set(data.rows["train"].tolist()) if spare else set()
+        features = _table(*how, copy, data_setup.home() / "cache/features" / key, idle)
         tables.append(features.to(place_for(features.nbytes, device)))
     return FeatureData(data, split_point, *tables)
 
 
-def _table(model: Classifier, data: ImageData, split_point: int, device, precision, copy: int, path: Path) -> Tensor:
+def _table(model, data: ImageData, split_point: int, device, precision, copy: int, path: Path, idle) -> Tensor:
     """Augmented copy number `copy` of the training pictures, or the plain ones (-1): a row each.
 
-    Shards are kept beside `path` as soon as they are computed, for a run started again, and for the other ranks.
+    Shards are kept beside `path` as soon as they are computed, for a run started again, and for the other ranks. One
+    with `idle` rows only is left out: nan.
     """
     rows = torch.arange(len(data.items)) if copy < 0 else data.rows["train"]
     draws = None if copy < 0 else augmentation.draw(len(rows), data.augment, generator(SEEDS, copy))
     shards = torch.arange(len(rows)).split(SHARD_ROWS)
     files = [path.with_name(f"{path.name}-{number}.safetensors") for number in range(len(shards))]
     tables = [_read(file) for file in files]
-    mine = [number for number in range(len(files))[share()] if tables[number] is None]
+    missing = [table is None and not idle.issuperset(s.tolist()) for table, s in zip(tables, shards, strict=True)]
+    mine = [number for number in range(len(files))[share()] if missing[number]]
     total = sum(len(shards[number]) for number in mine)
     with predicting(model, device, precision), progress(title="features", total=total) as bar:
         for number in mine:
@@ -138,7 +143,11 @@ def _table(model: Classifier, data: ImageData, split_point: int, device, precisi
             except OSError as error:  # a full disk
                 print(f"note: these features are not kept for the next time ({error})")
     wait()
-    features = torch.cat([_read(file) if table is None else table for file, table in zip(files, tables, strict=True)])
+    tables = [_read(file) if table is None else table for file, table in zip(files, tables, strict=True)]
+    known = next(table for table in tables if table is not None)
+    for number in (number for number, table in enumerate(tables) if table is None):
+        tables[number] = known.new_full((len(shards[number]), *known.shape[1:]), torch.nan)
+    features = torch.cat(tables)
     if mine and rank() == 0:
         forget_oldest(path.parent, most_bytes=max(CACHE_BYTES, 2 * features.nbytes))
     return features

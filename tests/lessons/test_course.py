@@ -38,6 +38,16 @@ def test_an_earlier_head_sees_what_the_first_parts_of_the_body_put_out(data):
     assert learn.precompute and {id(weights) for weights in trained} == set(map(id, learn.model.head.parameters()))
 
 
+def test_answering_gives_the_answers_of_get_preds(data):
+    """Catches dropout that is left on, gradients that are kept, and another arithmetic than the learner's."""
+    learn = Learner.pretrained(data)
+    learn.model.train()
+    with course.answering(learn):
+        logits = learn.model(data.eval_images(data.indices_of("valid")))
+    assert not logits.requires_grad and learn.model.training
+    torch.testing.assert_close(logits.float().log_softmax(1), learn.get_preds().log_probs, atol=1e-4, rtol=1e-4)
+
+
 def test_a_substitute_is_trained_and_the_same_each_time(small_course, capsys):
     """Catches a substitute that is untrained, or differs from one late student to the next."""
     first, second = course.start_from("04_tuned"), course.start_from("04_tuned")

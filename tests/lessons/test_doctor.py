@@ -10,7 +10,6 @@ from collections import namedtuple
 import psutil
 import pytest
 import torch
-import torchvision
 from jupyter_client import kernelspec
 
 import data_setup
@@ -53,7 +52,7 @@ def test_a_torchvision_of_another_torch_is_noticed(monkeypatch):
     def no_operator(*_):
         raise RuntimeError("operator torchvision::nms does not exist")
 
-    monkeypatch.setattr(torchvision.ops, "nms", no_operator)
+    monkeypatch.setattr(torch.ops, "load_library", no_operator)
     result = doctor.check_packages()
     assert not result.ok and "nms does not exist" in result.value and "torch torchvision timm" in result.fix
 

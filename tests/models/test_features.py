@@ -119,6 +119,21 @@ def test_copies_without_augmentation_are_the_plain_pictures(learn, data):
         torch.testing.assert_close(copy, kept.plain[square.indices_of("train")], atol=2e-2, rtol=2e-2)
 
 
+def test_plain_features_that_nobody_asks_for_are_not_computed(learn, augmented, monkeypatch):
+    """Catches a validation row that is spared, and a training part answered from rows that were never computed."""
+    monkeypatch.setattr(features, "SHARD_ROWS", 2)
+    learn.set_data(augmented)
+    learn.precompute_copies(1)
+    kept, valid, train = (learn.source().plain, *(augmented.indices_of(part) for part in ("valid", "train")))
+    spared = kept.isnan().flatten(1).all(dim=1)
+    assert spared[train].any() and not spared[valid].any()
+    answers = learn.get_preds("train").log_probs
+    learn.copies = 0
+    everything = learn.source().plain
+    assert not everything.isnan().any() and torch.equal(everything[valid], kept[valid])
+    torch.testing.assert_close(answers, learn.get_preds("train").log_probs, atol=1e-4, rtol=1e-4)
+
+
 def replace_method(data):
     """The same pictures as squares of the size the model sees: then even the crop has nothing to choose."""
     return ImageData(data.items, data.split, size=data.size, presize_px=data.size, method="squish", batch_size=8)
