@@ -144,9 +144,14 @@ def _neutral_unit(unit: str) -> str:
 
 
 def read_lesson(path: Path) -> NotebookNode:
-    """The lesson for the chosen set; a learner's copy as it is, for it was made for one."""
+    """The lesson for the chosen set, by the entries in the folder `elsewhere` beside it.
+
+    A learner's copy is given as it is, for it was made for one set.
+    """
     notebook = read_notebook(path)
-    return notebook if is_solar() or "course" in notebook.metadata else elsewhere(notebook, path.stem)
+    if is_solar() or "course" in notebook.metadata:
+        return notebook
+    return elsewhere(notebook, path.stem, path.parent / FOLDER.name)
 
 
 def elsewhere(notebook: NotebookNode, lesson: str, folder: Path = FOLDER) -> NotebookNode:

@@ -52,12 +52,12 @@ def choose_set(name: str) -> Path:
     if chosen and chosen != name:
         print(f"COURSE_DATA_SET={chosen} is set, so the course is about {chosen} and not about {name}")
         return set_folder(chosen)
-    folder = set_folder(name)
+    folder, before = set_folder(name), set_name()
     kept = data_setup.home() / CHOICE
     if name != SOLAR or kept.is_file():
         with explained(kept.parent), write_atomically(kept) as temporary:
             temporary.write_text(json.dumps({"set": name}) + "\n", encoding="utf-8")
-    if name != SOLAR:
+    if name not in (SOLAR, before):
         print(
             f"the course is about {name} from here on; `make work RESET=all` writes your copies of the lessons for it"
         )

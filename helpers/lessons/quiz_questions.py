@@ -9,6 +9,8 @@
 | match | finds what belongs together | pairs, feedback; distractors |
 | label | says what each line of code does | pairs (line, what it does), feedback; distractors |
 | open | writes two sentences | answer (a model answer); points (a checklist) |
+
+`solar = true` marks a question about solar cells; it is left out when the course is about another set.
 """
 
 import tomllib
@@ -17,6 +19,8 @@ from pathlib import Path
 
 from data_setup.base.arguments import closest
 from data_setup.base.html import Html, fill, join
+from data_setup.base.text import counted
+from helpers.lessons.chosen import is_solar
 from helpers.lessons.pairing import listed_pairs, mixed
 
 QUIZZES = Path(__file__).resolve().parents[2] / "notebooks" / "quizzes"
@@ -256,8 +260,12 @@ def read_quiz(path: Path) -> tuple[Question, ...]:
     if not path.is_file():
         there = ", ".join(sorted(file.stem for file in path.parent.glob("*.toml")))
         raise FileNotFoundError(f"no quiz is called {path.stem!r}; choose from {there}")
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
-    return tuple(question_of(dict(question)) for question in table["question"])
+    tables = [dict(table) for table in tomllib.loads(path.read_text(encoding="utf-8"))["question"]]
+    about_cells = [table.pop("solar", False) for table in tables]
+    if is_solar() or not any(about_cells):
+        return tuple(map(question_of, tables))
+    print(f"note: {counted(sum(about_cells), 'question')} about solar cells left out")
+    return tuple(question_of(table) for table, left_out in zip(tables, about_cells, strict=True) if not left_out)
 
 
 def question_of(given: dict) -> Question:

@@ -57,6 +57,7 @@ def test_a_file_is_as_the_form_wants_it(path):
     for question in questions:
         kind = question.pop("kind", "choice")
         assert question.pop("ask").rstrip("\"'").endswith(("?", ":", "."))
+        assert question.pop("solar", True) is True
         assert set(question) <= FIELDS[kind]
         if kind in ("choice", "predict"):
             check_options(question["option"])
@@ -352,3 +353,14 @@ def test_a_question_has_one_right_option(rights):
 def test_a_mistake_in_a_file_is_reported_with_the_question(given, said):
     with pytest.raises(ValueError, match=re.escape(said).replace(r"\.\*", ".*")):
         question_of({"ask": "why?", **given})
+
+
+def test_questions_about_solar_cells_are_left_out_elsewhere(monkeypatch, tmp_path, capsys):
+    """Catches a quiz about busbars for somebody whose pictures are pets."""
+    question = '[[question]]\nask = "{ask}"\nkind = "number"\nanswer = 3\nfeedback = "so"\n{more}\n'
+    file = tmp_path / "00.toml"
+    file.write_text(question.format(ask="cells?", more="solar = true") + question.format(ask="rates?", more=""))
+    assert [each.ask for each in read_quiz(file)] == ["cells?", "rates?"]
+    monkeypatch.setenv("COURSE_DATA_SET", "pets")
+    assert [each.ask for each in read_quiz(file)] == ["rates?"]
+    assert "1 question about solar cells left out" in capsys.readouterr().out

@@ -12,6 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools.elsewhere import SOLAR_WORDS, changes, elsewhere, neutral, places
+from tools.learner_copies import learner_copy
 from tools.notebook_files import NOTEBOOKS, code_cells, normalise, read_notebook
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -19,13 +20,14 @@ PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Every lesson for the set "pets", by name, and the folder with their files."""
+    """Every lesson for the set "pets", by name, and the folder with their files and the learner's copies of them."""
     folder, notebooks = tmp_path_factory.mktemp("elsewhere"), {}
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("COURSE_DATA_SET", "pets")
         for path in PATHS:
             notebooks[path.stem] = elsewhere(read_notebook(path), path.stem)
-            (folder / path.name).write_text(nbformat.writes(notebooks[path.stem]), encoding="utf-8")
+            for name, notebook in (("", notebooks[path.stem]), ("copy-", learner_copy(notebooks[path.stem]))):
+                (folder / f"{name}{path.name}").write_text(nbformat.writes(notebook), encoding="utf-8")
     return notebooks, folder
 
 
@@ -51,7 +53,7 @@ def test_nothing_speaks_of_solar_cells(made, path):
 
 
 def test_every_name_is_defined_and_every_line_fits(made):
-    """Catches a cell left out whose variable a later one needs."""
+    """Catches a cell left out whose variable a later one needs, in the lesson and in the copy without solutions."""
     ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "F821,E9,E501"]
     checked = subprocess.run([*ruff, "--line-length", "88", str(made[1])], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout

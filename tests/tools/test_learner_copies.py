@@ -8,6 +8,7 @@ from nbformat.v4 import new_output
 
 from tests.tools.small_lessons import LESSON, notebook_of, snapshot
 from tools import course, learner_copies, notes, store
+from tools.elsewhere import read_lesson
 from tools.learner_copies import STUB, clean_copy, cut_solution, learner_copy
 from tools.notebook_files import ROOT, find_notebooks, read_notebook, write_notebook
 
@@ -39,6 +40,21 @@ def test_a_solution_is_cut_to_a_stub_that_runs(source, stub):
 def test_a_stub_that_cannot_run_is_refused():
     with pytest.raises(ValueError, match="not valid Python once its solution is cut"):
         cut_solution("x = [\n# solution\n1]")
+
+
+def test_copies_are_made_for_the_chosen_set_and_run_as_they_are(lessons, make_work, tmp_path, monkeypatch):
+    """Catches copies about solar cells for somebody who chose pets, and a copy whose entries are sought once more."""
+    write_notebook(lessons / "02_more.ipynb", store.from_text("# %% [markdown]\n# # 02\n#\n# A crack. A step.\n"))
+    monkeypatch.setenv("COURSE_DATA_SET", "pets")
+    make_work()
+    copy = tmp_path / "work" / "02_more.ipynb"
+    assert read_notebook(copy).cells[0].source == "# 02\n\nA step."
+    assert read_lesson(copy) == read_notebook(copy)
+    assert "kept as it is" in make_work()
+    monkeypatch.setenv("COURSE_DATA_SET", "solar")
+    said = make_work("--reset", "all")
+    assert "02_more.bak-1.ipynb" in said and "01_lesson.bak-1.ipynb" in said
+    assert "A crack." in read_notebook(copy).cells[0].source
 
 
 def test_the_copy_has_no_solution_and_no_output():
