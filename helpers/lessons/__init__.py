@@ -50,6 +50,10 @@ photo_map     a map of photographs as a figure: before and after, by label, kind
 draw_crack    draw a crack and ask the model
 scrub         what the model said after each epoch, as a film
 zoom          a place of a photograph pointed at and enlarged
+launching     a function in several processes, started from a notebook
+rank_work     what those processes work on in lesson 10: rows, a head, a planned power cut
+scaling       how long an epoch takes on several machines
+scaling_lab   the same with sliders: machines, network, price
 """
 
 import importlib
@@ -172,9 +176,18 @@ MODULE_OF = {
     "hard_items": "lessons.scrub",
     "HAIRLINES": "lessons.zoom",
     "zoomed": "lessons.zoom",
+    "launch": "lessons.launching",
+    "RankWork": "lessons.rank_work",
+    "kept_head": "lessons.rank_work",
+    "lay_out": "lessons.rank_work",
+    "new_head": "lessons.rank_work",
+    "plan_power_cut": "lessons.rank_work",
+    "Cluster": "lessons.scaling",
+    "draw_scaling": "lessons.scaling",
+    "ScalingLab": "lessons.scaling_lab",
 } | {
     f"check_{lesson}_{number}": f"lessons.checks.lesson_{lesson}"
-    for lesson in (*(f"{number:02}" for number in range(10)), "01b")
+    for lesson in (*(f"{number:02}" for number in range(11)), "01b")
     for number in (1, 2, 3)
 }
 __all__ = list(MODULE_OF)
