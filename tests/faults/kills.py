@@ -49,7 +49,10 @@ def caches(times: int) -> Tally:
             for what, work in (("decoding", decode), ("computing features", compute)):
                 shutil.rmtree(home / "cache" / "features", ignore_errors=True)
                 start = folder / f"before {what}"  # the second finds the pixels
-                shutil.copytree(home, start) if home.exists() else start.mkdir()
+                if home.exists():
+                    shutil.copytree(home, start, ignore=shutil.ignore_patterns(".*.tmp"))
+                else:
+                    start.mkdir()
                 began = time.perf_counter()
                 assert end_of(fork(work)) == 0
                 seconds, whole, files = time.perf_counter() - began, answer.read_text(), contents(home)
@@ -94,12 +97,21 @@ def contents(home: Path) -> dict[str, str]:
     return found
 
 
+def held_in(file: Path) -> dict:
+    """The marks in a file; none when it cannot be read, so that those that were made count as lost."""
+    from helpers.review.mark_file import read_marks
+
+    try:
+        return read_marks(file) if file.is_file() else {}
+    except ValueError:
+        return {}
+
+
 def marks(times: int) -> Tally:
     """SIGKILL at any moment of marking picture after picture; a new session goes on where the file says.
 
     lost: a mark that was made and is not in the file, a file that cannot be read, one picture marked otherwise.
     """
-    from helpers.review.mark_file import read_marks
     from helpers.review.rows import Row
     from helpers.review.session import Review
 
@@ -126,7 +138,7 @@ def marks(times: int) -> Tally:
                 while some := os.read(reader, 4096):
                     made += len(some)
                 os.close(reader)
-                held = read_marks(file) if file.is_file() else {}
+                held = held_in(file)
                 # the last one may be in the file though nobody was told
                 tally.lost += not made <= len(held) <= made + killed or list(held) != names[: len(held)]
                 tally.lost += any(mark.new_label != "dog" for mark in held.values())
