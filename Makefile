@@ -114,7 +114,7 @@ slides: $(AUTHORS) ## the slides among the cells, in site/slides/
 
 LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock: $(READY) ## compile both locks from pyproject.toml (UPGRADE=1: newest versions)
-	@$(UV) $(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra export --group setup -o requirements.lock
+	@$(UV) $(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra export --extra dist --group setup -o requirements.lock
 	@$(UV) $(LOCK) $(if $(UPGRADE),--upgrade) --group test --group lint --group publish \
 	  --constraint requirements.lock -o tests/requirements.lock
 

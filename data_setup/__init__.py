@@ -6,6 +6,7 @@
     python -m data_setup --list     the catalogue, and what of it is here
     python -m data_setup check PATH what is wrong with a folder of your own, with --quarantine and restore
     python -m data_setup split PATH which of its pictures train, validate and test
+    python -m data_setup shard PATH its pictures in tar archives, for sets of millions
 
 It imports nothing of `helpers`, and neither torch nor Pillow to find, label and split pictures;
 only a split by time reads EXIF data with Pillow.
@@ -23,6 +24,7 @@ only a split by time reads EXIF data with Pillow.
 | backbones/ | networks of torchvision and timm by name: weights on disk or downloaded, what there is to choose from |
 | check/ | a folder of one's own, before a model learns from it: what is wrong there, and what to do |
 | own/ | a folder of one's own as it comes: labels in any table or text files, a split by class, group or time |
+| shards/ | pictures in tar archives (WebDataset): written, indexed, read by many processes |
 | base/ | what all of this, and `helpers`, stand on: words, arguments, bars, files, folders, pictures read, HTML |
 
 COURSE_DATA moves the data folder; COURSE_MIRROR is a base address to download archives from instead.

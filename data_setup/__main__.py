@@ -17,6 +17,7 @@ COMMANDS = {  # loaded when they are asked for
     "check": ("data_setup.check.command", "main"),
     "restore": ("data_setup.check.command", "main_restore"),
     "split": ("data_setup.own.command", "main"),
+    "shard": ("data_setup.shards.command", "main"),
 }
 
 

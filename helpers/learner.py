@@ -21,7 +21,7 @@ from helpers.models.classifier import Classifier, build_classifier, from_module
 from helpers.models.features import FeatureData, body_fingerprint, precompute
 from helpers.runtime.adamw import AdamW
 from helpers.runtime.device import make_ready, pick_device
-from helpers.runtime.distributed import join, n_ranks, rank, wait
+from helpers.runtime.distributed import join, n_ranks, rank, share, wait
 from helpers.runtime.precision import fast_precision, network_kind
 from helpers.runtime.tensor_files import save_tensors
 from helpers.training import schedules
@@ -329,29 +329,29 @@ class Learner:
         if isinstance(part, str):
             spared = self.copies and part == "train"  # their plain features are not kept
             source = self.data if spared else self.source(training=False)
-            return self._predictions(part, partial(predict, self.model, source, how=self._arithmetic()))
+            return self._predictions(part, partial(predict, self.model, source))
         items, classes = tuple(part), self.data.classes
         if wrong := [item for item in items if not isinstance(item, Item)]:
             raise TypeError(f"get_preds takes a part or items; got {wrong[0]!r}. A file: learn.predict_one(path)")
         targets = torch.tensor([classes.index(item.label) if item.label in classes else -1 for item in items])
-        log_probs = predict_files(self.model, self.data, [item.path for item in items], self._arithmetic())
+        log_probs = predict_files(self.model, self.data, [item.path for item in items], self._arithmetic(items))
         return Predictions(items, log_probs, targets, classes)
 
     @did_you_mean
     def tta(self, n: int = 4, beta: float = 0.25, use_max: bool = False, *, part: str = "valid") -> Predictions:
         """Test-time augmentation: the mean over `n` augmented views, and `beta` of the plain one (fastai v2)."""
-        views = partial(predict_views, self.model, self.data, how=self._arithmetic(), n=n, beta=beta, use_max=use_max)
+        views = partial(predict_views, self.model, self.data, n=n, beta=beta, use_max=use_max)
         return self._predictions(part, views)
 
-    def _predictions(self, part: str, log_probs_of: Callable[[Tensor], Tensor]) -> Predictions:
+    def _predictions(self, part: str, log_probs_of: Callable[..., Tensor]) -> Predictions:
         rows = self.data.indices_of(part)
         if not len(rows):
             raise ValueError(f"there are no {part} pictures to predict: {self.data}")
         items, targets = self.data.items_of(part), self.data.targets[rows]
-        return Predictions(items, log_probs_of(rows), targets, self.data.classes, part)
+        return Predictions(items, log_probs_of(rows, how=self._arithmetic(rows)), targets, self.data.classes, part)
 
-    def _arithmetic(self) -> Arithmetic:
-        return Arithmetic(self.device, self.prediction_precision, 2 * self.data.batch_size)
+    def _arithmetic(self, pictures: Sequence) -> Arithmetic:
+        return Arithmetic(self.device, self.prediction_precision, 2 * self.data.batch_size, share(len(pictures)))
 
     def predict_one(self, path: Path | str) -> Prediction:
         """What the model says about one picture file."""

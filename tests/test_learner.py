@@ -160,7 +160,7 @@ def test_precision_is_chosen_and_can_be_set(learn, monkeypatch):
     assert (learn.precision, learn.prediction_precision) == (torch.float32, torch.bfloat16)
     plan = learn._run(1e-3, 1, schedules.constant).plan
     assert (plan.precision, plan.prediction_precision) == (torch.float32, torch.bfloat16)
-    assert learn._arithmetic().precision is torch.bfloat16
+    assert learn._arithmetic(learn.data.items).precision is torch.bfloat16
     assert learn.to_fp32() is learn and learn.precision is torch.float32
     learn.to_bf16()
     assert (learn.precision, learn.prediction_precision) == (torch.bfloat16, torch.bfloat16)

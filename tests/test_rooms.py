@@ -18,6 +18,7 @@ ROOMS = [
     ROOT / "data_setup/check",
     ROOT / "data_setup/downloads",
     ROOT / "data_setup/own",
+    ROOT / "data_setup/shards",
     ROOT / "tools",
     *sorted({path.parent for path in (ROOT / "helpers").glob("*/*.py")}),
 ]

@@ -41,6 +41,17 @@ def read_json(file: Path) -> dict:
     return found if isinstance(found, dict) else {}
 
 
+def was_begun(note: Path, work: dict) -> bool:
+    """Whether `note` holds this very work, as JSON can, so that somebody began it and has not deleted the note since;
+    else it is written there, and the work begins now."""
+    work = json.loads(json.dumps(work))
+    if read_json(note) == work:
+        return True
+    with write_atomically(note) as temporary:
+        temporary.write_text(json.dumps(work, indent=1) + "\n", encoding="utf-8")
+    return False
+
+
 def visible_files(folder: Path) -> Iterator[Path]:
     """Every visible file below `folder`, and every link that leads nowhere; links to folders are not followed."""
     for entry in folder.iterdir():

@@ -12,10 +12,11 @@ from data_setup.base.arguments import closest
 from data_setup.base.progress import progress
 from data_setup.items import Item
 from helpers.data import augment as augmentation
-from helpers.data.dataset import ImageData
+from helpers.data.dataset import WHOLE, ImageData
 from helpers.models.classifier import Classifier
 from helpers.models.folding import predicting
 from helpers.runtime.device import upload
+from helpers.runtime.distributed import gathered
 from helpers.runtime.seeds import generator
 
 
@@ -99,23 +100,25 @@ def check_same_pictures(first: Predictions, second: Predictions) -> None:
 
 
 class Arithmetic(NamedTuple):
-    """Where a model predicts, in which precision, and how many pictures at a time."""
+    """Where a model predicts, in which precision, how many pictures at a time, and which of them this process takes."""
 
     device: torch.device
     precision: torch.dtype
     batch_size: int = 64
+    share: slice = WHOLE  # of several processes, see `helpers.runtime.distributed`: every one is given all answers
 
 
 def predict(model: Classifier, source, rows: Tensor, how: Arithmetic) -> Tensor:
     """Log probabilities (n, K) of the pictures (or cached features) at `rows` of `source`, without augmentation."""
     split_point = getattr(source, "split_point", 0)  # pictures pass the whole model
-    batches = source.eval_batches(rows, how.device, how.batch_size)
+    batches = source.eval_batches(rows[how.share], how.device, how.batch_size)
     return _one_pass(model, batches, lambda batch: model.after(batch.inputs, split_point), len(rows), how)
 
 
 def predict_files(model: Classifier, data: ImageData, paths: Sequence[Path], how: Arithmetic) -> Tensor:
     """Log probabilities (n, K) of picture files, which pass as the validation pictures of `data` do."""
-    some = (paths[start : start + how.batch_size] for start in range(0, len(paths), how.batch_size))
+    mine, n = paths[how.share], how.batch_size
+    some = (mine[start : start + n] for start in range(0, len(mine), n))
     pictures = (augmentation.resize(upload(data.read_squares(files), how.device), data.size) for files in some)
     return _one_pass(model, pictures, model, len(paths), how)
 
@@ -144,7 +147,7 @@ def _views(data: ImageData, rows: Tensor, n: int, how: Arithmetic) -> Iterator[l
     """The plain pictures of each batch, then `n` augmented views of them."""
     store = data.store_on(how.device)
     draws = [augmentation.draw(len(rows), data.augment, generator("tta", number)) for number in range(n)]
-    for some in torch.arange(len(rows)).split(how.batch_size):
+    for some in torch.arange(len(rows))[how.share].split(how.batch_size):
         plain = upload(store.squares(rows[some]), how.device)
         moved = [upload(store.squares(rows[some], draw.crop_position[some]), how.device) for draw in draws]
         views = [augmentation.apply_draws(view, draw[some], data.size) for view, draw in zip(moved, draws, strict=True)]
@@ -154,5 +157,5 @@ def _views(data: ImageData, rows: Tensor, n: int, how: Arithmetic) -> Iterator[l
 def _one_pass(model: Classifier, batches: Iterable, logits_of: Callable, n: int, how: Arithmetic) -> Tensor:
     """`logits_of` every batch (some, K) as log probabilities, one below the other on the CPU: (n, K) float32."""
     with predicting(model, how.device, how.precision):
-        bar = progress(batches, "predicting", total=-(-n // how.batch_size))
-        return torch.cat([logits_of(batch).float().log_softmax(dim=1) for batch in bar]).cpu()
+        bar = progress(batches, "predicting", total=-(-len(range(n)[how.share]) // how.batch_size))
+        return gathered(torch.cat([logits_of(batch).float().log_softmax(dim=1) for batch in bar]).cpu(), n)

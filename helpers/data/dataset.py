@@ -13,13 +13,14 @@ from torch import Tensor
 
 import data_setup
 from data_setup.base.arguments import OLDER, OlderNames, closest, did_you_mean, old_attribute
+from data_setup.base.pictures import METHODS, fingerprint, read_presized
 from data_setup.items import Item, check_items, class_names, label_by_folder, label_by_regex
 from data_setup.own.labels import label_by_table
 from data_setup.own.split_file import saved_split, split_in
 from data_setup.splits import PARTS, Split, split_stratified, tell_copies
 from helpers.data import augment as augmentation
 from helpers.data.augment import Augment, Draws
-from helpers.data.pixels import METHODS, PixelStore, fingerprint, load_or_decode, read_presized
+from helpers.data.pixels import PixelStore, load_or_decode
 from helpers.runtime.device import upload
 from helpers.runtime.seeds import generator
 

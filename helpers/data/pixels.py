@@ -4,7 +4,6 @@ The store is a flat file that the operating system maps into memory: in RAM whil
 `PixelStore.on` moves it onto a GPU.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -18,46 +17,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock
-from PIL import Image
 from torch import Tensor
 
-from data_setup.base.files import content_hash, write_atomically
-from data_setup.base.pictures import MOVED, UnreadableImage, read_image
+from data_setup.base.files import write_atomically
+from data_setup.base.pictures import UnreadableImage, read_presized
 from data_setup.base.progress import progress
 from helpers.runtime.device import place_for, upload
 
-METHODS = ("crop", "pad", "squish")
-MAX_ASPECT = 4
-CACHE_VERSION = 5  # in every key of stored pixels and features: raise it when the pixels a model sees change
 Shape = tuple[int, int, int]  # (C, h, w)
-
-
-def presize(image: Image.Image, presize_px: int, method: str = "crop") -> np.ndarray:
-    """uint8 (C, h, w) with C = 1 or 3, resampled once, bilinear with antialiasing (fastai's ResizeMethod).
-
-    "crop": the short side becomes `presize_px`; the long one stays longer, so that a square can be taken anywhere along
-    it. "pad": the whole picture in a square, edges mirrored. "squish": a square, aspect ignored.
-    """
-    if method not in METHODS:
-        raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")
-    if method == "crop":  # of a long strip only the middle
-        width, height = image.size
-        x, y = max(0, width - MAX_ASPECT * height) // 2, max(0, height - MAX_ASPECT * width) // 2
-        image = image.crop((x, y, width - x, height - y)) if x or y else image
-    side = {"crop": min(image.size), "pad": max(image.size)}.get(method)
-    target = tuple(max(1, round(extent * presize_px / (side or extent))) for extent in image.size)
-    if image.size != target:
-        image = image.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
-    if method == "pad":
-        missing = [presize_px - pixels.shape[1], presize_px - pixels.shape[2]]
-        pixels = np.pad(pixels, [(0, 0), *((m // 2, m - m // 2) for m in missing)], mode="symmetric")
-    return np.array(pixels, order="C")  # a copy: Pillow's own memory may not be written to
-
-
-def read_presized(path: Path | str, presize_px: int, method: str = "crop") -> np.ndarray:
-    """A picture file, presized: uint8 (C, h, w). Raises UnreadableImage naming the file."""
-    return presize(read_image(path, at_least_px=presize_px), presize_px, method)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,18 +83,6 @@ class PixelStore:
     def on(self, device: torch.device) -> "PixelStore":
         """A copy on a CUDA device if it fits there, else one on the CPU, which shares the pixels."""
         return replace(self, flat=self.flat.to(place_for(self.flat.nbytes, device)))
-
-
-def fingerprint(paths: Sequence[Path], *settings: object) -> str:
-    """A key that changes whenever a file's content, the order or a setting does: 24 hex digits of sha256."""
-    digest = hashlib.sha256(repr((CACHE_VERSION, *settings)).encode())
-    try:
-        with ThreadPoolExecutor() as pool:
-            for text in pool.map(content_hash, paths):
-                digest.update(bytes.fromhex(text))
-    except OSError as error:
-        raise UnreadableImage(f"{error.filename} cannot be read ({error.strerror}); {MOVED}") from error
-    return digest.hexdigest()[:24]
 
 
 def load_or_decode(paths: Sequence[Path], file: Path, *, presize_px: int, method: str = "crop") -> PixelStore:

@@ -1,4 +1,4 @@
-"""Grids of pictures: batches, top losses, heat maps. Each says in words what it shows."""
+"""Grids of pictures: batches, top losses. Each says in words what it shows."""
 
 import math
 import textwrap
@@ -44,7 +44,7 @@ def show_pictures(
     lines = [[shorten(line, fits) for line in str(title).split("\n")] for title in titles]
     figure = _grid(shown, columns, cell_in, max(map(len, lines), default=0), textwrap.fill(header, 56))
     for ax, pixels, title, is_wrong in zip(figure.axes, shown, lines or [[]] * n, wrong or [False] * n, strict=False):
-        _place_picture(ax, pixels, "\n".join(title), is_wrong)
+        place_picture(ax, pixels, "\n".join(title), is_wrong)
     return Drawing(figure, text or f"{counted(n, 'picture')}.")
 
 
@@ -84,7 +84,7 @@ def _grid(shown: Sequence[np.ndarray], columns: int, cell_in: float, title_lines
     return figure
 
 
-def _place_picture(ax: Axes, pixels: np.ndarray, title: str, is_wrong: bool) -> None:
+def place_picture(ax: Axes, pixels: np.ndarray, title: str, is_wrong: bool) -> None:
     ax.imshow(pixels, cmap="gray", vmin=0, vmax=255 if pixels.dtype == np.uint8 else 1)
     ax.set(xticks=[], yticks=[])
     ax.set_title(title, fontsize=SMALL_PT, parse_math=False, linespacing=1.15)
@@ -118,25 +118,3 @@ def plot_top_losses(interp: Interpretation, data, k: int = 9, *, columns: int = 
     text = f"The {counted(len(top), 'picture')} with the largest loss, worst first, of {len(interp.preds.items):,}."
     drawing = show_pictures(images, titles, columns=min(columns, len(top)), wrong=wrong, header=header, text=text)
     return replace(drawing, detail=f"{'; '.join(said)}.")
-
-
-def show_heat_map(image, heat, *, title: str = "") -> Drawing:
-    """A picture beside itself under its heat map: yellow where the model found most, dark where nothing.
-
-    `image` is any picture; `heat` (H, W) float 0..1, from `heat_map`.
-    """
-    pixels, heat = as_pixels(image), np.asarray(heat, dtype=np.float32)
-    if heat.shape != pixels.shape[:2]:
-        raise ValueError(f"the heat map is {heat.shape}, the picture {pixels.shape[:2]}; make it from this picture")
-    figure = new_figure(3.4)
-    left, right = figure.subplots(1, 2)
-    figure.suptitle(shorten(title, 56), fontsize=MIDDLE_PT, parse_math=False)
-    _place_picture(left, pixels, "picture", False)
-    _place_picture(right, pixels, "which places counted", False)
-    layer = right.imshow(heat, cmap="viridis", vmin=0, vmax=1, alpha=0.55)
-    bar = figure.colorbar(layer, ax=right, ticks=[0, 1], fraction=0.05)
-    bar.ax.set_yticklabels(["nothing", "most"], fontsize=SMALL_PT)
-    text = f"A picture and which places counted for the answer{f' ({title})' if title else ''}."
-    down, across = np.unravel_index(int(heat.argmax()), heat.shape)
-    place = f"{100 * across / heat.shape[1]:.0f} % from the left and {100 * down / heat.shape[0]:.0f} % from the top"
-    return Drawing(figure, text, f"The strongest place is {place}." if heat.max() > 0 else "The map is empty.")

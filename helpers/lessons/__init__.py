@@ -100,7 +100,7 @@ MODULE_OF = {
     "plot_schedule": "lessons.figures",
     "show_augmented": "lessons.figures",
     "show_each_operation": "lessons.figures",
-    "show_heat_map": "figures.pictures",
+    "show_heat_map": "lessons.figures",
     "heat_map": "lessons.heatmaps",
     "decision_cost": "lessons.decisions",
     "plot_cost": "lessons.figures",

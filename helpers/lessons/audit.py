@@ -83,8 +83,6 @@ def find_label_errors(
     groups     what each item belongs to (a patient, a module, copies of one picture): members of a group are in the
                same fold, so that near-copies cannot vouch for each other's labels
     """
-    from cleanlab.filter import find_label_issues
-
     check_rows(features, items)
     rows = [row for row, item in enumerate(items) if item.label is not None]
     classes = class_names(items)
@@ -96,12 +94,21 @@ def find_label_errors(
         numbers = {group: number for number, group in enumerate(groups)}
         groups = [numbers[groups[row]] for row in rows]
     probs = out_of_fold_probs(torch.as_tensor(features)[rows], labels, groups=groups, folds=folds, seed=seed)
-    with warnings.catch_warnings():  # of a class with one picture cleanlab flags nothing, and says so each time
-        warnings.filterwarnings("ignore", message="May not flag all label issues")
-        suspicious = np.flatnonzero(find_label_issues(labels, probs, n_jobs=1)).tolist()
-    suspects = ((items[rows[place]], probs[place], labels[place], rows[place]) for place in suspicious)
+    suspects = (
+        (items[rows[place]], probs[place], labels[place], rows[place]) for place in confident_errors(labels, probs)
+    )
     found = [LabelError(item, item.label, classes[p.argmax()], float(p[own]), row) for item, p, own, row in suspects]
     return sorted(found, key=lambda error: (error.score, error.item.name))
+
+
+def confident_errors(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
+    """Places of the labels that are probably wrong (cleanlab), the least probable first; `probs` (N, K) out of fold."""
+    from cleanlab.filter import find_label_issues
+
+    with warnings.catch_warnings():  # of a class with one picture cleanlab flags nothing, and says so each time
+        warnings.filterwarnings("ignore", message="May not flag all label issues")
+        places = np.flatnonzero(find_label_issues(labels, probs, n_jobs=1))
+    return places[np.argsort(probs[places, labels[places]], kind="stable")]
 
 
 def out_of_fold_probs(

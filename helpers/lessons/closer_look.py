@@ -7,9 +7,9 @@ from torch import Tensor
 
 from data_setup.base.html import Html, fill
 from helpers.data.dataset import ImageData
-from helpers.figures.pictures import show_heat_map
 from helpers.learner import Learner
 from helpers.lessons.audit import check_rows, nearest_neighbours
+from helpers.lessons.figures import show_heat_map
 from helpers.lessons.heatmaps import heat_map
 from helpers.review import pages
 from helpers.review.rows import Row

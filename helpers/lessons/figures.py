@@ -1,4 +1,4 @@
-"""Figures that only lessons draw: lines of any kind, schedules, operations of the augmentation, decisions."""
+"""Figures that only lessons draw: lines, schedules, operations of the augmentation, decisions, heat maps."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ import torch
 from data_setup.base.arguments import did_you_mean
 from data_setup.base.text import counted, listed, number, shorten
 from helpers.data.augment import Augment, Draws, apply_draws, draw
-from helpers.figures.pictures import show_pictures
+from helpers.figures.pictures import as_pixels, place_picture, show_pictures
 from helpers.figures.style import (
     BLACK,
     BLUE,
@@ -20,9 +20,11 @@ from helpers.figures.style import (
     MIDDLE_PT,
     PINK,
     RED,
+    SMALL_PT,
     Drawing,
     empty_drawing,
     name_ends,
+    new_figure,
     round_ticks,
     style_axes,
 )
@@ -191,3 +193,25 @@ def plot_cost(record: DecisionCost) -> Drawing:
         f"when a miss costs {record.cost_of_miss:g} and a look {record.cost_of_look:g}."
     )
     return Drawing(ax.figure, text, record.text)
+
+
+def show_heat_map(image, heat, *, title: str = "") -> Drawing:
+    """A picture beside itself under its heat map: yellow where the model found most, dark where nothing.
+
+    `image` is any picture; `heat` (H, W) float 0..1, from `heat_map`.
+    """
+    pixels, heat = as_pixels(image), np.asarray(heat, dtype=np.float32)
+    if heat.shape != pixels.shape[:2]:
+        raise ValueError(f"the heat map is {heat.shape}, the picture {pixels.shape[:2]}; make it from this picture")
+    figure = new_figure(3.4)
+    left, right = figure.subplots(1, 2)
+    figure.suptitle(shorten(title, 56), fontsize=MIDDLE_PT, parse_math=False)
+    place_picture(left, pixels, "picture", False)
+    place_picture(right, pixels, "which places counted", False)
+    layer = right.imshow(heat, cmap="viridis", vmin=0, vmax=1, alpha=0.55)
+    bar = figure.colorbar(layer, ax=right, ticks=[0, 1], fraction=0.05)
+    bar.ax.set_yticklabels(["nothing", "most"], fontsize=SMALL_PT)
+    text = f"A picture and which places counted for the answer{f' ({title})' if title else ''}."
+    down, across = np.unravel_index(int(heat.argmax()), heat.shape)
+    place = f"{100 * across / heat.shape[1]:.0f} % from the left and {100 * down / heat.shape[0]:.0f} % from the top"
+    return Drawing(figure, text, f"The strongest place is {place}." if heat.max() > 0 else "The map is empty.")

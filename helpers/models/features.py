@@ -21,7 +21,7 @@ from helpers.data.dataset import WHOLE, Batch, ImageData, even_batches
 from helpers.models.classifier import Classifier
 from helpers.models.folding import predicting
 from helpers.runtime.device import place_for, upload
-from helpers.runtime.distributed import rank, share, wait
+from helpers.runtime.distributed import n_ranks, rank, share, wait
 from helpers.runtime.seeds import generator
 from helpers.runtime.tensor_files import forget_oldest, load_tensors, save_tensors
 
@@ -141,9 +141,14 @@ def _table(model, data: ImageData, split_point: int, device, precision, copy: in
             try:
                 save_tensors(files[number], {"features": tables[number]}, {"what": "features", "images": str(data)})
             except OSError as error:  # a full disk
+                if n_ranks() > 1:  # the others wait for them
+                    raise
                 print(f"note: these features are not kept for the next time ({error})")
     wait()
     tables = [_read(file) if table is None else table for file, table in zip(files, tables, strict=True)]
+    if any(tables[number] is None for number, needed in enumerate(missing) if needed):
+        found = f"another process has computed features that are not in {path.parent}"
+        raise OSError(f"{found}: set COURSE_DATA to a folder that all machines share")
     known = next(table for table in tables if table is not None)
     for number in (number for number, table in enumerate(tables) if table is None):
         tables[number] = known.new_full((len(shards[number]), *known.shape[1:]), torch.nan)

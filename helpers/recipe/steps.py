@@ -3,7 +3,8 @@
     python -m helpers.recipe --data solar --arch efficientnet_lite0 --size 224
 
 It leaves report.html (one file, no network), result.json and model/ (see `helpers.export`) in the folder it names.
-With several processes: torchrun --standalone --nproc-per-node=2 -m helpers.recipe --data ...
+The same command goes on where it was cut off. With several processes, begun again by torchrun when one has died:
+    torchrun --standalone --nproc-per-node=2 --max-restarts=3 -m helpers.recipe --data ...
 """
 
 import json
@@ -16,8 +17,10 @@ from itertools import accumulate
 from pathlib import Path
 from time import perf_counter
 
+import torch
+
 from data_setup import solar
-from data_setup.base.files import write_atomically
+from data_setup.base.files import was_begun, write_atomically
 from data_setup.base.text import counted, number
 from data_setup.own.labels import labelled
 from data_setup.own.split_file import split_in
@@ -31,7 +34,9 @@ from helpers.recipe.averaging import AverageWeights
 from helpers.recipe.report import draw_figures, facts_of, plan, report_page
 from helpers.recipe.settings import HEAD_EPOCHS, Settings, parse
 from helpers.runtime.device import pick_device
-from helpers.runtime.distributed import join, rank
+from helpers.runtime.distributed import join, rank, total
+
+UNFINISHED = "unfinished.json"  # beside the checkpoints: the settings of the run that they are of
 
 
 @dataclass
@@ -63,19 +68,18 @@ def run(settings: Settings, folder: Path, *, command: str = "") -> None:
     need_packages()  # better known now than after the training
     folder.mkdir(parents=True, exist_ok=True)
     steps: list[Step] = []
-    learn, curves = train(settings, folder, steps)
-    if rank() > 0:
-        return
+    learn, curves = train(settings, folder, steps, resume=was_cut_off(settings, folder))
     with timed(steps, f"Test-time augmentation: {settings.tta} augmented views and the plain one") as step:
         preds, tta = learn.get_preds(), learn.tta(n=settings.tta)
         step.done, step.result = f"plain against TTA: {compare(preds, tta)}", accuracy_text(tta)
+    if rank() > 0:
+        return
     facts = facts_of(settings, learn, preds, tta) | {"command": command}
     with timed(steps, "Analyse, and export the model") as step:
         try:
             export(learn, folder / "model", note=facts["meaning"])
             step.done = "Exported to model/, beside the report."
-            for file in folder.glob("model.*safetensors"):  # weights and checkpoint: the export holds what they held
-                file.unlink()
+            (folder / "model.safetensors").unlink()  # the export holds what it held
         except (OSError, RuntimeError) as error:
             step.done = f"Not exported: {error}. The weights are in model.safetensors, beside the report."
     facts |= {"steps": [asdict(step) for step in steps], "seconds": sum(step.seconds for step in steps)}
@@ -83,9 +87,27 @@ def run(settings: Settings, folder: Path, *, command: str = "") -> None:
     for name, text in (("result.json", json.dumps(facts, indent=1)), ("report.html", page)):
         with write_atomically(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
+    (folder / UNFINISHED).unlink()
+    forget_checkpoints(folder)
 
 
-def train(settings: Settings, folder: Path, steps: list[Step]) -> tuple[Learner, list[LRFinderResult]]:
+def was_cut_off(settings: Settings, folder: Path) -> bool:
+    """Whether a run with these settings has not come to its end here, as the first process finds; else one begins."""
+    goes_on = rank() == 0 and was_begun(folder / UNFINISHED, asdict(settings))
+    if rank() == 0 and not goes_on:
+        forget_checkpoints(folder)
+    goes_on = bool(total(torch.tensor(float(goes_on))))
+    if goes_on:
+        print(f"going on with the run that was cut off here; to begin again, delete {folder / UNFINISHED}")
+    return goes_on
+
+
+def forget_checkpoints(folder: Path) -> None:
+    for file in folder.glob("model.*.checkpoint.safetensors"):
+        file.unlink()
+
+
+def train(settings: Settings, folder: Path, steps: list[Step], *, resume=False) -> tuple[Learner, list[LRFinderResult]]:
     """Steps 1 to 8; the learner then computes in float32, as the exported model does."""
     with timed(steps, "Enable data augmentation, and precompute=True") as step:
         data, shared = load_data(settings), {"seed": settings.seed, "path": folder}
@@ -99,11 +121,12 @@ def train(settings: Settings, folder: Path, steps: list[Step]) -> tuple[Learner,
         curves = [learn.lr_find()]
         step.done = f"{curves[0].advice} Taken for the last layer: {number(rates[-1])}"
     with timed(steps, "Train the last layer on cached features") as step:
-        learn.fit(rates[-1], HEAD_EPOCHS)
+        learn.name = "model.head"  # of its checkpoint
+        learn.fit(rates[-1], HEAD_EPOCHS, resume=resume)
         step.done, step.result = counted(HEAD_EPOCHS, "epoch"), accuracy_after(learn)
     with timed(steps, "Train the last layer with augmentation (precompute=False), cycle_len=1") as step:
-        learn.precompute = False
-        learn.fit(rates[-1], settings.augmented_epochs, cycle_len=1)
+        learn.precompute, learn.name = False, "model.augmented"
+        learn.fit(rates[-1], settings.augmented_epochs, cycle_len=1, resume=resume)
         step.done, step.result = counted(settings.augmented_epochs, "epoch"), accuracy_after(learn)
     stages = f"the last {settings.stages} stages; cache what the first make of {settings.copies} copies"
     with timed(steps, f"Unfreeze {stages if settings.copies else 'all layers'}") as step:
@@ -121,11 +144,12 @@ def train(settings: Settings, folder: Path, steps: list[Step]) -> tuple[Learner,
         step.done = f"{curves[1].advice} Taken for the last layer: {number(rates[-1])}"
     with timed(steps, f"Train {'these stages' if settings.copies else 'the full network'}: {plan(settings)}") as step:
         ends = list(accumulate(settings.cycles))[-settings.average :]
-        hooks = [AverageWeights(ends)] if settings.average > 1 else []
+        how = {"hooks": [AverageWeights(ends)] if settings.average > 1 else [], "resume": resume}
+        learn.name = "model.whole"
         if settings.schedule == "one-cycle":
-            history = learn.fit_one_cycle(settings.epochs, rates, hooks=hooks)
+            history = learn.fit_one_cycle(settings.epochs, rates, **how)
         else:
-            history = learn.fit(rates, len(settings.cycles), cycle_len=1, cycle_mult=2, hooks=hooks)
+            history = learn.fit(rates, len(settings.cycles), cycle_len=1, cycle_mult=2, **how)
         learn.save("model")
         learn.precompute = False
         learn.to_fp32()
@@ -162,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run(settings, folder, command=f"python -m helpers.recipe {shlex.join(argv)}")
         print(f"\nreport: {folder / 'report.html'}")
     except KeyboardInterrupt:
-        print("interrupted; nothing was exported")
+        print("interrupted; nothing was exported. The same command goes on from the last checkpoint")
         return 130
     except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)

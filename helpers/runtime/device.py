@@ -14,9 +14,10 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # as malloc.h has them
 
 def pick_device() -> torch.device:
     """CUDA if there is one, else Apple's MPS, else the CPU; the environment variable COURSE_DEVICE overrides."""
-    chosen = os.environ.get("COURSE_DEVICE")
+    cuda = f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"  # a launcher's: one each
+    chosen = os.environ.get("COURSE_DEVICE", "")
+    chosen = cuda if chosen == "cuda" else chosen
     if not chosen:
-        cuda = f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"  # a launcher's: one each
         best = cuda if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(best)
     try:

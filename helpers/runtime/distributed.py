@@ -5,9 +5,12 @@ one process, but for dropout's draws. They share a folder; rank 0 prints and sav
 """
 
 import atexit
+import math
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -16,15 +19,38 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.overrides import TorchFunctionMode
 
+PATIENCE = timedelta(days=1)  # with one that has more to do; the dead are known by their closed connections
+
 
 def join(device: torch.device) -> None:
     """Meet the other processes, if a launcher such as torchrun started any; from here on only the first one prints."""
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        atexit.register(dist.destroy_process_group)
-        os.environ.setdefault("COURSE_PRECISION", "float32")  # ranks that time themselves may not agree
-        if rank() > 0:
-            sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    if int(os.environ.get("WORLD_SIZE", 1)) < 2 or dist.is_initialized():
+        return
+    how = {"backend": "gloo", "timeout": PATIENCE, **_meeting()}
+    if device.type == "cuda":  # a card each; what lies on processors goes through gloo
+        torch.cuda.set_device(device)
+        how |= {"backend": "cpu:gloo,cuda:nccl", "device_id": device}
+    dist.init_process_group(**how)
+    atexit.register(dist.destroy_process_group)
+    os.environ.setdefault("COURSE_PRECISION", "float32")  # ranks that time themselves may not agree
+    if rank() > 0:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+
+def _meeting() -> dict:
+    """A store of this round's ranks: torchrun's own still holds what ranks that it started before have left there."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return {}
+    rank, host, port = int(os.environ["RANK"]), os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    launcher, store = dist.TCPStore(host, port), None
+    if rank == 0:
+        store = dist.TCPStore(host, 0, is_master=True)
+        launcher.set("course/port", str(store.port))
+    while store is None:
+        with suppress(dist.DistNetworkError):  # the port of a round whose ranks are dead: the next one will be set
+            store = dist.TCPStore(host, int(launcher.get("course/port")), timeout=timedelta(seconds=2))
+    store.set_timeout(PATIENCE)
+    return {"store": store, "rank": rank, "world_size": int(os.environ["WORLD_SIZE"])}
 
 
 def rank() -> int:
@@ -35,9 +61,18 @@ def n_ranks() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def share() -> slice:
-    """This rank's part of any sequence: every `n_ranks`-th, so that each element is taken once, whatever its length."""
-    return slice(rank(), None, n_ranks())
+def share(n: float = math.inf) -> slice:
+    """This rank's part of a sequence: every `n_ranks`-th, so that each element is taken once; of fewer (`n`) all."""
+    return slice(rank(), None, n_ranks()) if n >= n_ranks() else slice(None)
+
+
+def gathered(table: Tensor, n: int) -> Tensor:
+    """All `n` rows, of which each rank has its `share(n)`."""
+    if len(table) < n:
+        whole = table.new_zeros(n, *table.shape[1:])
+        whole[share()] = table
+        table = total(whole)
+    return table
 
 
 def wait() -> None:

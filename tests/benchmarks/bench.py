@@ -138,8 +138,7 @@ class Bench:
         """Every picture as our cache holds it, in files that need no decoding (BMP)."""
         from PIL import Image
 
-        from data_setup.base.pictures import read_image
-        from helpers.data.pixels import presize
+        from data_setup.base.pictures import presize, read_image
 
         folder = self.folder / f"presized-{work.presize_px}"
         for item in replace(work, presized="").split[0]:

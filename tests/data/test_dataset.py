@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from data_setup.base.pictures import read_presized
 from data_setup.items import Item, items_in, label_by_folder, relabel
 from data_setup.own.split_file import write_split
 from data_setup.splits import Split, split_stratified
 from helpers.data import pixels
 from helpers.data.augment import no_augment, resize, side_on, top_down
 from helpers.data.dataset import Batch, ImageData, even_batches
-from helpers.data.pixels import read_presized
 
 CPU = torch.device("cpu")
 CROPS = side_on(min_scale=0.4, max_zoom=1.0)

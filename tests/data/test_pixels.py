@@ -10,16 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_setup.base.pictures import UnreadableImage
+from data_setup.base.pictures import METHODS, UnreadableImage, fingerprint, presize, read_presized
 from helpers.data import pixels as module
-from helpers.data.pixels import (
-    METHODS,
-    PixelStore,
-    fingerprint,
-    load_or_decode,
-    presize,
-    read_presized,
-)
+from helpers.data.pixels import PixelStore, load_or_decode
 
 
 def drawn(width, height, mode="RGB", seed=0):
@@ -176,7 +169,7 @@ def test_the_key_changes_with_content_order_size_and_method_and_with_nothing_els
         fingerprint(paths[::-1], 32, "crop"),
         fingerprint(paths[:5], 32, "crop"),
     ]
-    monkeypatch.setattr(module, "CACHE_VERSION", 0)  # a kit that presizes in another way
+    monkeypatch.setattr("data_setup.base.pictures.CACHE_VERSION", 0)  # a kit that presizes in another way
     others.append(fingerprint(paths, 32, "crop"))
     monkeypatch.undo()
     stamp = paths[3].stat()

@@ -153,8 +153,7 @@ def fuzz(times: int) -> Tally:
     """Mutated pictures through `read_image` and `presize`; then the texts and headers that the kit reads."""
     import warnings
 
-    from data_setup.base.pictures import UnreadableImage, read_image
-    from helpers.data.pixels import presize
+    from data_setup.base.pictures import UnreadableImage, presize, read_image
 
     warnings.simplefilter("ignore")  # Pillow's about the damage
     wholes, tally = seeds(), Tally()

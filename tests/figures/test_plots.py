@@ -29,12 +29,12 @@ from helpers.figures.pictures import (
     as_pixels,
     plot_top_losses,
     show_batch,
-    show_heat_map,
     show_pictures,
 )
 from helpers.figures.results import plot_accuracies, plot_confusion, plot_reliability
 from helpers.figures.style import COLOURS, DASHES, MIDDLE_PT, ink, name_ends, new_figure
 from helpers.lessons.answers import show_picks, show_results
+from helpers.lessons.figures import show_heat_map
 from helpers.training.run import Epoch, History
 from helpers.training.schedules import one_cycle
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from data_setup.items import relabel
 from helpers.analysis.predictions import Arithmetic, predict
-from helpers.data import augment, pixels
+from helpers.data import augment
 from helpers.data.dataset import ImageData
 from helpers.learner import Learner
 from helpers.models import features
@@ -281,7 +281,7 @@ def test_a_stale_copy_is_never_served(learn, augmented, body_runs, monkeypatch, 
     if change == "augmentation":
         other = augmented.with_augment(augment.top_down())
     elif change == "version":
-        monkeypatch.setattr(pixels, "CACHE_VERSION", 0)
+        monkeypatch.setattr("data_setup.base.pictures.CACHE_VERSION", 0)
         other = replace(augmented)
     elif change == "split":
         other = ImageData.from_items(augmented.items, size=32, augment=augmented.augment, seed=5)
@@ -294,7 +294,7 @@ def test_a_stale_copy_is_never_served(learn, augmented, body_runs, monkeypatch, 
 def test_another_resizing_is_another_feature(learn, data, body_runs, monkeypatch):
     """Catches features kept over a change of the transforms: resizing is one of them, with copies or without."""
     precompute(learn.model, data, split_point=8, **HOW)
-    monkeypatch.setattr(pixels, "CACHE_VERSION", 0)
+    monkeypatch.setattr("data_setup.base.pictures.CACHE_VERSION", 0)
     precompute(learn.model, replace(data), split_point=8, **HOW)
     assert len(body_runs) == 2
 

@@ -3,6 +3,7 @@
 Run as a script this file is what torchrun starts: one of its functions, in a folder.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ KINDS = {  # settings of a learner: what it trains, and what BatchNorm does ther
 }
 EPOCHS, STEPS = 3, 2  # 22 training pictures in batches of at most 11, which neither 2 nor 3 processes halve
 SHARDS = 5  # 29 pictures by 6
+HOME = {"COURSE_DEVICE": "cpu", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
 
 
 # What torchrun starts ------------------------------------------------------------------------------------------------
@@ -67,7 +69,8 @@ def train_all_kinds(folder):
         history = learn.fit_one_cycle(EPOCHS, slice(1e-4, 1e-3), hooks=[gradients])
         epochs = [[epoch.train_loss, epoch.valid_loss, epoch.metrics] for epoch in history.epochs]
         about = {"epochs": epochs, "losses": history.losses, "finder": finder.losses, "steps": history.steps_per_epoch}
-        tensors = learn.model.state_dict() | gradients.found
+        predicted = {"predicted": learn.get_preds().log_probs, "views": learn.tta(n=2).log_probs}
+        tensors = learn.model.state_dict() | gradients.found | predicted
         name = f"{kind} {os.environ.get('WORLD_SIZE', 1)} {os.environ.get('RANK', 0)}.safetensors"
         save_tensors(folder / name, tensors, about)
 
@@ -76,7 +79,7 @@ def train_and_save(folder):
     """The same weights as ever, or those of a training that goes on from a checkpoint."""
     learn = learner(folder, trained_from=0)
     learn.fit_one_cycle(EPOCHS, 1e-3, resume=True)
-    learn.save(f"weights {os.environ['WORLD_SIZE']}")
+    learn.save(f"weights {os.environ.get('WORLD_SIZE', 1)}")
     print("epochs", [epoch.number for epoch in learn.history.epochs], flush=True)
 
 
@@ -112,12 +115,39 @@ def extract(folder):
     save(folder / f"features {os.environ.get('WORLD_SIZE', 1)}.safetensors", {"features": table}, {})
 
 
+def the_recipe(folder):
+    """All its steps; the second rank is killed in the middle of the second of three epochs if a file says so, once."""
+    from functools import partial, partialmethod
+
+    from helpers.export import bundle
+    from helpers.recipe import steps
+    from helpers.training import loop
+
+    loop.CHECKPOINT_SECONDS, train_step = 0, loop.train_step
+    bundle.write_onnx = lambda model, file, images: float(file.write_bytes(b""))
+    bundle.need_packages = steps.need_packages = bool
+    steps.draw_figures = lambda *_: {}  # these take seconds, and have tests of their own
+    steps.Learner.pretrained = partial(steps.Learner.pretrained, pretrained=False, dropout=0.0)
+    steps.Learner.lr_find = partialmethod(steps.Learner.lr_find, steps=10)
+    steps.ImageData = partial(steps.ImageData, batch_size=11)
+
+    def train_or_die(run, batch):
+        dies = run.plan.epochs == EPOCHS and run.step == run.steps_per_epoch + 1 and os.environ.get("RANK") == "1"
+        if dies and (folder / "kill").exists():
+            (folder / "kill").unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return train_step(run, batch)
+
+    loop.train_step = train_or_die
+    settings = ["--arch", "test_resnet", "--quick", "--size", "32", "--report", str(folder / "report")]
+    raise SystemExit(steps.main([str(folder / "pictures"), *settings]))
+
+
 # How it is started ---------------------------------------------------------------------------------------------------
 
 
 def start(program, folder, *launcher):
-    home = {"COURSE_DATA": str(folder / "data"), "COURSE_DEVICE": "cpu", "PYTHONPATH": str(ROOT)}
-    environment = {**os.environ, **home, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    environment = {**os.environ, **HOME, "COURSE_DATA": str(folder / "data")}
     command = [sys.executable, *launcher, __file__, program, str(folder)]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -168,6 +198,7 @@ def test_the_gradients_weights_and_counts_are_those_of_one_process(alone, n):
         for rank in range(n):
             found, about = load_tensors(alone / f"{kind} {n} {rank}.safetensors")
             assert found.keys() == expected.keys() and any(name.startswith("gradient 6") for name in found)
+            assert len(found["predicted"]) == len(found["views"]) == 7
             for name, tensor in expected.items():
                 torch.testing.assert_close(
                     found[name], tensor, rtol=1e-6, atol=1e-6, msg=f"{kind}, rank {rank}: {name}"
@@ -207,6 +238,44 @@ def test_two_machines_train_together(tmp_path):
     assert (tmp_path / "weights 2.safetensors").is_file()
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = fresh(tmp_path_factory.mktemp("uninterrupted"))
+    run("the_recipe", folder, *torchrun(2))
+    return result_in(folder)
+
+
+def result_in(folder):
+    """What the recipe left behind, less the time that it took."""
+    assert sorted(file.name for file in (folder / "report").iterdir()) == ["model", "report.html", "result.json"]
+    result = json.loads((folder / "report" / "result.json").read_text())
+    epochs = [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in result["epochs"]]
+    return epochs, result["accuracy"], result["tta_accuracy"]
+
+
+@pytest.mark.ranks
+def test_a_killed_rank_is_started_again_and_the_training_goes_on(uninterrupted, tmp_path):
+    """By torchrun. Catches ranks that meet what dead ones have left, and epochs trained twice or left out."""
+    (fresh(tmp_path) / "kill").touch()
+    printed = run("the_recipe", tmp_path, *torchrun(2, "--standalone", "--max-restarts=3"))
+    assert "resuming after 1 of 3 epochs" in printed, printed
+    assert not (tmp_path / "kill").exists()
+    assert result_in(tmp_path) == uninterrupted, "to the last bit"
+
+
+@pytest.mark.ranks
+def test_the_same_command_goes_on_by_hand_with_another_number_of_processes(uninterrupted, tmp_path):
+    """Catches a second command that begins again, and a checkpoint that only the same number of ranks can take up."""
+    (fresh(tmp_path) / "kill").touch()
+    run("the_recipe", tmp_path, *torchrun(2), fails=True)
+    printed = run("the_recipe", tmp_path)
+    assert "resuming after 1 of 3 epochs" in printed, printed
+    epochs, *_ = result_in(tmp_path)
+    assert [epoch["number"] for epoch in epochs] == [epoch["number"] for epoch in uninterrupted[0]]
+    losses = [[epoch["valid_loss"] for epoch in some] for some in (epochs, uninterrupted[0])]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)  # float32
+
+
 @pytest.mark.ranks
 def test_features_are_extracted_in_shards_by_any_number_of_processes(tmp_path):
     """Catches shards in another order or left out, and finished ones that are computed again after a kill."""
@@ -233,6 +302,22 @@ def test_features_are_extracted_in_shards_by_any_number_of_processes(tmp_path):
             file.unlink()
     assert len(tables[0]) == 29
     assert torch.equal(tables[0], tables[1]) and torch.equal(tables[0], tables[2])
+
+
+@pytest.mark.gpu
+@pytest.mark.ranks
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="each process needs a GPU of its own")
+def test_each_process_trains_on_a_gpu_of_its_own(tmp_path, monkeypatch):
+    """Catches ranks that share the first GPU, counts that NCCL cannot add up, and another result than the CPU's."""
+    from helpers.runtime.tensor_files import load_tensors
+
+    fresh(tmp_path)
+    run("train_and_save", tmp_path)
+    monkeypatch.setitem(HOME, "COURSE_DEVICE", "cuda")
+    run("train_and_save", tmp_path, *torchrun(2))
+    cpu, gpu = (load_tensors(tmp_path / f"weights {n}.safetensors")[1]["history"]["epochs"] for n in (1, 2))
+    losses = [[epoch["train_loss"] for epoch in epochs] for epochs in (cpu, gpu)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)  # TF32
 
 
 # In one process ------------------------------------------------------------------------------------------------------
@@ -275,6 +360,43 @@ def test_its_batchnorm_is_torchs(shape, affine):
         results.append([out, mean, var, *gradients])
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_a_process_takes_the_gpu_of_its_number_and_adds_up_the_cpu_s_numbers_too(monkeypatch):
+    """Catches a device that is only named, so that every process fills the first GPU, and a CPU's tensor for NCCL."""
+    from helpers.runtime import device, distributed
+
+    called = {}
+    for name, value in (("WORLD_SIZE", "2"), ("LOCAL_RANK", "1"), ("COURSE_PRECISION", "float32")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("COURSE_DEVICE", raising=False)
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda chosen: called.update(set=chosen))
+    monkeypatch.setattr(distributed.dist, "init_process_group", lambda **how: called.update(how))
+    monkeypatch.setattr(distributed.atexit, "register", lambda function: None)
+    distributed.join(device.pick_device())
+    second = torch.device("cuda:1")
+    assert called.pop("timeout") > distributed.dist.default_pg_timeout, "one may have hours more to do"
+    assert called == {"set": second, "backend": "cpu:gloo,cuda:nccl", "device_id": second}
+
+
+def test_rows_are_shared_out_and_put_together_again(monkeypatch):
+    """Catches rows in another order, and a rank that has none where there are fewer rows than ranks."""
+    from helpers.runtime import distributed
+
+    tables = []
+    monkeypatch.setattr(distributed, "n_ranks", lambda: 3)
+    monkeypatch.setattr(distributed, "total", lambda table: tables.append(table) or table)
+    for n in (1, 2, 3, 7):
+        whole = torch.rand(n, 2)
+        tables.clear()
+        for rank in range(3):
+            monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+            mine = whole[distributed.share(n)]
+            assert len(mine)
+            table = distributed.gathered(mine, n)
+        assert torch.equal(sum(tables) if tables else table, whole)
 
 
 if __name__ == "__main__":

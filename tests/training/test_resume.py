@@ -526,9 +526,7 @@ def other_picture_weights(learn):
 def other_transforms(learn, monkeypatch):
     from dataclasses import replace
 
-    from helpers.data import pixels
-
-    monkeypatch.setattr(pixels, "CACHE_VERSION", 999)
+    monkeypatch.setattr("data_setup.base.pictures.CACHE_VERSION", 999)
     learn.set_data(replace(learn.data))
 
 
