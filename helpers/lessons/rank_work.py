@@ -45,16 +45,13 @@ class RankWork:
         order = torch.randperm(len(self.targets), generator=generator("lesson 10", epoch))
         return list(order.tensor_split(-(-len(order) // BATCH)))
 
-    def loss(self, model: nn.Module, mine: Tensor, size: int) -> Tensor:
-        """This rank's part of the mean loss over a batch of `size` photographs, of which it has the rows `mine`.
-
-        Times n, because the ranks' gradients are averaged and not added up.
-        """
+    def loss(self, mine: Tensor, size: int) -> Tensor:
+        """This rank's part of the mean loss over a batch of `size` photographs, of which it has the rows `mine`."""
         epoch_rows = self.seen.setdefault(self.epoch, [])
         epoch_rows += mine.tolist()
         self._cut_the_power(len(epoch_rows))
-        losses = F.cross_entropy(model(self.inputs[mine]), self.targets[mine], reduction="sum")
-        return losses * self.n / size
+        losses = F.cross_entropy(self.head(self.inputs[mine]), self.targets[mine], reduction="sum")
+        return losses / size
 
     @property
     def epoch(self) -> int:
