@@ -4,6 +4,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from inspect import getclosurevars, isfunction
@@ -89,12 +90,12 @@ def save_run(run: Run) -> None:
 
 def forget_finished(file: Path) -> None:
     """Delete the checkpoint of a training that is over: if the next one is killed early, it must not be resumed."""
-    try:
+    finished = True
+    with suppress(FileNotFoundError, ValueError):  # none, or damaged
         finished = load_tensors(file)[1]["state"]["finished"]
-    except (FileNotFoundError, ValueError):  # none, or damaged
-        finished = True
     if finished and rank() == 0:
-        file.unlink(missing_ok=True)
+        with suppress(OSError):  # none, or a folder that is only read
+            file.unlink()
 
 
 def resume_run(run: Run) -> None:

@@ -221,6 +221,28 @@ def test_a_data_folder_without_write_permission_trains(case, pictures, course_da
         path.chmod(0o755)
 
 
+@pytest.mark.fault(54)
+def test_a_finished_checkpoint_that_cannot_be_deleted_ends_no_training(case, pictures, data, monkeypatch):
+    """Catches "Errno 30" where a read-only folder holds the checkpoint of an earlier training."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    case.watch(pictures)
+    with case.right():
+        learn = small_learner(data, precompute=False)
+        learn.fit(1e-3, 1)
+        assert (learn.path / "model.checkpoint.safetensors").is_file()
+
+        unlink = Path.unlink
+
+        def refuse(self, missing_ok=False):
+            if self.suffix == ".safetensors":
+                raise OSError(30, "Read-only file system", str(self))
+            unlink(self, missing_ok)
+
+        monkeypatch.setattr(Path, "unlink", refuse)
+        learn.fit(1e-3, 1)
+        assert len(learn.history.epochs) == 2
+
+
 @pytest.mark.fault(55)
 def test_a_data_set_that_moved_is_named_before_the_first_epoch(case, pictures, course_data):
     """Catches an error in the middle of an epoch."""
