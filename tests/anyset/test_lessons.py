@@ -16,7 +16,7 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.mark.notebooks
-@pytest.mark.parametrize(("name", "lessons"), [("marks", ["00"]), ("breeds", ["03"])])
+@pytest.mark.parametrize(("name", "lessons"), [("marks", ["00"]), ("breeds", ["01"])])
 def test_a_short_lesson_runs_on_a_made_set(name, lessons, home):
     """Catches two classes, 300 pixels or a file's name taken for granted in a lesson or in what it calls."""
     assert run_on(name, find_notebooks(lessons), home) == []
