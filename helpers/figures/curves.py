@@ -96,8 +96,7 @@ def plot_lr(history: History) -> Drawing:
             ax.set_ylim(values[0] - (abs(values[0]) or 1) / 10, values[0] + (abs(values[0]) or 1) / 10)
     said = f"{number(lrs[0])} throughout"
     if min(lrs) < max(lrs):
-        peak = int(np.argmax(lrs))
-        said = f"it starts at {number(lrs[0])}, is highest ({number(lrs[peak])}) at step {peak + 1} "
+        said = f"it starts at {number(lrs[0])}, is highest ({number(max(lrs))}) at step {np.argmax(lrs) + 1} "
         said += f"and ends at {number(lrs[-1])}"
     if len(momentums):
         low, high = number(min(momentums)), number(max(momentums))
@@ -120,13 +119,14 @@ def plot_lr_find(curve: LRFinderResult) -> Drawing:
     ax = style_axes(x="learning rate (log axis)", y="loss (smoothed; dots: raw)", log_x=True, height_in=4.4)
     ax.plot(lrs[shown], losses[shown], ".", color=GREY, markersize=4)
     ax.plot(lrs[shown], smooth[shown], "-", color=BLUE, linewidth=2.5)
-    if len(finite := smooth[shown][usable[shown]]):
-        start, low = float(np.median(finite[: max(1, len(finite) // 10)])), float(finite.min())
-        fall = max(start - low, 0.05 * abs(start), 1e-6)
-        ax.set_ylim(low - 0.15 * fall, min(float(finite.max()), start + fall) + 0.3 * fall)
     marks = {name: rate for name in RATE_MARKS if (rate := getattr(curve, name)) is not None}
+    if len(finite := smooth[shown][usable[shown]]):
+        scatter = 0.0 if marks else float(abs(losses - smooth)[shown][usable[shown]][: len(finite) // 2 + 1].max())
+        start, low = float(np.median(finite[: max(1, len(finite) // 10)])), float(finite.min())
+        fall = max(start - low, scatter, 0.05 * abs(start), 1e-6)
+        ax.set_ylim(low - max(0.15 * fall, scatter), min(max(*finite, start + scatter), start + fall) + 0.3 * fall)
     if not marks:
-        style.say_inside(ax, curve.advice, at=(0.5, 0.84))
+        style.say_inside(ax, curve.advice, at=(0.5, 1.16))  # above: inside it would hide the curve
         text = "Loss against learning rate (log axis), without advice: the curve does not support any."
         return Drawing(ax.figure, text, curve.advice)
     for name, rate in marks.items():

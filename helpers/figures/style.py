@@ -109,7 +109,7 @@ def ink(colour: str) -> str:
 
 def say_inside(ax: Axes, text: str, *, at: tuple[float, float] = (0.5, 0.5)) -> None:
     """A sentence in a box inside the axes, wrapped to fit."""
-    box = {"boxstyle": "round", "facecolor": "white", "edgecolor": BLACK}
+    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": BLACK}
     wrapped = textwrap.fill(text, 42)
     ax.text(*at, wrapped, transform=ax.transAxes, ha="center", va="center", bbox=box, zorder=9, **WORDS)
 

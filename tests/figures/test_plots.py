@@ -345,6 +345,20 @@ def test_no_advice_is_said_in_the_figure():
     assert ax.get_legend() is None and len(ax.get_lines()) == 2
 
 
+def test_without_advice_the_words_leave_the_curve_free_and_the_scatter_is_seen():
+    """Catches a box over the wall, and limits so narrow that hardly a single batch lies between them."""
+    record = curve(minimum=None, steep=None, valley=None, slide=None)
+    losses = tuple(loss + (0.3 if i % 2 else -0.3) for i, loss in enumerate(record.smooth))
+    figure = plot_lr_find(replace(record, losses=losses)).figure
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    box = ax.texts[0].get_bbox_patch().get_window_extent()
+    assert box.y0 >= ax.bbox.y1 and box.y1 <= figure.bbox.y1
+    low, high = ax.get_ylim()
+    seen = [low <= loss <= high for loss in losses[10:60]]
+    assert all(seen)
+
+
 def test_some_suggestions_may_be_missing_and_the_curve_short_or_broken():
     record = curve(slide=None)
     assert plot_lr_find(record).text.endswith("marked: steep, valley and minimum.")
