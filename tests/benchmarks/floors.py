@@ -136,11 +136,11 @@ def step_seconds(ours: Ours, rounds: int = 3) -> dict[str, float]:
 def flops_per_picture(work: Work) -> float:
     """Operations forward and backward, a product and a sum counted as two.
 
-    Forward as PyTorch counts them; backward twice as many, for the gradients of inputs and of weights. (PyTorch's own
-    count of the backward pass forgets groups.)
+    Forward as PyTorch counts them, with gradients on: a strided filter computes in another way without. Backward twice
+    as many, for the gradients of inputs and of weights. (PyTorch's own count of the backward pass forgets groups.)
     """
     model = build_classifier(work.arch, len(work.classes), size=work.size_px, pretrained=False).eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter:
         model(torch.rand(1, 3, work.size_px, work.size_px))
     return 3 * counter.get_total_flops()
 
