@@ -6,10 +6,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from sys import intern
 from time import perf_counter
 
-from data_setup.base.files import visible_files
+from data_setup.base.files import read_json, visible_files
 from data_setup.base.folders import SEAL, home, unsealed
 from data_setup.base.progress import progress
 from data_setup.base.text import counted
@@ -118,8 +120,14 @@ def facts_of(folder: Path) -> list[Facts]:
     tasks = ((folder, name) for name in sorted(names))
     done = answers(read, tasks, processes=min(processes(), len(names)))
     for (_, name), one in progress(done, "reading", total=len(names)):
-        facts.append(Facts(name, "crash", str(one)) if isinstance(one, Lost) else one)
+        facts.append(Facts(name, "crash", str(one)) if isinstance(one, Lost) else shared(one))
     return sorted(facts, key=lambda one: one.name)
+
+
+def shared(one: Facts) -> Facts:
+    """With words that many files have in common held once: each came from its process by itself."""
+    words = {key: intern(getattr(one, key)) for key in ("kind", "reason", "format", "mode")}
+    return replace(one, **words)
 
 
 def empty_classes(folder: Path, names: list[str]) -> list[str]:
@@ -133,6 +141,14 @@ def empty_classes(folder: Path, names: list[str]) -> list[str]:
             if is_folder and above / entry.name not in full:
                 empty.append((above / entry.name).as_posix())
     return empty
+
+
+def report_folder(folder: Path) -> Path:
+    """Where its report goes: named as the folder, and with a hash of its path where that is another one's report."""
+    own = home() / "check" / folder.resolve().name
+    if read_json(own / "report.json").get("folder", str(folder)) != str(folder):
+        own = own.with_name(f"{own.name}-{sha256(str(folder).encode()).hexdigest()[:6]}")
+    return own
 
 
 def main(argv: list[str]) -> int:
@@ -157,7 +173,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     try:
         folder = options.path.absolute()
-        out = (options.out or home() / "check" / folder.resolve().name).absolute()
+        out = (options.out or report_folder(folder)).absolute()
         if out.resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"the report would lie in the folder that is checked, {folder}: name another with --out")
         report = check_folder(folder, labels=options.labels, group=options.group)

@@ -10,6 +10,8 @@ from collections.abc import Hashable, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
+from data_setup.base.progress import progress
+
 SIDE = 16  # pixels of a thumbnail: 256 bytes
 SAME = 0.9985  # cosine from which on two thumbnails show the same picture
 LEAST_SPREAD = 1.0  # grey levels: the thumbnail of an almost empty picture is mostly rounding
@@ -71,7 +73,7 @@ class _Best:
 def _candidates(table: np.ndarray, least: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(i, j), i < j, a few thousand at a time: every pair that can reach `least`, mirrored or not, and some more."""
     coarse, flip = _coarse(table)
-    for top in range(0, len(table), TILE):
+    for top in progress(range(0, len(table), TILE), "comparing"):
         for left in range(top, len(table), TILE):
             rows, columns = coarse[top : top + TILE], coarse[left : left + TILE]
             can = rows @ columns.T

@@ -21,9 +21,9 @@ ALMOST = 0.83  # of difflib's ratio: "borken" and "broken" have 0.833, "mouse" a
 OUTSIDE = "put it into the folder of its class, or label pictures by name or table"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
-    """Where a picture belongs."""
+    """Where a picture belongs. All pictures of one place share it."""
 
     part: str | None  # "train", "valid" or "test"; None: not split yet
     label: str | None
@@ -40,13 +40,14 @@ def places(names: Sequence[str], group_of: Callable[[str], str | None]) -> dict[
     deep = {name.split("/")[0] for name in names if name.count("/") > 1}
     flat = {name.split("/")[0] for name in names if name.count("/") == 1}
     has_parts = "train" in deep or ("train" in flat and bool(flat & {*VALID_FOLDERS}))
-    found = {}
+    found, known = {}, {}
     for name in names:
         part, folders = None, name.split("/")[:-1]
         if folders and (folders[0] == "test" or (has_parts and folders[0] in ("train", *VALID_FOLDERS))):
             part, *folders = folders
             part = "valid" if part in VALID_FOLDERS else part
-        found[name] = Place(part, normalize("NFC", folders[-1]) if folders else None, group_of(name))
+        place = Place(part, normalize("NFC", folders[-1]) if folders else None, group_of(name))
+        found[name] = known.setdefault(place, place)
     return found
 
 

@@ -6,6 +6,7 @@ the path of any folder whose pictures have labels (`python -m data_setup check P
 
     COURSE_LABELS     where its labels are, if not in folders: a table, or a pattern for file names
     COURSE_POSITIVE   the class that is looked for: what "found", "may skip" and "cost" are about
+    COURSE_AUGMENT    what may change in a picture: side_on (the default), top_down or basic (see `course_augment`)
 """
 
 import functools

@@ -1,5 +1,6 @@
 """The course's own data, a walk through its pipeline, and the models that one lesson hands to the next."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -9,11 +10,12 @@ import torch
 from torch import Tensor
 
 import data_setup
+from data_setup.base.arguments import closest
 from data_setup.base.pictures import read_image
 from data_setup.items import Item
 from data_setup.splits import PARTS
 from helpers.analysis.predictions import Predictions
-from helpers.data.augment import top_down
+from helpers.data.augment import Augment, basic, side_on, top_down
 from helpers.data.dataset import ImageData
 from helpers.learner import Learner
 from helpers.lessons.chosen import is_solar, kept_as, set_items
@@ -27,6 +29,7 @@ BATCH_SIZE = 32
 PRESIZE_PX = 160  # decoded once for all lessons, which work at 64, 128 and 160 px
 # Cells have no up, and a straight edge that every photograph shows: all eight symmetries, hardly any rotation, no crop.
 COURSE_AUGMENT = top_down(max_rotate_deg=3.0, max_zoom=1.0, max_lighting=0.1)
+ELSEWHERE = {"side_on": side_on, "top_down": top_down, "basic": basic}  # of other sets, by name
 # What a lesson hands on: its number, what it is, and the size in pixels at which it was trained.
 SIZE_OF = {"02_head": 128, "03_head": 128, "04_tuned": 128, "05_resized": 160, "06_final": 160}
 
@@ -37,10 +40,21 @@ def course_data(size: int = 128) -> ImageData:
     Of the solar cells 1,608 train, 536 are held out and 480 stay sealed.
     """
     presize_px = PRESIZE_PX if size <= PRESIZE_PX else None
-    settings = {"size": size, "presize_px": presize_px, "augment": COURSE_AUGMENT, "batch_size": BATCH_SIZE}
+    settings = {"size": size, "presize_px": presize_px, "augment": course_augment(), "batch_size": BATCH_SIZE}
     if is_solar():
         return ImageData.from_folders(data_setup.prepare(), **settings)
     return ImageData(*set_items(), **settings)
+
+
+def course_augment() -> Augment:
+    """What lessons do to training photographs: of the solar cells COURSE_AUGMENT, of another set what COURSE_AUGMENT in
+    the environment names, by default `side_on`. Raises ValueError for a name that is none of the three."""
+    named = os.environ.get("COURSE_AUGMENT", "side_on")
+    if is_solar():
+        return COURSE_AUGMENT
+    if named not in ELSEWHERE:
+        raise ValueError(f"COURSE_AUGMENT={named} is no set of changes; {closest(named, ELSEWHERE)}")
+    return ELSEWHERE[named]()
 
 
 def hand_on(learn: Learner, stage: str, preds: Predictions | None = None) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from data_setup import __main__ as cli
-from data_setup.check.command import check_folder
+from data_setup.check.command import check_folder, report_folder
 from data_setup.check.quarantine import UNDO, quarantine, restore
 from data_setup.check.report import SHOWN, summary
 from data_setup.check.sets import misspelt, places
@@ -320,6 +320,17 @@ def test_a_second_quarantine_has_a_folder_of_its_own(few):
     first, second = quarantine(few, ["cat/p0_0.png"]), quarantine(few, ["cat/p1_2.png"])
     assert [undo.parent.name for undo in (first, second)] == ["few-quarantine", "few-quarantine-2"]
     assert Path(first).exists() and restore(first) == restore(second) == "1 file moved back"
+
+
+def test_two_folders_of_one_name_have_a_report_each(tmp_path, course_data):
+    """Catches a report that is lost because another folder has the same last name."""
+    ann, ben = tmp_path / "ann/photos", tmp_path / "ben/photos"
+    own = course_data / "check/photos"
+    assert report_folder(ann) == report_folder(ben) == own, "nobody's yet"
+    own.mkdir(parents=True)
+    (own / "report.json").write_text(json.dumps({"folder": str(ann)}))
+    assert report_folder(ann) == own != report_folder(ben)
+    assert report_folder(ben).parent == own.parent
 
 
 def test_the_folder_test_is_the_test_part_without_train_too(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 import data_setup
 from data_setup.own.split_file import write_split
 from data_setup.splits import Split
+from helpers.data.augment import basic, side_on
 from helpers.lessons import chosen, course
 from helpers.lessons.board import Board
 from helpers.lessons.envelope import open_envelope
@@ -105,6 +106,18 @@ def test_the_class_that_is_looked_for(own, monkeypatch):
     monkeypatch.setenv("COURSE_POSITIVE", "drak")
     with pytest.raises(ValueError, match="COURSE_POSITIVE=drak is not a class here; did you mean 'dark'"):
         chosen.positive_of(("dark", "light"))
+
+
+def test_another_set_is_changed_as_it_is_named(own, monkeypatch):
+    """Catches digits that are mirrored, and dogs on the ceiling, because a solar cell has no up."""
+    assert course.course_augment() == course.COURSE_AUGMENT
+    monkeypatch.setenv("COURSE_DATA_SET", "own")
+    assert course.course_data(32).augment == side_on()
+    monkeypatch.setenv("COURSE_AUGMENT", "basic")
+    assert course.course_data(32).augment == basic()
+    monkeypatch.setenv("COURSE_AUGMENT", "topdown")
+    with pytest.raises(ValueError, match="COURSE_AUGMENT=topdown is no set of changes; did you mean 'top_down'"):
+        course.course_data(32)
 
 
 def test_what_knows_solar_cells_only_says_so(own, monkeypatch):
