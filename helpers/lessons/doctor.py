@@ -15,7 +15,6 @@ from pathlib import Path
 
 import data_setup
 from data_setup.weights import PACKAGED
-from helpers.lessons.chosen import is_solar, set_folder, set_items, set_name
 
 GIB = 1 << 30
 NEEDED_DISK_GIB = 1  # the solar set takes 0.1; caches, checkpoints and exports take the rest
@@ -136,6 +135,8 @@ def check_memory() -> Check:
 
 def check_data() -> Check:
     """Hashes every byte of the solar set; another set is only looked for."""
+    from helpers.lessons.chosen import is_solar  # not above: what threads do changes as helpers is loaded
+
     if not is_solar():
         return _check_other_set()
     wrong = data_setup.problems("solar", every_byte=True)
@@ -145,6 +146,8 @@ def check_data() -> Check:
 
 
 def _check_other_set() -> Check:
+    from helpers.lessons.chosen import set_folder, set_items, set_name
+
     try:
         n = len(set_items()[0])
     except (ValueError, OSError, RuntimeError) as error:
