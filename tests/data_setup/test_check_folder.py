@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from data_setup import __main__ as cli
-from data_setup.check.command import check_folder, report_folder
+from data_setup.check.command import check_folder, facts_of, no_group, report_folder
 from data_setup.check.quarantine import UNDO, quarantine, restore
 from data_setup.check.report import SHOWN, summary
 from data_setup.check.sets import misspelt, places
@@ -320,6 +320,15 @@ def test_a_second_quarantine_has_a_folder_of_its_own(few):
     first, second = quarantine(few, ["cat/p0_0.png"]), quarantine(few, ["cat/p1_2.png"])
     assert [undo.parent.name for undo in (first, second)] == ["few-quarantine", "few-quarantine-2"]
     assert Path(first).exists() and restore(first) == restore(second) == "1 file moved back"
+
+
+def test_what_many_files_have_in_common_is_held_once(few):
+    """Catches memory that grows with words and places: each file's facts come from a process by themselves."""
+    facts = facts_of(few)
+    for words in ([one.format for one in facts], [one.mode for one in facts], [one.kind for one in facts]):
+        assert len({id(word) for word in words}) == len(set(words)) < len(words)
+    place = list(places([one.name for one in facts], no_group).values())
+    assert len({id(one) for one in place}) == len(set(place)) < len(place)
 
 
 def test_two_folders_of_one_name_have_a_report_each(tmp_path, course_data):

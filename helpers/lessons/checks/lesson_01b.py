@@ -29,7 +29,6 @@ BUSBARS = {
     "slanted line \\": not_yet("on a busbar its nine products add up to zero: what it waits for is a slanted line."),
 }
 
-
 BAR = torch.tensor([[200.0] * 3, [50.0] * 3, [200.0] * 3])  # a piece of a busbar
 
 

@@ -27,7 +27,6 @@ SUGGESTIONS = {
     ),
 }
 
-
 REASONS = {
     "b": "no mark is where the loss is lowest: there it has stopped falling, and minimum is a tenth of that rate.",
     "c": "that is the rule of steep, and the largest drop between two neighbours is often noise. Why yours?",
