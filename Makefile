@@ -71,7 +71,7 @@ lint: $(AUTHORS) ## rules, format, and which room of the package may import whic
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(VENV)/bin/lint-imports --no-cache
 
 faults: data $(AUTHORS) ## the ledger of 61 faults: what comes of each, beside fastai (LONG=fuzz: a long dose)
-	@OMP_NUM_THREADS=1 $(PY) -m tests.faults $(if $(LONG),--long $(LONG),-n 2 --dist loadfile)
+	@OMP_NUM_THREADS=1 $(PY) -m tests.faults $(if $(LONG),--long $(LONG) $(if $(NAMES),--names $(NAMES)) $(if $(MISSING),--missing),-n 2 --dist loadfile)
 
 spelling: $(AUTHORS) ## common misspellings in texts, code and notebooks
 	@$(PY) -m codespell_lib --skip "*.ipynb" && $(PY) -m codespell_lib --ignore-regex "[A-Za-z0-9+/=]{40,}" notebooks
@@ -113,10 +113,12 @@ slides: $(AUTHORS) ## the slides among the cells, in site/slides/
 	@$(PY) -m tools.slides
 
 LOCK := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
-lock: $(READY) ## compile both locks from pyproject.toml (UPGRADE=1: newest versions)
+lock: $(READY) ## compile all locks from pyproject.toml (UPGRADE=1: newest versions)
 	@$(UV) $(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra export --extra dist --group setup -o requirements.lock
 	@$(UV) $(LOCK) $(if $(UPGRADE),--upgrade) --group test --group lint --group publish \
 	  --constraint requirements.lock -o tests/requirements.lock
+	@$(UV) $(LOCK) $(if $(UPGRADE),--upgrade) --group supply -o tests/supply.lock
+	@$(UV) $(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --group bench --constraint requirements.lock -o tests/bench.lock
 
 clean: ## remove what can be made again (your work/, data and environment stay)
 	@rm -rf site build *.egg-info .pytest_cache .ruff_cache .hypothesis .mutants-*
@@ -150,14 +152,14 @@ $(AUTHORS): $(READY) tests/requirements.lock
 	@touch $@
 
 # tools that look at what is installed stay outside of it
-$(SUPPLY)/ready: pyproject.toml | $(READY)
+$(SUPPLY)/ready: tests/supply.lock | $(READY)
 	@$(UV) venv --quiet --allow-existing --python $(PY) $(SUPPLY)
-	@$(UV) pip install --quiet --python $(SUPPLY) -r pyproject.toml --group supply
+	@$(UV) pip install --quiet --python $(SUPPLY) --require-hashes -r tests/supply.lock
 	@touch $@
 
 # the peers have an environment of their own: the learner's one stays as the lock says
-$(PEERS)/ready: requirements.lock pyproject.toml | $(READY)
+$(PEERS)/ready: tests/bench.lock | $(READY)
 	@echo "making the environment of the peers in $(PEERS)"
 	@$(UV) venv --quiet --allow-existing --python $(PY) $(PEERS)
-	@$(UV) pip install --quiet --compile-bytecode --python $(PEERS) --constraint requirements.lock -r pyproject.toml --group bench
+	@$(UV) pip install --quiet --compile-bytecode --python $(PEERS) --require-hashes -r tests/bench.lock
 	@touch $@

@@ -28,6 +28,8 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 WANTED = {  # lock: what it must hold
     "requirements.lock": PROJECT["dependencies"] + PROJECT["optional-dependencies"]["export"] + GROUPS["setup"],
     "tests/requirements.lock": GROUPS["test"] + GROUPS["lint"] + GROUPS["publish"],
+    "tests/bench.lock": PROJECT["dependencies"] + GROUPS["bench"],
+    "tests/supply.lock": GROUPS["supply"],
 }
 LEARNERS_TOOLS = ["course", "execute", "learner_copies", "notebook_files", "timings"]  # behind make course, make work
 
@@ -57,11 +59,19 @@ def test_each_lock_holds_a_fitting_version_of_everything_it_is_for(lock):
     assert wrong == [], "type: make lock"
 
 
+@pytest.mark.parametrize("lock", ["tests/requirements.lock", "tests/bench.lock"])
 @pytest.mark.parametrize("python", PYTHONS)
-def test_the_second_lock_changes_nothing_that_the_first_has_installed(python):
-    learners, authors = (pins(lock, python) for lock in WANTED)
-    changed = {name: version for name, version in authors.items() if learners.get(name, version) != version}
+def test_no_other_lock_changes_what_the_learners_has_installed(lock, python):
+    learners, others = pins("requirements.lock", python), pins(lock, python)
+    changed = {name: version for name, version in others.items() if learners.get(name, version) != version}
     assert changed == {}, "type: make lock"
+
+
+def test_every_install_compares_hashes():
+    """Catches packages that come without a lock."""
+    commands = [line for line in MAKEFILE.splitlines() if " pip install " in line]
+    assert len(commands) >= 5
+    assert [line for line in commands if "--require-hashes" not in line and not line.endswith(" -e .")] == []
 
 
 def test_a_learner_downloads_nothing_that_only_authors_need():
@@ -86,7 +96,7 @@ def test_a_learner_downloads_nothing_that_only_authors_need():
 def test_every_locked_version_is_exact_and_hashed_and_no_address_is_named(lock):
     text = (ROOT / lock).read_text(encoding="utf-8")
     entries = re.split(r"\n(?=\w)", text.strip())
-    assert len(entries) > 50
+    assert len(entries) > (40 if lock == "tests/supply.lock" else 50)
     assert [entry.splitlines()[0] for entry in entries if "==" not in entry or "--hash=sha256:" not in entry] == []
     assert re.findall(r"https?:|://|--(?:extra-)?index|--find-links|file:| @ ", text) == []
 

@@ -1,6 +1,6 @@
 """Known vulnerabilities in the locked versions, without a network: `python -m tools.advisories [FILE ...]`.
 
-FILE is a TOML file like advisories.toml, the default. The versions in both locks, and the lowest ones that
+FILE is a TOML file like advisories.toml, the default. The versions in all locks, and the lowest ones that
 the dependencies in pyproject.toml allow, are compared with those in which each vulnerability was fixed.
 """
 
@@ -15,7 +15,7 @@ from packaging.version import Version
 from tools.notebook_files import ROOT, run_cli
 
 KNOWN = Path(__file__).with_name("advisories.toml")
-LOCKS = (ROOT / "requirements.lock", ROOT / "tests/requirements.lock")
+LOCKS = tuple(ROOT / f"{name}.lock" for name in ("requirements", "tests/requirements", "tests/bench", "tests/supply"))
 
 
 def versions(locks: tuple[Path, ...] = LOCKS, pyproject: Path = ROOT / "pyproject.toml") -> list[tuple[str, str, str]]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 
 
@@ -50,6 +51,21 @@ def was_begun(note: Path, work: dict) -> bool:
     with write_atomically(note) as temporary:
         temporary.write_text(json.dumps(work, indent=1) + "\n", encoding="utf-8")
     return False
+
+
+def forget_oldest(folder: Path, pattern: str, *, most_bytes: int) -> None:
+    """Delete the files in `folder` that were not used for longest, until the rest fits; the newest stays, and so does
+    what cannot be deleted."""
+    found = []
+    for file in folder.glob(pattern):
+        with suppress(OSError):  # another process has deleted it meanwhile
+            found.append((file.stat(), file))
+    found.sort(key=lambda one: one[0].st_mtime, reverse=True)
+    totals = accumulate(stat.st_size for stat, _ in found)
+    for (_, file), total in list(zip(found, totals, strict=True))[1:]:
+        if total > most_bytes:
+            with suppress(OSError):  # a folder that is only read, or a file that somebody holds open
+                file.unlink()
 
 
 def visible_files(folder: Path) -> Iterator[Path]:

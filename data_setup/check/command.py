@@ -12,7 +12,7 @@ from sys import intern
 from time import perf_counter
 
 from data_setup.base.files import read_json, visible_files
-from data_setup.base.folders import SEAL, home, unsealed
+from data_setup.base.folders import SEAL, explained, home, unsealed
 from data_setup.base.progress import progress
 from data_setup.base.text import counted
 from data_setup.check import sets
@@ -178,7 +178,8 @@ def main(argv: list[str]) -> int:
             raise ValueError(f"the report would lie in the folder that is checked, {folder}: name another with --out")
         report = check_folder(folder, labels=options.labels, group=options.group)
         print(summary(report))
-        page, data = write(report, out, processes=processes())
+        with explained(out, elsewhere="name another folder with --out"):
+            page, data = write(report, out, processes=processes())
         print(f"page with the pictures: {page}\nfor programs: {data}")
         if options.quarantine and report.offenders:
             undo = quarantine(folder, report.offenders)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from data_setup.base.folders import explained
 from data_setup.base.text import counted, printable
 from data_setup.items import Item
 from data_setup.own.by_time import day_taken, split_by_time
@@ -39,7 +40,8 @@ def main(argv: list[str]) -> int:
         way = way_of(options, items)
         split = divide(items, way, valid_frac=options.valid, test_frac=options.test)
         file = options.out or options.path / SPLIT_FILE
-        write_split(split, file, how=how_in_words(options))
+        with explained(file.parent, elsewhere="name another file with --out"):
+            write_split(split, file, how=how_in_words(options))
         print(printable_table(items, split))
         print(f"split written to {file}; ImageData.from_folders and helpers.recipe read it from there")
     except (ValueError, OSError) as error:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from data_setup.base.folders import explained
 from data_setup.base.text import counted, printable
 from data_setup.own.labels import labelled
 from data_setup.own.split_file import SPLIT_FILE, saved_split, write_split
@@ -29,7 +30,8 @@ def main(argv: list[str]) -> int:
             raise ValueError(f"--megabytes is the size of a shard, above 0; got {options.megabytes:g}")
         items = labelled(options.path, options.labels)
         if split := saved_split(folder, items):
-            write_split(split, out / SPLIT_FILE, how=f"as in {SPLIT_FILE} of {folder.name}")
+            with explained(out, elsewhere="name another folder with --out"):
+                write_split(split, out / SPLIT_FILE, how=f"as in {SPLIT_FILE} of {folder.name}")
         print(report(write_shards(items, out, megabytes=options.megabytes)))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

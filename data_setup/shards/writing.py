@@ -32,8 +32,8 @@ def write_shards(items: Iterable[Item], out: Path, *, megabytes: float = MEGABYT
     items = sorted(items, key=lambda item: sha256(item.name.encode()).digest())
     sizes = [item.path.stat().st_size for item in items]
     plans = portions(items, sizes, most_bytes=int(megabytes * 1e6))
-    out.mkdir(parents=True, exist_ok=True)
-    with explained(out, sum(sizes)), locked(out):
+    with explained(out, sum(sizes), elsewhere="choose another folder"), locked(out):
+        out.mkdir(parents=True, exist_ok=True)
         shards = [
             write_shard(out / f"{number:06}.tar", some)
             for number, some in enumerate(progress(plans, "shards", total=len(plans)))

@@ -27,6 +27,7 @@ from helpers.runtime.tensor_files import load_tensors, save_tensors
 KIND = "image-classification-course export"
 FILES = ("model.safetensors", "model.json", "model.onnx", "MODEL_CARD.md", "predict.py")
 WEIGHTS, ABOUT, ONNX, CARD, PREDICTOR = FILES
+HASHED = (WEIGHTS, ONNX, PREDICTOR)  # the card is for people, who may add to it
 N_CHECKED = 16  # validation pictures on which the ONNX file and the model are compared
 
 
@@ -51,11 +52,11 @@ def export(learn: Learner, folder: Path | str, *, note: str = "") -> Path:
         about = {"kind": KIND, **learn.about(preds), "largest_difference_of_onnx": difference, "versions": versions()}
         about["valid_in_training"] = len(learn.history.trained_on & set(data.split.valid))
         save_tensors(staging / WEIGHTS, model.state_dict(), about)
-        about["sha256"] = {name: sha256(staging / name) for name in (WEIGHTS, ONNX)}
+        shutil.copyfile(Path(__file__).with_name("predict_template.py"), staging / PREDICTOR)
+        about["sha256"] = {name: sha256(staging / name) for name in HASHED}
         (staging / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
         card = model_card(about, accuracy_text(preds), source_of(data), note=note)
         (staging / CARD).write_text(card, encoding="utf-8")
-        shutil.copyfile(Path(__file__).with_name("predict_template.py"), staging / PREDICTOR)
     return folder
 
 
@@ -71,8 +72,8 @@ def load_exported(folder: Path | str, module: nn.Module | None = None) -> tuple[
     if about.get("kind") != KIND:
         raise ValueError(f"{folder.absolute()} is not an exported classifier: {ABOUT} is missing or of another kind")
     fix = "export the model again"
-    if {name: sha256(folder / name) for name in (WEIGHTS, ONNX) if (folder / name).is_file()} != about.get("sha256"):
-        raise ValueError(f"{folder}: {WEIGHTS} or {ONNX} is not the file that {ABOUT} describes; {fix}")
+    if {name: sha256(folder / name) for name in HASHED if (folder / name).is_file()} != about.get("sha256"):
+        raise ValueError(f"{folder}: {WEIGHTS}, {ONNX} or {PREDICTOR} is not the file that {ABOUT} describes; {fix}")
     tensors, written = load_tensors(folder / WEIGHTS)
     if changed := [key for key in written if about.get(key) != written[key]]:
         raise ValueError(f"{folder / ABOUT} was changed after the export ({', '.join(changed)}); {fix}")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import data_setup
+from data_setup.base.files import forget_oldest
 from data_setup.base.progress import progress
 from helpers.data import augment as augmentation
 from helpers.data.dataset import WHOLE, Batch, ImageData, even_batches
@@ -23,7 +24,7 @@ from helpers.models.folding import predicting
 from helpers.runtime.device import place_for, upload
 from helpers.runtime.distributed import n_ranks, rank, share, wait
 from helpers.runtime.seeds import generator
-from helpers.runtime.tensor_files import forget_oldest, load_tensors, save_tensors
+from helpers.runtime.tensor_files import load_tensors, save_tensors
 
 SEEDS = "feature copies"
 SHARD_ROWS = 256  # pictures whose features are computed and kept at a time
@@ -110,21 +111,21 @@ def precompute(
     network = (body_fingerprint(model, split_point), split_point, str(precision))
     pictures, augmented = (data.key, data.size), (data.split.digest(), data.augment)
     names = [(pictures, network), *((pictures, network, augmented, copy) for copy in range(copies))]
-    how, tables = (model, data, split_point, device, precision), []
+    how, tables, unkept = (model, data, split_point, device, precision), [], []
     for copy, name in enumerate(names, start=-1):  # each in files of its own: more copies compute only what is new
         key = hashlib.sha256(repr(name).encode()).hexdigest()[:24]
         spare = copies and copy < 0 and len(data.rows["valid"])
         idle = set(data.rows["train"].tolist()) if spare else set()
-        features = _table(*how, copy, data_setup.home() / "cache/features" / key, idle)
+        features = _table(*how, copy, data_setup.home() / "cache/features" / key, idle, unkept)
         tables.append(features.to(place_for(features.nbytes, device)))
     return FeatureData(data, split_point, *tables)
 
 
-def _table(model, data: ImageData, split_point: int, device, precision, copy: int, path: Path, idle) -> Tensor:
+def _table(model, data: ImageData, split_point: int, device, precision, copy: int, path: Path, idle, unkept) -> Tensor:
     """Augmented copy number `copy` of the training pictures, or the plain ones (-1): a row each.
 
     Shards are kept beside `path` as soon as they are computed, for a run started again, and for the other ranks. One
-    with `idle` rows only is left out: nan.
+    with `idle` rows only is left out: nan. `unkept` gets the error of each that could not be kept.
     """
     rows = torch.arange(len(data.items)) if copy < 0 else data.rows["train"]
     draws = None if copy < 0 else augmentation.draw(len(rows), data.augment, generator(SEEDS, copy))
@@ -143,7 +144,9 @@ def _table(model, data: ImageData, split_point: int, device, precision, copy: in
             except OSError as error:  # a full disk
                 if n_ranks() > 1:  # the others wait for them
                     raise
-                print(f"note: these features are not kept for the next time ({error})")
+                if not unkept:  # one note, however many files there are
+                    print(f"note: these features are not kept for the next time ({error})")
+                unkept.append(error)
     wait()
     tables = [_read(file) if table is None else table for file, table in zip(files, tables, strict=True)]
     if any(tables[number] is None for number, needed in enumerate(missing) if needed):
@@ -154,7 +157,7 @@ def _table(model, data: ImageData, split_point: int, device, precision, copy: in
         tables[number] = known.new_full((len(shards[number]), *known.shape[1:]), torch.nan)
     features = torch.cat(tables)
     if mine and rank() == 0:
-        forget_oldest(path.parent, most_bytes=max(CACHE_BYTES, 2 * features.nbytes))
+        forget_oldest(path.parent, "*.safetensors", most_bytes=max(CACHE_BYTES, 2 * features.nbytes))
     return features
 
 

@@ -14,7 +14,7 @@ from data_setup.base.text import printable
 FULL_NAME = {"description_width": "initial"}  # never cut the name of a control
 
 
-class SafeText(widgets.HTML):
+class SafeText(widgets.HTML):  # noqa: TID251 (it refuses what `fill` has not made)
     """A piece of the page. Takes only what `fill` made, so that no data is ever read as HTML."""
 
     @traitlets.validate("value")

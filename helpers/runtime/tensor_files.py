@@ -7,7 +7,6 @@ Nothing here ever unpickles: opening a stranger's file cannot run code.
 import hashlib
 import json
 from collections import Counter
-from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -53,15 +52,6 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         words = f"{path} is damaged or was not written by this kit ({error}); delete it and save again"
         raise ValueError(words) from error
     return tensors, about
-
-
-def forget_oldest(folder: Path, *, most_bytes: int) -> None:
-    """Delete the tensors in `folder` that were not used for longest, until the rest fits; the newest file stays."""
-    files = sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
-    totals = list(accumulate(file.stat().st_size for file in files))
-    for file, total in list(zip(files, totals, strict=True))[1:]:
-        if total > most_bytes:
-            file.unlink(missing_ok=True)
 
 
 def _digest(tensors: dict[str, Tensor], about: str) -> str:

@@ -1,5 +1,6 @@
 """Files are replaced atomically, whoever fails or writes beside; their content is hashed once."""
 
+import errno
 import hashlib
 import os
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from data_setup.base import files
-from data_setup.base.files import content_hash, sha256, write_atomically
+from data_setup.base.files import content_hash, forget_oldest, sha256, write_atomically
 
 
 def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -95,3 +96,45 @@ def test_content_is_hashed_again_only_when_the_file_has_changed(tmp_path, monkey
     path.write_bytes(b"two")
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # same size, same time
     assert content_hash(path) == hashlib.sha256(b"two").hexdigest()
+
+
+@pytest.fixture
+def three_files(tmp_path):
+    """Three files of ten bytes, used at different times, and a fourth that somebody has deleted meanwhile."""
+    for name, age in (("old", 100), ("new", 1), ("middle", 50)):
+        file = tmp_path / f"{name}.bin"
+        file.write_bytes(bytes(10))
+        os.utime(file, (1e9 - age, 1e9 - age))
+    (tmp_path / "gone.bin").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "other.txt").write_bytes(bytes(100))
+
+    def left():
+        return {file.stem for file in tmp_path.glob("*.bin")} - {"gone"}
+
+    return tmp_path, left
+
+
+def test_the_files_used_last_stay_on_the_disk(three_files):
+    """Catches a cache that grows for ever, one that forgets the file just written, and one that counts other files."""
+    folder, left = three_files
+    forget_oldest(folder, "*.bin", most_bytes=30)
+    assert left() == {"old", "new", "middle"}
+    forget_oldest(folder, "*.bin", most_bytes=25)
+    assert left() == {"new", "middle"}
+    forget_oldest(folder, "*.bin", most_bytes=5)
+    assert left() == {"new"} and (folder / "other.txt").exists()
+
+
+def test_what_cannot_be_deleted_stays_and_costs_nobody_his_work(three_files, monkeypatch):
+    """Catches a training that ends because a cache is only read, and one file in use that keeps all older ones."""
+    folder, left = three_files
+    unlink = Path.unlink
+
+    def some(self, missing_ok=False):
+        if self.stem == "middle":
+            raise OSError(errno.EROFS, "Read-only file system")
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", some)
+    forget_oldest(folder, "*.bin", most_bytes=5)
+    assert left() == {"new", "middle"}

@@ -281,9 +281,12 @@ def test_loading_runs_no_code_and_notices_other_weights(made, tmp_path, monkeypa
         load_exported(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("change", ["classes", "size", "accuracy", "weights", "onnx", "no weights", "no digests"])
+CHANGES = ["classes", "size", "accuracy", "weights", "onnx", "predictor", "no weights", "no predictor", "no digests"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_folder_changed_after_the_export_is_refused(made, tmp_path, change):
-    """Catches classes that changed places in a text file, and an ONNX file of another model."""
+    """Catches classes that changed places in a text file, another model's ONNX file, a stranger's predict.py."""
     folder = shutil.copytree(made[1], tmp_path / "copy")
     about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     file = folder / {"weights": "model.safetensors", "onnx": "model.onnx"}.get(change, "model.json")
@@ -291,8 +294,11 @@ def test_a_folder_changed_after_the_export_is_refused(made, tmp_path, change):
         content = bytearray(file.read_bytes())
         content[-9] ^= 1
         file.write_bytes(content)
-    elif change == "no weights":
-        (folder / "model.safetensors").unlink()
+    elif change == "predictor":
+        predictor = folder / "predict.py"
+        predictor.write_text("import os\n" + predictor.read_text(encoding="utf-8"), encoding="utf-8")
+    elif change in ("no weights", "no predictor"):
+        (folder / {"no weights": "model.safetensors"}.get(change, "predict.py")).unlink()
     else:
         how = {"classes": about["classes"][::-1], "size": 64, "accuracy": {"estimate": 1.0}, "no digests": None}
         about["sha256" if change == "no digests" else change] = how[change]

@@ -12,6 +12,8 @@
 | doses.py | kills, races, odd servers and mutated files by the thousand |
 | kills.py | kills while a cache is built or a review is written |
 | notebooks.py | every lesson under every fault |
+| meetings.py, meetings.json | what came of each, kept as it comes |
 | small_course.py | what makes a lesson short enough for that, in its kernel |
-| long.py | gives a long dose and keeps its figures |
+| long.py | gives a long dose |
+| page.py | keeps its figures |
 """

@@ -21,12 +21,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--long", metavar="NAME", help="which dose; an unknown name lists them")
     parser.add_argument("--times", type=int, help="how often, where the full number takes too long")
+    parser.add_argument("--names", nargs="+", metavar="NN", help="which lessons, for the dose of notebooks")
+    parser.add_argument("--missing", action="store_true", help="of the lessons only what was never tried")
     known, others = parser.parse_known_args()
     if known.long is None:
         return run_cases(others)
     from tests.faults.long import give
 
-    return give(known.long, known.times)
+    return give(known.long, known.times, known.names, known.missing)
 
 
 if __name__ == "__main__":

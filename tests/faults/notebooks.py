@@ -1,6 +1,8 @@
 """Every lesson under every fault: it runs to its end, or stops with one short message, and the user's files stay.
 
-    python -m tests.faults --long notebooks     all lessons under all faults (`make faults LONG=notebooks`)
+    python -m tests.faults --long notebooks                 all lessons under all faults (`make faults LONG=notebooks`)
+    python -m tests.faults --long notebooks --names 03 04   only these lessons
+    python -m tests.faults --long notebooks --missing       only what was never tried
 
 The faults are real: each lesson runs in namespaces of its own (`unshare`), where the data folder is mounted read-only
 or on a small disk that is full, or where no network is. Linux only.
@@ -16,18 +18,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from queue import SimpleQueue
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 import data_setup
 from data_setup.base.folders import ensure
-from tests.faults.case import MOST_LINES, tree
+from tests.faults.case import tree
 from tests.faults.doses import Tally
+from tests.faults.meetings import FAULTS, WALK, Ran, keep, ran_from, read_kept, tally_of
+from tests.faults.page import write_page
 from tests.faults.small_course import FACTS, RARE, put_rare, small_set
 from tools.execute import Failure, execute
 from tools.notebook_files import ROOT, code_cells, find_notebooks, read_notebook
@@ -35,53 +41,7 @@ from tools.notebook_files import ROOT, code_cells, find_notebooks, read_notebook
 ROOM = 4096  # bytes that a full disk has left
 CELL_S = 240
 SET_FLAGS, IS_UP = 0x8914, 1  # Linux: SIOCSIFFLAGS, IFF_UP
-ENDS = ("finished", "one message", "bad")
-# What an error has to say: which file or setting, and what to do about it.
 NOTES = r"^(?:note: |no checkpoint: |.*NOT saved).*$"
-REMEDY = r"\b(set|make|delete|choose|change|move|take|put|add|run|install|save|give|use|write|type|export|check) "
-HEADING = """Lessons under faults
-
-Each lesson runs on its own kernel, with a tenth of the photographs, on the data folder as the lessons before it leave
-it. One-picture class: somebody has put a folder with one picture among the photographs, and into the folder of lesson
-09. Killed predecessor: in the middle of saving what it hands on. "one message [5]": it stopped in code cell 5 with an
-error of at most six lines that names the file or the setting and what to do. Whatever happened, the photographs and
-the learner's own files were byte for byte what they were, and every kept model and table could be read."""
-WALK = "no network"  # and no GPU, on the way that makes the data folders for the other faults
-FAULTS = {  # name -> row of the ledger
-    WALK: 50,
-    "no data yet": 18,
-    "read-only data": 54,
-    "one-picture class": 20,
-    "killed predecessor": 40,
-    "full disk": 39,
-}
-MAY_STOP = ("read-only data", "one-picture class", "full disk")  # whoever wants to go on has to do something
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What came of one lesson under one fault."""
-
-    lesson: str
-    fault: str
-    seconds: float
-    cell: int | None = None  # the code cell in which it stopped
-    error: str = ""
-    lost: tuple[str, ...] = ()  # the user's files that are not what they were
-    warned: str = ""  # what it wrote to stderr
-    notes: tuple[str, ...] = ()  # printed lines that speak of the fault
-    writes: tuple[str, ...] = ()  # the files it put in their places
-
-    @property
-    def end(self) -> str:
-        """One of `ENDS`."""
-        if self.lost:
-            return "bad"
-        if self.cell is None:
-            return "finished"
-        says = re.search(REMEDY, self.error) and re.search(r"/|[A-Z]{4,}_|\.\w{2,4}\b|'", self.error)
-        is_short = len(self.error.splitlines()) <= MOST_LINES
-        return "one message" if self.fault in MAY_STOP and says and is_short else "bad"
 
 
 def can_run() -> bool:
@@ -127,16 +87,18 @@ class Course:
         found, log = json.loads(answer.read_text()), scratch / "log"
         found["writes"] = log.read_text().splitlines() if log.is_file() else []
         shutil.rmtree(scratch)
-        return Ran(**{name: tuple(value) if isinstance(value, list) else value for name, value in found.items()})
+        return ran_from(found)
 
-    def walk(self) -> list[Ran]:
-        """All lessons in order, without a network and without a GPU; keeps the data folder as it is before each."""
-        home, all_ran = self.folder / "home", []
+    def walk(self, last: str) -> Iterator[Ran]:
+        """The lessons in order up to `last`, without a network and without a GPU; keeps the data folder as it is
+        before each."""
+        home = self.folder / "home"
         self.lay_out(home)
         for path in self.lessons:
             shutil.copytree(home, self.home_before(path.stem))
-            all_ran.append(self.run(path.stem, WALK, home))
-        return all_ran
+            yield self.run(path.stem, WALK, home)
+            if path.stem == last:
+                return
 
     def lay_out(self, home: Path) -> None:
         """A data folder with the photographs, and nothing else."""
@@ -176,60 +138,50 @@ def saved_by(ran: Ran) -> str:
     return (models or names or [""])[-1]
 
 
-def matrix(folder: Path, lessons: Sequence[str]) -> list[Ran]:
-    """All lessons in order, then each of `lessons` under each other fault, two at a time."""
-    course = Course(folder)
-    found = course.walk()
-    for ran in found:
-        print(ran.end, ran, flush=True)
-    savers = [(ran.lesson, saved_by(ran)) for ran in found if ran.writes]
+def hold(folder: Path, wanted: Sequence[tuple[str, str]]) -> Iterator[Ran | str]:
+    """The meetings (lesson, fault) that are wanted: first all lessons on the way to the last of them, then each under
+    its other faults, two at a time. A meeting that could not be held gives the reason."""
+    course, savers, found = Course(folder), [], SimpleQueue()
+    for ran in course.walk(max(lesson for lesson, _ in wanted)):
+        savers += [(ran.lesson, saved_by(ran))] if ran.writes else []
+        yield ran
 
-    def under(pair: tuple[str, str]) -> Ran:
+    def under(pair: tuple[str, str]) -> None:
         earlier = [saver for saver in savers if saver[0] < pair[0]] or savers[:1]  # of the first lesson: itself
-        killed = earlier[-1] if pair[1] == "killed predecessor" else ("", "")
-        ran = course.under(*pair, killed=killed)
-        print(ran.end, ran, flush=True)
-        return ran
+        try:
+            found.put(course.under(*pair, killed=earlier[-1] if pair[1] == "killed predecessor" else ("", "")))
+        except (RuntimeError, IndexError) as error:
+            found.put(f"{pair}: {error}")
 
-    pairs = [(lesson, fault) for lesson in lessons for fault in FAULTS if fault != WALK]
-    with ThreadPoolExecutor(2) as pool:
-        return found + list(pool.map(under, pairs))
+    pairs = [pair for pair in wanted if pair[1] != WALK]
+    pool = ThreadPoolExecutor(2)
+    try:
+        pool.map(under, pairs)
+        for _ in pairs:
+            yield found.get()
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupt ends those that run, and begins no other
 
 
-def lessons(times: int | None) -> Tally:
-    """The whole matrix (of only the first `times` lessons)."""
-    tally = Tally()
+def lessons(names: Sequence[str] = (), *, missing: bool = False) -> Tally:
+    """All meetings of the lessons `names` (default: all), or those `missing`; each is written down as it comes.
+    Returns what is known of all meetings."""
+    every = [path.stem for path in find_notebooks()]
+    chosen = [path.stem for path in find_notebooks(names)]
+    kept, not_held = read_kept(), Counter()
+    wanted = [(lesson, fault) for lesson in chosen for fault in FAULTS if not (missing and (lesson, fault) in kept)]
     with tempfile.TemporaryDirectory() as folder:
-        names = [path.stem for path in find_notebooks()]
-        found = matrix(Path(folder), names[:times])
-    for ran in found:
-        tally.times += 1
-        tally.lost += bool(ran.lost)
-        tally.facts[ran.end] += 1
-        if ran.end == "bad" and not ran.lost:
-            tally.foreign[f"{ran.lesson[:3].rstrip('_')} {ran.fault}"] += 1
-    tally.section = f"{HEADING}\n\n{table(found)}\n"
+        for ran in hold(Path(folder), wanted) if wanted else ():
+            if isinstance(ran, str):
+                not_held["not held"] += 1
+                print(ran, file=sys.stderr, flush=True)
+                continue
+            print(ran.end, ran, flush=True)
+            kept = keep(ran)
+            write_page("notebooks", tally_of(kept.values(), every))
+    tally = tally_of(kept.values(), every)
+    tally.foreign += not_held
     return tally
-
-
-def table(found: Sequence[Ran]) -> str:
-    """Lesson by fault, as Markdown; below it every message with which a lesson stopped."""
-    ends = {(ran.lesson, ran.fault): ran for ran in found}
-    lessons = list(dict.fromkeys(ran.lesson for ran in found))
-    rows = [["lesson", *(f"{fault}, no GPU" if fault == WALK else fault for fault in FAULTS)]]
-    rows.append(["---"] * len(rows[0]))
-    for lesson in lessons:
-        cells = [ends.get((lesson, fault)) for fault in FAULTS]
-        rows.append([lesson, *("" if ran is None else in_words(ran) for ran in cells)])
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    messages = {re.sub(r"/\S+/(?=\S)", "", ran.error): ran for ran in found if ran.error}
-    lines += ["", *(f"- {ran.lesson}, {ran.fault}: {' '.join(error.split())}" for error, ran in messages.items())]
-    return "\n".join(lines)
-
-
-def in_words(ran: Ran) -> str:
-    """ "finished", or "one message [12]" with the number of the code cell."""
-    return ran.end if ran.cell is None else f"{ran.end} [{ran.cell}]"
 
 
 def inside(scratch: Path) -> None:
@@ -256,7 +208,7 @@ def inside(scratch: Path) -> None:
         fault,
         round(seconds, 1),
         cell=failure.cell - 1 if failure else None,  # without the one that was put before
-        error=error_of(notebook, failure) if failure else "",
+        error=error_of(notebook, failure).replace(str(home), "DATA") if failure else "",
         lost=tuple(changed(before, home) + damaged(home)),
         warned=printed(notebook, "stderr")[-2000:],
         notes=tuple(re.findall(NOTES, printed(notebook, "stdout"), flags=re.MULTILINE)),

@@ -3,7 +3,9 @@
 import pytest
 
 from tests.faults import notebooks
-from tests.faults.notebooks import FAULTS, Course, Ran
+from tests.faults.meetings import FAULTS, Ran, keep, read_kept, tally_of
+from tests.faults.notebooks import Course
+from tests.faults.page import write_page
 
 MEETINGS = [  # those that show soon what they do
     ("00_setup", "read-only data"),
@@ -45,3 +47,22 @@ def test_a_lesson_ends_or_stops_with_one_short_message(case, course, lesson, fau
 def test_how_a_lesson_ended_is_not_called_better_than_it_was(fault, told, end):
     """Catches a matrix in which everything is fine."""
     assert Ran("00_setup", fault, 1.0, **told).end == end
+
+
+def test_a_result_replaces_its_older_one_and_no_other(tmp_path):
+    """Catches a run of two lessons, or one that was interrupted, that wipes out what others have measured."""
+    file, page = tmp_path / "meetings.json", tmp_path / "RESULTS.md"
+    rans = [Ran("00_setup", "full disk", 1.0), Ran("01_exploration", "full disk", 2.0, cell=3, error=CLEAR)]
+    for ran in (rans[1], rans[0]):
+        keep(ran, file)
+    again = Ran("00_setup", "full disk", 4.0, notes=("note: a",))
+    kept = keep(again, file)
+    assert set(kept.values()) == {again, rans[1]} and list(read_kept(file).values()) == [again, rans[1]]
+    page.write_text(
+        "# Long doses\n\n| fuzz | 2026-01-01 | here |\n| notebooks | 2026-01-01 | of long ago |\n\n## An older table\n"
+    )
+    write_page("notebooks", tally_of(kept.values(), ["00_setup", "01_exploration", "02_lr_find"]), page)
+    text = page.read_text()
+    assert "| fuzz | 2026-01-01 | here |" in text and "long ago" not in text
+    assert "| 01_exploration |  |  |  |  |  | one message [3] |" in text and "| 02_lr_find |  |  |" in text
+    assert "1 finished, 1 one message" in text and "6 | 2 | 0 | 0 | 0 | 0 |" in text

@@ -119,6 +119,26 @@ def test_whatever_a_hook_raises_leaves_everything_consistent(case, pictures, cou
         assert [epoch.number for epoch in learn.history.epochs] == list(range(len(history.epochs) + 1))
 
 
+@pytest.mark.fault(36, 37)
+@pytest.mark.parametrize("at", range(MOMENTS))
+def test_interrupted_at_any_hook_a_new_session_resumes_to_the_same_bits(case, pictures, course_data, monkeypatch, at):
+    """Catches files that an interrupt leaves as they must not be: a step counted twice, or left out."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    case.watch(pictures)
+    with case.right():
+        data = ImageData.from_folders(pictures, size=32, batch_size=9)
+        whole = small_learner(data, precompute=False, name="whole")
+        whole.fit(1e-3, EPOCHS)
+        hook = Break(at, KeyboardInterrupt)
+        with suppress(KeyboardInterrupt):
+            small_learner(data, precompute=False).fit(1e-3, EPOCHS, hooks=[hook])
+        assert hook.moments > at, "it was not reached"
+        again = small_learner(data, precompute=False)
+        again.fit(1e-3, EPOCHS, resume=True)
+        assert again.history.losses == whole.history.losses
+        assert torch.equal(again.predict(), whole.predict())
+
+
 @pytest.mark.fault(37, 39)
 @pytest.mark.parametrize("write", range(4))
 def test_a_write_that_fails_at_any_checkpoint_ends_no_training(case, pictures, data, monkeypatch, capsys, write):

@@ -1,7 +1,9 @@
 """Cached features: the same as the whole model, the right ones, and never stale ones."""
 
+import errno
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -384,6 +386,36 @@ def test_a_full_disk_costs_time_and_no_training(learn, monkeypatch, capsys):
     learn.fit(1e-3, 1)
     assert "these features are not kept for the next time (No space left on device)" in capsys.readouterr().out
     assert len(learn.history.epochs) == 1
+
+
+def test_a_full_disk_is_noted_once_however_many_files_do_not_fit(learn, monkeypatch, capsys, body_runs):
+    """Catches a page of notes: one for each shard of each copy."""
+
+    def full(*args):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(features, "save_tensors", full)
+    monkeypatch.setattr(features, "SHARD_ROWS", 4)
+    kept = precompute(learn.model, learn.data, split_point=2, copies=2, **HOW)
+    assert len(body_runs) > 6 and len(kept.augmented) == 2
+    assert capsys.readouterr().out.count("note:") == 1
+
+
+def test_a_cache_that_is_only_read_is_used_and_never_cleared(learn, monkeypatch, capsys):
+    """Catches features that are computed and then lost, because older ones cannot be deleted to make room."""
+    old = [precompute(learn.model, learn.data, split_point=point, **HOW) for point in (1, 2)]
+    monkeypatch.setattr(features, "CACHE_BYTES", 0)
+
+    def only_read(*args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(features, "save_tensors", only_read)
+    monkeypatch.setattr(Path, "touch", only_read)
+    monkeypatch.setattr(Path, "unlink", only_read)
+    again = precompute(learn.model, learn.data, split_point=2, **HOW)
+    assert torch.equal(old[1].plain, again.plain) and "note:" not in capsys.readouterr().out
+    precompute(learn.model, learn.data, split_point=8, **HOW)
+    assert capsys.readouterr().out.count("note:") == 1
 
 
 @pytest.mark.parametrize("bn", ["affine", "train"])

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 import helpers
 from helpers.runtime import tensor_files as checkpoints
-from helpers.runtime.tensor_files import forget_oldest, load_tensors, save_tensors
+from helpers.runtime.tensor_files import load_tensors, save_tensors
 
 ROOT = Path(helpers.__file__).parents[1]
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="needs fork, SIGKILL and limits")
@@ -339,21 +339,3 @@ def test_the_digest_covers_names_types_and_shapes():
         ({"a": x[3:], "b": x[:3]}, "{}"),
     ]
     assert len({checkpoints._digest(tensors, about) for tensors, about in variants}) == len(variants)
-
-
-def test_the_tensors_used_last_stay_on_the_disk(tmp_path):
-    """Catches a cache that grows for ever, and one that forgets the file just written."""
-    for name, age in (("old", 100), ("new", 1), ("middle", 50)):
-        file = tmp_path / f"{name}.safetensors"
-        file.write_bytes(bytes(10))
-        os.utime(file, (1e9 - age, 1e9 - age))
-
-    def left():
-        return {file.stem for file in tmp_path.iterdir()}
-
-    forget_oldest(tmp_path, most_bytes=30)
-    assert left() == {"old", "new", "middle"}
-    forget_oldest(tmp_path, most_bytes=25)
-    assert left() == {"new", "middle"}
-    forget_oldest(tmp_path, most_bytes=5)
-    assert left() == {"new"}
