@@ -23,7 +23,7 @@ from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button
 from helpers.runtime.seeds import seed_for
 
 BROKEN, WHOLE, OTHER = "broken", "whole", "another"
-N_BROKEN, N_WHOLE = 5, 7
+N_BROKEN, N_ALL = 5, 12
 SIDE_PX = 200
 QUICK_PX = 64  # what the small head sees
 SMALL_HEAD, YOUR_MODEL = "the small head", "your model"
@@ -36,17 +36,18 @@ FACE = (
 
 
 def twelve_photographs(data: ImageData, *, positive: str) -> tuple[Item, ...]:
-    """Five broken and seven whole photographs of the validation part, mixed: the same ones whenever it is asked.
+    """Five broken and seven whole photographs of the validation part, mixed: the same ones whenever it is asked. Of a
+    class that has fewer than five there, all; others make up the twelve.
 
     They are drawn by a hash of their file names. Raises ValueError when there are too few.
     """
     ranked = sorted(data.items_of("valid"), key=lambda item: seed_for("duel", item.path.name))
     broken = [item for item in ranked if item.label == positive][:N_BROKEN]
-    whole = [item for item in ranked if item.label != positive][:N_WHOLE]
-    if (len(broken), len(whole)) != (N_BROKEN, N_WHOLE):
+    whole = [item for item in ranked if item.label != positive][: N_ALL - len(broken)]
+    if not broken or len(broken) + len(whole) < N_ALL:
         raise ValueError(
-            f"the duel takes {N_BROKEN} validation photographs labelled {positive!r} and {N_WHOLE} others; "
-            f"found {len(broken)} and {len(whole)}"
+            f"the duel takes {N_ALL} validation photographs, one to {N_BROKEN} of them labelled {positive!r}; "
+            f"found {len(broken)} and {len(whole)} others"
         )
     return tuple(sorted(broken + whole, key=lambda item: seed_for("order", item.path.name)))
 

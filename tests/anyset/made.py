@@ -1,13 +1,15 @@
-"""Two sets of pictures that take seconds to make and have what real ones have: structure, noise, groups, wrong labels.
+"""Sets of pictures that take seconds to make and have what real ones have: structure, noise, groups, wrong labels.
 
     breeds   37 classes in one folder, labelled by name (Abyssinian_12.jpg): JPEG files of many sizes. A class is a coat
              (stripes, spots, rings, checks, bars) in a colour on a body of some shape. Three or four neighbouring
              numbers are one animal: same ground, same light. split.json holds out whole animals.
     marks    ten classes of 28 px grey PNG files in train/, valid/ and test/: strokes, bent, turned and noisy.
+    kinds    200 classes in folders, ten JPEG files of about 64 px each: coats, bodies and colours in all combinations.
 
-Of both about three labels in a hundred are wrong.
+Of each about three labels in a hundred are wrong.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -65,6 +67,7 @@ BODIES = ("oval", "wedge", "square", "drop")
 COLOURS = ((205, 150, 90), (90, 90, 105), (232, 226, 210), (120, 70, 45), (70, 95, 140), (180, 90, 110))
 PER_BREED, PER_ANIMAL = 24, (3, 4)
 PER_MARK = {"train": 60, "valid": 24, "test": 12}
+N_KINDS, PER_KIND, KIND_SIDES = 200, 10, (56, 73)
 WRONG_LABELS = 0.03
 SIDE = 28
 
@@ -102,7 +105,7 @@ def make_breeds(folder: Path, seed: int = 0) -> Path:
                 if file in animals:
                     continue
                 animals[file] = animal
-                picture = _animal(Breed.number(index), ground, light, rng)
+                picture = _animal(Breed.number(index), ground, light, (96, 220), rng)
                 picture.save(folder / file, quality=int(rng.integers(70, 95)))
     write_split(_by_animal(animals, rng), folder / SPLIT_FILE, how="whole animals, a quarter to validate on")
     return folder
@@ -121,8 +124,10 @@ def _by_animal(animals: dict[str, str], rng: np.random.Generator) -> Split:
     return Split(*map(tuple, parts.values()))
 
 
-def _animal(breed: Breed, ground: np.ndarray, light: float, rng: np.random.Generator) -> Image.Image:
-    width, height = (int(side) for side in rng.integers(96, 220, 2))
+def _animal(
+    breed: Breed, ground: np.ndarray, light: float, sides: tuple[int, int], rng: np.random.Generator
+) -> Image.Image:
+    width, height = (int(side) for side in rng.integers(*sides, 2))
     y, x = np.mgrid[0:height, 0:width].astype(float)
     slope = (x / width - 0.5) * rng.uniform(-60, 60) + (y / height - 0.5) * rng.uniform(-60, 60)
     pixels = ground + slope[..., None] + rng.normal(0, 9, (height, width, 1))
@@ -159,6 +164,21 @@ def _coat(breed: Breed, u: np.ndarray, v: np.ndarray, phase: float) -> np.ndarra
         "bars": lambda: b % 1 < 0.45,
     }
     return coats[breed.coat]()
+
+
+def make_kinds(folder: Path, seed: int = 0) -> Path:
+    """Write 200 classes into folders below `folder` (made; must not exist); 2,000 files."""
+    rng = np.random.default_rng(seed)
+    every = [Breed(*traits) for traits in itertools.product(COATS, BODIES, COLOURS, (0.2, 0.4))]
+    names = [f"kind_{number:03}" for number in range(N_KINDS)]
+    for name, breed in zip(names, every[:N_KINDS], strict=True):
+        for number in range(PER_KIND):
+            said = names[rng.integers(N_KINDS)] if rng.random() < WRONG_LABELS else name
+            picture = _animal(breed, rng.integers(60, 200, 3), rng.uniform(0.75, 1.2), KIND_SIDES, rng)
+            file = folder / said / f"{name}_{number}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(file, quality=int(rng.integers(70, 95)))
+    return folder
 
 
 def make_marks(folder: Path, seed: int = 0) -> Path:
@@ -219,4 +239,4 @@ def _mark(name: str, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 
 
-SETS: dict[str, Callable[[Path], Path]] = {"breeds": make_breeds, "marks": make_marks}
+SETS: dict[str, Callable[[Path], Path]] = {"breeds": make_breeds, "marks": make_marks, "kinds": make_kinds}

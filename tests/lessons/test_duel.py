@@ -37,8 +37,18 @@ def test_the_twelve_are_five_and_seven_of_the_validation_part_whatever_the_size(
 
 
 def test_too_few_photographs_are_reported(data):
-    with pytest.raises(ValueError, match="5 validation photographs labelled 'dark' and 7 others; found 3 and 3"):
+    with pytest.raises(ValueError, match="12 validation photographs, one to 5 of them labelled 'dark'; found 3 and 3 others"):
         twelve_photographs(data, positive="dark")
+
+
+def test_a_class_with_three_validation_photographs_plays_with_all_of_them(tmp_path):
+    """As with 200 classes of ten. Catches a duel that needs five of a class."""
+    folder = draw_pictures(tmp_path / "cells", n=40)
+    for file in sorted((folder / "dark").iterdir())[12:]:
+        file.unlink()
+    data = ImageData.from_folders(folder, size=32)
+    labels = [item.label for item in twelve_photographs(data, positive="dark")]
+    assert (labels.count("dark"), len(labels)) == (3, 12)
 
 
 def test_scores_are_counted_against_the_labels(cells):
