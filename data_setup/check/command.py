@@ -21,7 +21,7 @@ from data_setup.check.quarantine import quarantine, restore
 from data_setup.check.reading import Facts, read
 from data_setup.check.report import Report, summary, write
 from data_setup.check.workers import Lost, answers
-from data_setup.own.group_names import group_by_pattern
+from data_setup.own.group_names import group_of_pictures
 from data_setup.own.labels import labelled
 from data_setup.own.split_file import SPLIT_FILE, load_split
 from data_setup.splits import PARTS
@@ -35,14 +35,15 @@ def check_folder(folder: Path, *, labels: str | None = None, group: str | None =
 
     labels     a table, or a regular expression for names, as in `data_setup.own.labels.labelled`; default: folders
     group      a regular expression searched in every picture's name ("train/cat/7_1.jpg"): what its group 1 is must not
-               be in two parts
+               be in two parts; or a column of a table, as in `data_setup.own.group_names.group_of_pictures`
 
-    Raises FileNotFoundError, and ValueError for a pattern that is none or takes too long.
+    Raises FileNotFoundError, and ValueError for a pattern that is none, takes too long or matches nothing.
     """
     started = perf_counter()
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder.absolute()}; check the path")
-    group_of = grouping(folder, group) if group else no_group  # first: a pattern that does not work costs no reading
+    # first: a pattern that does not work costs no reading
+    group_of = grouping(folder, group, labels) if group else no_group
     facts = facts_of(folder)
     pictures = [one for one in facts if one.kind == "picture"]
     names = [one.name for one in pictures]
@@ -74,9 +75,10 @@ def no_group(name: str) -> None:
     """No picture belongs with others."""
 
 
-def grouping(folder: Path, pattern: str) -> Callable[[str], str | None]:
+def grouping(folder: Path, group: str, labels: str | None) -> Callable[[str], str | None]:
     """The group of every file below `folder`, by its name."""
-    return group_by_pattern(pattern, [path.relative_to(folder).as_posix() for path in visible_files(folder)])
+    names = [path.relative_to(folder).as_posix() for path in visible_files(folder)]
+    return group_of_pictures(group, names, folder=folder, labels=labels)
 
 
 def placed(
@@ -160,9 +162,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--labels", help="a table, or a regular expression for names (default: folders)")
     parser.add_argument(
         "--group",
-        metavar="PATTERN",
-        help="a regular expression: its group 1, searched in the path of "
-        "each picture, is what must not be on both sides of the split, such as a patient",
+        help="what must not be on both sides of the split, such as a patient: a regular expression, whose group 1 in "
+        "each picture's path is its group, or a column of the table of labels or of a table in the folder",
     )
     parser.add_argument(
         "--quarantine",

@@ -11,8 +11,8 @@ from data_setup.base.folders import explained
 from data_setup.base.text import counted, printable
 from data_setup.items import Item
 from data_setup.own.by_time import day_taken, split_by_time
-from data_setup.own.group_names import group_by_column, group_by_pattern
-from data_setup.own.labels import TABLES, labelled, read_rows
+from data_setup.own.group_names import group_of_pictures
+from data_setup.own.labels import labelled
 from data_setup.own.split_file import SPLIT_FILE, write_split
 from data_setup.splits import PARTS, Split, split_by_group, split_stratified
 
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--group",
         help="with --by group: a regular expression, whose group 1 in each picture's path "
-        "is its group, or a column of the table of labels",
+        "is its group, or a column of the table of labels or of a table in the folder",
     )
     parser.add_argument("--labels", help="a table, or a regular expression for names (default: folders)")
     parser.add_argument("--valid", type=float, default=0.25, help="share of the pictures to validate on (0.25)")
@@ -63,19 +63,14 @@ def way_of(options: argparse.Namespace, items: tuple[Item, ...]) -> Callable[...
 
 def grouping(options: argparse.Namespace, items: tuple[Item, ...]) -> Callable[[Item], str]:
     """The group of one of the items. Raises ValueError for one that has none."""
-    table = Path(options.labels or "")
-    table = options.path / table if (options.path / table).is_file() else table
-    is_column = table.suffix.lower() in TABLES and options.group in read_rows(table)[1]
-    if is_column:
-        how = group_by_column(table, options.group, options.path)
-    else:
-        how = group_by_pattern(options.group, [item.name for item in items])
+    names = [item.name for item in items]
+    how = group_of_pictures(options.group, names, folder=options.path, labels=options.labels)
 
     def group_of(item: Item) -> str:
         group = how(item.name)
         if group is None:
             found = f"{options.group!r} gives no group for {item.name}"
-            raise ValueError(f"{found}: change the pattern, or move the picture out")
+            raise ValueError(f"{found}: change the pattern or the table, or move the picture out")
         return group
 
     return group_of

@@ -217,9 +217,8 @@ def labelled(folder: Path | str, labels: str | None = None) -> tuple[Item, ...]:
     """The items of a folder as it comes. `labels`: a table, or a regular expression for names; default: the folders
     of the pictures, else a text file beside each, else the only table there. Raises ValueError when there is none."""
     folder = Path(folder)
-    if labels and Path(labels).suffix.lower() in TABLES:
-        inside = folder / labels
-        return label_by_table(inside if inside.is_file() else Path(labels), folder=folder)
+    if table := table_at(folder, labels):
+        return label_by_table(table, folder=folder)
     if labels:
         return label_by_regex(folder, labels)
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".")) if folder.is_dir() else []
@@ -233,6 +232,14 @@ def labelled(folder: Path | str, labels: str | None = None) -> tuple[Item, ...]:
     found = f"tables there: {', '.join(path.name for path in tables)}" if tables else "there is no table either"
     fix = "say where labels are: a table (--labels FILE.csv), or a pattern for names (--labels '^([a-z]+)_')"
     raise ValueError(f"all pictures lie in one folder, {folder}, and {found}: {fix}")
+
+
+def table_at(folder: Path, labels: str | None) -> Path | None:
+    """The table that `labels` names, in the folder or from here; None where it names none."""
+    if not labels or Path(labels).suffix.lower() not in TABLES:
+        return None
+    inside = folder / labels
+    return inside if inside.is_file() else Path(labels)
 
 
 def _by_word(columns: Sequence[str], words: Sequence[str]) -> str | None:

@@ -172,6 +172,12 @@ def test_a_group_on_two_sides_and_a_copy_in_two_groups(few):
     assert found["group leak"] == {frozenset({"train/cat/p2_4.png", "valid/cat/p2_4.png"})}
     assert found["group copies"] == {frozenset({"train/dog/p0_1.png", "train/dog/p9_9.png"})}
     assert "group leak" not in names_found(check_folder(folder))
+    rows = [f"{name},{Path(name).name[:2]}" for name in sorted(tree(folder)) if name.endswith(".png")]
+    (folder / "people.csv").write_text("\n".join(["file,patient", *rows]))
+    by_column = names_found(check_folder(folder, group="patient"))
+    assert by_column["group leak"] == found["group leak"] and by_column["group copies"] == found["group copies"]
+    with pytest.raises(ValueError, match="'nurse' matches no picture's path.*people.csv has file and patient"):
+        check_folder(folder, group="nurse")  # else nothing would be found, whatever is wrong
 
 
 def test_one_folder_of_everything_with_a_table_and_a_split_file(few):

@@ -59,6 +59,30 @@ def test_by_group_no_group_is_in_two_parts(folder):
     assert cli.main(["split", str(folder), *options]) == 0 and parts_of(folder) == by_pattern
 
 
+def test_a_column_is_found_in_the_folders_table_where_labels_come_from_folders(folder, capsys):
+    """Without --labels. Catches a column taken for an expression that matches no path, and a table picked at random."""
+    by_column = ["split", str(folder), "--by", "group", "--group", "patient", "--test", "0.2"]
+    assert cli.main(by_column) == 1
+    said = capsys.readouterr().err
+    assert "'patient' matches no picture's path, such as 'cat/p0_" in said and "there is no table in the folder" in said
+    groups = {item.name: f"person {item.name.split('/')[1][:2]}" for item in label_by_folder(folder)}
+    lines = [f"{name},{group}" for name, group in groups.items()]
+    (folder / "people.csv").write_text("\n".join(["image,patient", *lines]))
+    (folder / "notes.tsv").write_text("day\tweather\n1\tfog\n")
+    (folder / "broken.csv").write_bytes(b"\xff\xfe\x00")
+    assert cli.main(by_column) == 0
+    parts = [{groups[name] for name in names} for names in parts_of(folder).values()]
+    assert list(map(len, parts)) == [3, 1, 1] and len(set.union(*parts)) == 5
+    assert cli.main(["split", str(folder), "--by", "group", "--group", "nurse"]) == 1
+    assert "notes.tsv has day and weather; people.csv has image and patient" in capsys.readouterr().err
+    (folder / "more.csv").write_text("\n".join(["image,patient", *lines]))
+    assert cli.main(by_column) == 1
+    assert "a column of more.csv and people.csv: name one of them with --labels" in capsys.readouterr().err
+    (folder / "more.csv").write_text("\n".join(["image,person", lines[0], lines[0] + "x"]))
+    assert cli.main(["split", str(folder), "--by", "group", "--group", "person"]) == 1
+    assert "in two rows, with person 'person p0' and 'person p0x': a picture is in one group" in capsys.readouterr().err
+
+
 def test_by_time_the_past_trains_and_no_day_is_divided(folder):
     assert cli.main(["split", str(folder), "--by", "time", "--test", "0.2"]) == 0
     days = {part: {name.split("_")[1] for name in names} for part, names in parts_of(folder).items()}
