@@ -16,7 +16,7 @@ from helpers.data.dataset import WHOLE, ImageData
 from helpers.models.classifier import Classifier
 from helpers.models.folding import predicting
 from helpers.runtime.device import upload
-from helpers.runtime.distributed import gathered
+from helpers.runtime.distributed import total
 from helpers.runtime.seeds import generator
 
 
@@ -158,4 +158,9 @@ def _one_pass(model: Classifier, batches: Iterable, logits_of: Callable, n: int,
     """`logits_of` every batch (some, K) as log probabilities, one below the other on the CPU: (n, K) float32."""
     with predicting(model, how.device, how.precision):
         bar = progress(batches, "predicting", total=-(-len(range(n)[how.share]) // how.batch_size))
-        return gathered(torch.cat([logits_of(batch).float().log_softmax(dim=1) for batch in bar]).cpu(), n)
+        mine = torch.cat([logits_of(batch).float().log_softmax(dim=1) for batch in bar]).cpu()
+    if len(mine) == n:
+        return mine
+    table = mine.new_zeros(n, mine.shape[1])
+    table[how.share] = mine
+    return total(table)

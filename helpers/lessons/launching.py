@@ -1,6 +1,10 @@
 """A function in several processes of this machine, started from a notebook by the launcher behind the command torchrun.
 
 A new process knows nothing of the notebook: a function written there travels as text, and imports what it uses.
+
+`notebook_launcher` of the package accelerate calls the same launcher, but its processes are copies of the notebook
+(fork; of 1.15, only on AMD's and Intel's graphics cards are they new ones). A copy takes over locks without the
+threads that held them, and cannot use a graphics card that the notebook has used: so this module asks for new ones.
 """
 
 import importlib

@@ -103,6 +103,7 @@ def was_cut_off(settings: Settings, folder: Path) -> bool:
 
 
 def forget_checkpoints(folder: Path) -> None:
+    """Delete the checkpoints of the recipe's trainings; other files of the folder stay."""
     for file in folder.glob("model.*.checkpoint.safetensors"):
         file.unlink()
 

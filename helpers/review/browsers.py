@@ -40,9 +40,8 @@ class MistakeBrowser(Browser):
     """Look at what a model answered, the worst first, and mark what the pictures tell.
 
     `preds` is a `Predictions`, or several (of train and valid, say). `source` is the Learner or its `ImageData`: then
-    marks and export are about the whole data set, without it about the pictures of `preds`.
-    `views` are more ways to look closer, such as `neighbours_view` and `heat_view` of the lessons. Else as
-    `LabelBrowser`.
+    marks and export are about the whole data set, without it about the pictures of `preds`. `views` are more ways to
+    look closer, such as `neighbours_view` and `heat_view` of the lessons. Else as `LabelBrowser`.
     """
 
     @did_you_mean

@@ -37,7 +37,6 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     """(tensors on the CPU, description) as saved. Raises FileNotFoundError, or ValueError when the file is damaged."""
-    path = Path(path)
     if not path.is_file():
         near = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors"))[:8]) or "nothing"
         raise FileNotFoundError(f"there is no {path}; saved there: {near}")

@@ -5,6 +5,7 @@ Run as a script this file is what torchrun starts: one of its functions, in a fo
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,6 +114,34 @@ def extract(folder):
     features.save_tensors = save_and_die
     table = learner(folder, precompute=True).source().plain
     save(folder / f"features {os.environ.get('WORLD_SIZE', 1)}.safetensors", {"features": table}, {})
+
+
+def extract_from_archives(folder):
+    """Features of the pictures in tar shards; the last rank is killed in its second one if a file says so.
+
+    Its features are written then, but the file does not have its name yet.
+    """
+    from data_setup.base import files
+    from helpers.lessons import shards
+    from helpers.runtime.tensor_files import save_tensors
+
+    compute, fsync, mine = shards.compute, os.fsync, []
+
+    def compute_and_note(model, index, number, **how):
+        mine.append(number)
+        with (folder / "computed").open("a") as computed:
+            computed.write(f"{number}\n")
+        return compute(model, index, number, **how)
+
+    def fsync_or_die(file):
+        fsync(file)
+        if len(mine) == 2 and (folder / "kill").exists() and os.environ.get("RANK") != "0":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    shards.compute, files.os.fsync = compute_and_note, fsync_or_die
+    found = shards.extract_shards(folder / "archives", arch="test_resnet", size=32, pretrained=False)
+    if os.environ.get("RANK", "0") == "0":
+        save_tensors(folder / "archived.safetensors", {"features": torch.cat(list(found.blocks()))}, {})
 
 
 def the_recipe(folder):
@@ -226,14 +255,20 @@ def test_a_checkpoint_is_taken_up_by_another_number_of_processes(tmp_path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)  # float32
 
 
-@pytest.mark.ranks
-def test_two_machines_train_together(tmp_path):
-    """Two launchers that meet at an address, as on two machines. Catches ranks that are numbered per machine."""
-    fresh(tmp_path)
+def run_on_two_machines(program, folder, *options):
+    """Two launchers that meet at an address, as on two machines; what each of them printed."""
     meeting = ["--nnodes=2", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:29517", "--rdzv-id=test"]
-    launchers = [start("train_and_save", tmp_path, *torchrun(1, *meeting, "--local-addr=127.0.0.1")) for _ in range(2)]
+    how = torchrun(1, *meeting, "--local-addr=127.0.0.1", *options)
+    launchers = [start(program, folder, *how) for _ in range(2)]
     printed = [process.communicate(timeout=240)[0] for process in launchers]
     assert [process.returncode for process in launchers] == [0, 0], printed
+    return printed
+
+
+@pytest.mark.ranks
+def test_two_machines_train_together(tmp_path):
+    """Catches ranks that are numbered per machine."""
+    printed = run_on_two_machines("train_and_save", fresh(tmp_path))
     assert sorted("epochs [0, 1, 2]" in text for text in printed) == [False, True], "one rank prints"
     assert (tmp_path / "weights 2.safetensors").is_file()
 
@@ -260,6 +295,15 @@ def test_a_killed_rank_is_started_again_and_the_training_goes_on(uninterrupted, 
     printed = run("the_recipe", tmp_path, *torchrun(2, "--standalone", "--max-restarts=3"))
     assert "resuming after 1 of 3 epochs" in printed, printed
     assert not (tmp_path / "kill").exists()
+    assert result_in(tmp_path) == uninterrupted, "to the last bit"
+
+
+@pytest.mark.ranks
+def test_two_machines_go_on_together_after_a_kill_on_one(uninterrupted, tmp_path):
+    """Catches ranks that meet by the number of restarts, which each machine counts for itself."""
+    (fresh(tmp_path) / "kill").touch()
+    printed = run_on_two_machines("the_recipe", tmp_path, "--max-restarts=3")
+    assert sum("resuming after 1 of 3 epochs" in text for text in printed) == 1, printed
     assert result_in(tmp_path) == uninterrupted, "to the last bit"
 
 
@@ -304,6 +348,34 @@ def test_features_are_extracted_in_shards_by_any_number_of_processes(tmp_path):
     assert torch.equal(tables[0], tables[1]) and torch.equal(tables[0], tables[2])
 
 
+@pytest.mark.ranks
+def test_a_kill_while_archives_are_read_costs_one_archive(tmp_path):
+    """Catches features that are lost or computed again, half a file taken for a whole one, and rows mixed up."""
+    from data_setup.items import label_by_folder
+    from data_setup.shards.writing import write_shards
+    from helpers.runtime.tensor_files import load_tensors
+
+    archives = write_shards(label_by_folder(fresh(tmp_path) / "pictures"), tmp_path / "archives", megabytes=0.03).shards
+    assert len(archives) > 4
+    run("extract_from_archives", tmp_path)
+    (table,) = tmp_path.glob("archives/features/*")
+    expected = load_tensors(tmp_path / "archived.safetensors")[0]["features"]
+    shutil.rmtree(table)
+    (tmp_path / "kill").touch()
+    run("extract_from_archives", tmp_path, *torchrun(2), fails=True)
+    (tmp_path / "kill").unlink()
+    finished = {file: file.stat().st_mtime_ns for file in table.glob("*.safetensors")}
+    assert table / "000001.safetensors" in finished and table / "000003.safetensors" not in finished
+    assert list(table.glob(".000003.safetensors.*")), "it was killed while it wrote"
+    (tmp_path / "computed").unlink()
+    run("extract_from_archives", tmp_path, *torchrun(3))
+    assert {file: file.stat().st_mtime_ns for file in finished} == finished
+    again = sorted(map(int, (tmp_path / "computed").read_text().split()))
+    assert again == [n for n in range(len(archives)) if table / f"{n:06}.safetensors" not in finished]
+    found = load_tensors(tmp_path / "archived.safetensors")[0]["features"]
+    assert len(found) == 29 and torch.equal(found, expected)
+
+
 @pytest.mark.gpu
 @pytest.mark.ranks
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="each process needs a GPU of its own")
@@ -341,7 +413,7 @@ def test_each_picture_is_in_one_share_of_one_batch(n, batch_size, n_ranks):
 @pytest.mark.parametrize("affine", [True, False])
 def test_its_batchnorm_is_torchs(shape, affine):
     """Catches a biased running variance, a momentum the wrong way round, a forgotten eps, and wrong gradients."""
-    from helpers.runtime.distributed import _SyncedBatchNorm
+    from helpers.runtime.torch_gaps import WholeBatchNorm
 
     results = []
     for synced in (False, True):
@@ -351,7 +423,7 @@ def test_its_batchnorm_is_torchs(shape, affine):
         affines = [tensor.requires_grad_() for tensor in affines] if affine else [None, None]
         how = {"training": True, "momentum": 0.3, "eps": 0.02}
         if synced:
-            with _SyncedBatchNorm():
+            with WholeBatchNorm(total=torch.clone):  # of one process
                 out = functional.batch_norm(maps, mean, var, *affines, **how)
         else:
             out = functional.batch_norm(maps, mean, var, *affines, **how)
@@ -383,20 +455,22 @@ def test_a_process_takes_the_gpu_of_its_number_and_adds_up_the_cpu_s_numbers_too
 
 def test_rows_are_shared_out_and_put_together_again(monkeypatch):
     """Catches rows in another order, and a rank that has none where there are fewer rows than ranks."""
+    from helpers.analysis import predictions
     from helpers.runtime import distributed
 
     tables = []
     monkeypatch.setattr(distributed, "n_ranks", lambda: 3)
-    monkeypatch.setattr(distributed, "total", lambda table: tables.append(table) or table)
+    monkeypatch.setattr(predictions, "total", lambda table: tables.append(table) or table)
     for n in (1, 2, 3, 7):
-        whole = torch.rand(n, 2)
+        logits = torch.rand(n, 2)
         tables.clear()
         for rank in range(3):
             monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-            mine = whole[distributed.share(n)]
-            assert len(mine)
-            table = distributed.gathered(mine, n)
-        assert torch.equal(sum(tables) if tables else table, whole)
+            how = predictions.Arithmetic(torch.device("cpu"), torch.float32, 2, distributed.share(n))
+            batches = logits[how.share].split(how.batch_size)
+            table = predictions._one_pass(torch.nn.Identity(), batches, torch.nn.Identity(), n, how)
+        assert len(tables) == (0 if n < 3 else 3)
+        torch.testing.assert_close(sum(tables) if tables else table, logits.log_softmax(dim=1))
 
 
 if __name__ == "__main__":
