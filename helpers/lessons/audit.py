@@ -71,12 +71,18 @@ class LabelError(NamedTuple):
 
 @did_you_mean
 def find_label_errors(
-    items: Sequence[Item], features: Tensor, *, groups: Sequence[Hashable] | None = None, folds: int = 5, seed: int = 0
+    items: Sequence[Item],
+    features: Tensor,
+    *,
+    groups: Sequence[Hashable] | None = None,
+    folds: int | None = None,
+    seed: int = 0,
 ) -> list[LabelError]:
     """The items whose label is probably wrong, most suspicious first; row i of `features` (N, D) is items[i].
 
-    Logistic regression on the features predicts each picture without having seen its label (`folds` folds);
-    confident learning (cleanlab; Northcutt et al. 2021) decides which disagreements are more than doubt.
+    Logistic regression on the features predicts each picture without having seen its label (`folds` folds, by default
+    five, or as many as the smallest class has pictures or groups); confident learning (cleanlab; Northcutt et al. 2021)
+    decides which disagreements are more than doubt.
 
     features   from a body that has never seen these labels: `Learner.pretrained(data).features("train")`. A body that
                was fine-tuned on them has learned the wrong ones, too
@@ -112,9 +118,17 @@ def confident_errors(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
 
 
 def out_of_fold_probs(
-    features: Tensor, labels: np.ndarray, *, groups: Sequence[Hashable] | None = None, folds: int = 5, seed: int = 0
+    features: Tensor,
+    labels: np.ndarray,
+    *,
+    groups: Sequence[Hashable] | None = None,
+    folds: int | None = None,
+    seed: int = 0,
 ) -> np.ndarray:
-    """(N, K) float64: predictions of a logistic regression trained on the other folds; groups stay together."""
+    """(N, K) float64: predictions of a logistic regression trained on the other folds; groups stay together.
+
+    `folds`: by default five, or as many as the smallest class has pictures (or groups).
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
@@ -127,6 +141,10 @@ def out_of_fold_probs(
     smallest = min(map(len, groups_of.values()), default=0)
     if len(groups_of) < 2:
         raise ValueError("label errors need labelled pictures of at least two classes")
+    if folds is None and smallest < 2:
+        found = f"two pictures (or groups) of every class, and the smallest has {smallest}"
+        raise ValueError(f"label errors need {found}: leave so small classes out")
+    folds = min(5, smallest) if folds is None else folds
     if not 2 <= folds <= smallest:
         most = f"the pictures (or groups) of the smallest class, {smallest}"
         raise ValueError(f"folds is between 2 and {most}; got {folds}: pass fewer folds, or leave so small classes out")

@@ -105,6 +105,16 @@ def test_near_copies_cannot_vouch_for_each_other(planted):
             find_label_errors(copies, features[rows], groups=other)
 
 
+def test_a_class_of_three_pictures_is_searched_in_three_folds(planted):
+    """As with 200 classes of ten. Catches five folds taken for granted."""
+    items, features, _, _ = planted
+    few = [row for row in range(len(items)) if items[row].label == items[0].label][3:]
+    rows = sorted({*range(len(items))}.difference(few))
+    labels = labels_of([items[row] for row in rows])
+    expected = out_of_fold_probs(features[rows], labels, folds=3)
+    np.testing.assert_array_equal(out_of_fold_probs(features[rows], labels), expected)
+
+
 def test_unlabelled_pictures_are_left_out_and_rows_still_point_to_the_items(planted):
     items, features, _, wrong = planted
     blank = tuple(Item(f"blank{i}.png", Path(f"blank{i}.png"), None) for i in range(5))
@@ -126,8 +136,8 @@ def test_errors_of_label_errors_say_what_to_change(planted):
         find_label_errors(items, features[:-1])
     few = items[:40] + (Item("x.png", Path("x.png"), "rare"),)
     with pytest.raises(ValueError, match=r"the smallest class, 1; got 5: pass fewer folds"):
-        find_label_errors(few, features[:41])
-    with pytest.raises(ValueError, match=r"the smallest class, 1; got 5"):
+        find_label_errors(few, features[:41], folds=5)
+    with pytest.raises(ValueError, match=r"two pictures \(or groups\) of every class, and the smallest has 1: leave"):
         find_label_errors(items, features, groups=[item.label for item in items])
     with pytest.raises(ValueError, match="between 2 and"):
         find_label_errors(items, features, folds=1)

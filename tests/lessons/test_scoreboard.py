@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from data_setup.items import Item
 from helpers.analysis.intervals import accuracy_interval
 from helpers.analysis.predictions import Predictions
-from helpers.lessons.scoreboard import PRICES, gains, measures, rank, resampled
+from helpers.lessons.scoreboard import PRICES, gains, interpolated, measures, rank, resampled
 from tests.made_predictions import preds_of as multi_preds
 
 CLASSES = ("defective", "functional")
@@ -71,6 +71,30 @@ def test_skipping_by_brute_force(truths, missed):
 def test_with_one_positive_in_twenty_allowed_a_whole_one_is_missed_and_the_run_of_sound_ones_after_it_skipped():
     truths = np.array([False, True, False, False] + [True] * 19)
     assert rank(np.arange(23), truths).may_skip(0.05)[0] == pytest.approx(4 / 23)
+
+
+@settings(deadline=None, max_examples=60)
+@given(n=st.integers(2, 30), levels=st.integers(1, 9), seed=st.integers(0, 999))
+def test_the_points_where_curves_bend_give_what_all_points_give(n, levels, seed):
+    """Against the curves with a point after every distinct score, and numpy's own interpolation row by row."""
+    rng = np.random.default_rng(seed)
+    scores, truths = rng.integers(0, levels, n) / levels, rng.permutation(np.arange(n) < rng.integers(1, n))
+    weights = rng.integers(0, 3, (4, n)).astype(float) + (rng.permutation(n) == 0) + (np.arange(n) == truths.argmin())
+    weights += np.arange(n) == truths.argmax()  # both kinds are drawn
+    ranking, order = rank(scores, truths, weights), np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    sums = [(weights * kind)[:, order].cumsum(axis=1)[:, ends] for kind in (1, truths, ~truths)]
+    seen, caught, alarms = (np.pad(one / one[:, -1:], ((0, 0), (1, 0))) for one in sums)
+    assert ranking.auc() == pytest.approx((np.diff(alarms) * (caught[:, 1:] + caught[:, :-1])).sum(axis=1) / 2)
+    for share in (0.0, 0.05, 0.3, 1.0):
+        expected = [np.interp(share, *line) for line in zip(seen, caught, strict=True)]
+        assert ranking.found_at(share) == pytest.approx(expected)
+        left = zip(1 - caught[:, ::-1], 1 - seen[:, ::-1], strict=True)
+        assert ranking.may_skip(share) == pytest.approx([np.interp(share + 1e-9, *line) for line in left])
+    at, values = np.sort(np.pad(rng.integers(0, 4, (5, 6)), ((0, 0), (1, 0))) / 4), rng.normal(size=(5, 7))
+    for x in (0, 0.25, 0.3, 0.75, 2):
+        expected = [np.interp(x, *line) for line in zip(at, values, strict=True)]
+        assert interpolated(x, at, values) == pytest.approx(expected)
 
 
 def test_weights_mean_how_often_a_photograph_counts():
