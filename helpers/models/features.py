@@ -77,6 +77,7 @@ def _gather(table: Tensor, rows: Tensor) -> Tensor:
     return table[upload(rows, table.device)]
 
 
+_noted: set[Path] = set()  # folders where nothing can be kept: one note for each, however many files there are
 _known: WeakKeyDictionary[Classifier, dict[int, tuple[object, str]]] = WeakKeyDictionary()
 
 
@@ -111,21 +112,21 @@ def precompute(
     network = (body_fingerprint(model, split_point), split_point, str(precision))
     pictures, augmented = (data.key, data.size), (data.split.digest(), data.augment)
     names = [(pictures, network), *((pictures, network, augmented, copy) for copy in range(copies))]
-    how, tables, unkept = (model, data, split_point, device, precision), [], []
+    how, tables = (model, data, split_point, device, precision), []
     for copy, name in enumerate(names, start=-1):  # each in files of its own: more copies compute only what is new
         key = hashlib.sha256(repr(name).encode()).hexdigest()[:24]
         spare = copies and copy < 0 and len(data.rows["valid"])
         idle = set(data.rows["train"].tolist()) if spare else set()
-        features = _table(*how, copy, data_setup.home() / "cache/features" / key, idle, unkept)
+        features = _table(*how, copy, data_setup.home() / "cache/features" / key, idle)
         tables.append(features.to(place_for(features.nbytes, device)))
     return FeatureData(data, split_point, *tables)
 
 
-def _table(model, data: ImageData, split_point: int, device, precision, copy: int, path: Path, idle, unkept) -> Tensor:
+def _table(model, data: ImageData, split_point: int, device, precision, copy: int, path: Path, idle) -> Tensor:
     """Augmented copy number `copy` of the training pictures, or the plain ones (-1): a row each.
 
     Shards are kept beside `path` as soon as they are computed, for a run started again, and for the other ranks. One
-    with `idle` rows only is left out: nan. `unkept` gets the error of each that could not be kept.
+    with `idle` rows only is left out: nan.
     """
     rows = torch.arange(len(data.items)) if copy < 0 else data.rows["train"]
     draws = None if copy < 0 else augmentation.draw(len(rows), data.augment, generator(SEEDS, copy))
@@ -144,9 +145,9 @@ def _table(model, data: ImageData, split_point: int, device, precision, copy: in
             except OSError as error:  # a full disk
                 if n_ranks() > 1:  # the others wait for them
                     raise
-                if not unkept:  # one note, however many files there are
+                if path.parent not in _noted:
                     print(f"note: these features are not kept for the next time ({error})")
-                unkept.append(error)
+                _noted.add(path.parent)
     wait()
     tables = [_read(file) if table is None else table for file, table in zip(files, tables, strict=True)]
     if any(tables[number] is None for number, needed in enumerate(missing) if needed):
