@@ -42,7 +42,8 @@ check: $(READY) ## look over this machine: Python, device, memory, data, weights
 stage = @echo; echo "== $(1)"; $(2) || { echo "make test stopped: $(1) failed"; exit 1; }
 
 test: data browser lint ## all tests: rules, units, every notebook's stored outputs, browser
-	$(call stage,unit tests,OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist loadfile \
+	$(call stage,unit tests,OMP_NUM_THREADS=1 $(PY) -m pytest tests -n 2 --dist loadfile -p no:nbval \
+	  --ignore tests/faults --ignore tests/browser \
 	  -m "not browser and not notebooks and not alone and not architectures and not faults and not ranks")
 	$(call stage,ledger of faults,OMP_NUM_THREADS=1 $(PY) -m tests.faults -n 2 --dist loadfile)
 	$(call stage,stored outputs of all notebooks,$(QUIET) $(PY) -m pytest --nbval \

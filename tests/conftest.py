@@ -1,7 +1,9 @@
 """Shared by all tests: no progress bars, no network, data in a folder of the test's own, small drawn pictures."""
 
 import os
+import shutil
 import socket
+import sys
 
 os.environ["COURSE_PROGRESS"] = "off"
 os.environ["COURSE_DATA_SET"] = "solar"  # whatever set somebody has chosen on this machine
@@ -12,6 +14,9 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS
 import numpy as np
 import pytest
 from PIL import Image
+
+# jsonschema, which nbformat loads, builds 38 grammars for a kind of address that no notebook's schema has: seconds
+sys.modules.setdefault("rfc3987_syntax", None)
 
 LOOPBACK = ("127.", "::1", "localhost")
 
@@ -31,12 +36,14 @@ def no_network(monkeypatch):
 
 def pytest_collection_modifyitems(items):
     """Tests marked gpu are skipped where there is none: `pytest -m gpu` on a machine with one runs them all."""
-    import torch
+    needing = [item for item in items if item.get_closest_marker("gpu")]
+    if not needing:
+        return
+    import torch  # takes seconds
 
     if not torch.cuda.is_available():
-        for item in items:
-            if item.get_closest_marker("gpu"):
-                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+        for item in needing:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
 @pytest.fixture
@@ -74,10 +81,16 @@ def tiny_network():
     return Classifier(Normalize([0.5] * 3, [0.5] * 3), nn.Sequential(*stages), head, maps=True)
 
 
+@pytest.fixture(scope="session")
+def drawn_once(tmp_path_factory):
+    """What every `pictures` is a copy of: drawing takes four times as long."""
+    return draw_pictures(tmp_path_factory.mktemp("drawn"))
+
+
 @pytest.fixture
-def pictures(tmp_path):
+def pictures(tmp_path, drawn_once):
     """A folder with 12 dark and 12 light pictures of 40 x 32 pixels."""
-    return draw_pictures(tmp_path / "pictures")
+    return shutil.copytree(drawn_once, tmp_path / "pictures", copy_function=shutil.copyfile)
 
 
 @pytest.fixture

@@ -66,22 +66,35 @@ def test_training_knows_its_source_by_a_protocol():
     }
 
 
-IMPORTED = [  # one after the other in one process: what is imported, and what must not be loaded then
-    ("data_setup.splits", {"helpers", "torch", "numpy", "PIL"}),
-    ("helpers", {"torch", "matplotlib", "ipywidgets"}),
+TRAIN = """
+from data_setup.lite import EfficientNetLite
+from helpers.runtime.adamw import AdamW
+
+network = EfficientNetLite("efficientnet_lite0")
+optimizer = AdamW(network.parameters(), fused=True)
+network.classifier.weight.sum().backward()
+optimizer.step()
+optimizer.zero_grad()
+optimizer.load_state_dict(optimizer.state_dict())
+"""
+STEPS = [  # one after the other in one process, which takes seconds to start: what is done, and what must not be loaded
+    ("import data_setup.splits", {"helpers", "torch", "numpy", "PIL"}),
+    ("import helpers", {"torch", "matplotlib", "ipywidgets"}),
+    (TRAIN, {"torch._dynamo", "timm", "torchvision"}),
     (
-        "helpers.learner, helpers.analysis.interpret, helpers.export.bundle",
+        "import helpers.learner, helpers.analysis.interpret, helpers.export.bundle",
         {"matplotlib", "ipywidgets", "timm", "torchvision"},
     ),
-    ("helpers.figures.curves", {"ipywidgets"}),
+    ("import helpers.figures.curves", {"ipywidgets"}),
 ]
 
 
-def test_importing_a_room_loads_no_more_than_it_needs():
-    lines = [f"import {module}; print(*({heavy} & set(sys.modules)))" for module, heavy in IMPORTED]
+def test_importing_a_room_and_training_a_packaged_network_load_no_more_than_they_need():
+    """Catches the seconds that torch's compiler, timm or matplotlib take to import, at every start of every lesson."""
+    lines = [f"{step}\nprint(*({heavy} & set(sys.modules)))" for step, heavy in STEPS]
     command = [sys.executable, "-c", "\n".join(["import sys", *lines])]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == "\n" * len(IMPORTED), done.stderr
+    assert done.stdout == "\n" * len(STEPS), done.stdout + done.stderr
 
 
 def test_every_name_of_the_map_is_there():

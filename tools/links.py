@@ -57,6 +57,7 @@ def links(path: Path) -> Iterator[tuple[bool, str, str]]:
                 yield mark == "!", words.strip(), target
 
 
+@functools.cache
 def anchors(path: Path) -> set[str]:
     """The names of the page's parts in links: of a notebook as JupyterLab makes them, of a text as GitHub does."""
     if path.suffix == ".html":

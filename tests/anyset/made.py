@@ -65,7 +65,7 @@ MARKS = ("bar", "bolt", "cross", "disc", "fork", "hook", "ladder", "ring", "star
 COATS = ("stripes", "spots", "rings", "checks", "bars")
 BODIES = ("oval", "wedge", "square", "drop")
 COLOURS = ((205, 150, 90), (90, 90, 105), (232, 226, 210), (120, 70, 45), (70, 95, 140), (180, 90, 110))
-PER_BREED, PER_ANIMAL = 24, (3, 4)
+PER_BREED, PER_ANIMAL, BREED_SIDES = 24, (3, 4), (96, 220)
 PER_MARK = {"train": 60, "valid": 24, "test": 12}
 N_KINDS, PER_KIND, KIND_SIDES = 200, 10, (56, 73)
 WRONG_LABELS = 0.03
@@ -105,7 +105,7 @@ def make_breeds(folder: Path, seed: int = 0) -> Path:
                 if file in animals:
                     continue
                 animals[file] = animal
-                picture = _animal(Breed.number(index), ground, light, (96, 220), rng)
+                picture = _animal(Breed.number(index), ground, light, BREED_SIDES, rng)
                 picture.save(folder / file, quality=int(rng.integers(70, 95)))
     write_split(_by_animal(animals, rng), folder / SPLIT_FILE, how="whole animals, a quarter to validate on")
     return folder

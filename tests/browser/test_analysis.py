@@ -36,7 +36,7 @@ ALTERNATIVE = re.compile(
 )
 TRAINED_MS = 600_000
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200), needs_chromium]
+pytestmark = [pytest.mark.timeout(1200), needs_chromium]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from helpers.lessons.draw_crack import Canvas
 from tests.browser.driving import needs_chromium, open_chromium, watched_page
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300), needs_chromium]
+pytestmark = [pytest.mark.timeout(300), needs_chromium]
 
 STUB = """async (address) => {
   const state = {picture: "", strokes: [], width: 6, help: "Paint here."};

@@ -29,7 +29,7 @@ from tests.browser.driving import (
     watched_page,
 )
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), needs_chromium]
+pytestmark = [pytest.mark.timeout(600), needs_chromium]
 
 SET_UP = """
 import math

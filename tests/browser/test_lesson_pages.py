@@ -12,7 +12,6 @@ from playwright.sync_api import sync_playwright
 from tools import site, slides
 from tools.notebook_files import NOTEBOOKS, normalise, write_notebook
 
-pytestmark = pytest.mark.browser
 MIN_LETTERS_PX = 18  # of 750: on a screen two metres high, letters of five centimetres
 
 

@@ -19,7 +19,7 @@ from tests.browser.driving import (
 from tools.notebook_files import write_notebook
 
 SAMPLES = Path(__file__).parents[1] / "lessons/quizzes"
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), needs_chromium]
+pytestmark = [pytest.mark.timeout(600), needs_chromium]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from data_setup import __main__ as cli
+from data_setup.check import command
 from data_setup.check.command import check_folder, facts_of, no_group, report_folder
 from data_setup.check.quarantine import UNDO, quarantine, restore
 from data_setup.check.report import SHOWN, summary
@@ -121,8 +122,9 @@ def test_the_command_says_where_the_reports_are_and_ends_with_1(messy, tmp_path,
 
 
 @pytest.fixture
-def few(tmp_path):
-    """Two classes of three pictures."""
+def few(tmp_path, monkeypatch):
+    """Two classes of three pictures, which one process reads: a second takes longer to start."""
+    monkeypatch.setattr(command, "processes", lambda: 1)
     rng = np.random.default_rng(5)
     for number in range(6):
         file = tmp_path / "few" / ("cat", "dog")[number % 2] / f"p{number // 2}_{number}.png"

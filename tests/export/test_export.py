@@ -128,36 +128,44 @@ def test_onnx_agrees_with_the_model_for_any_number_of_pictures(made, n):
 
 ALONE = """
 import json, runpy, sys
-folder, *pictures = sys.argv[1:]
-predict = runpy.run_path(folder + "/predict.py")["predict"]
-answers = {picture: predict(picture).tolist() for picture in pictures}
+folders, pictures = json.loads(sys.argv[1])
+predictors = [runpy.run_path(folder + "/predict.py")["predict"] for folder in folders]
+answers = [{picture: predict(picture).tolist() for picture in pictures} for predict in predictors]
 mine = {"torch", "timm", "torchvision", "helpers", "data_setup", "matplotlib", "scipy"}
 print(json.dumps([answers, sorted(mine & set(sys.modules))]))
 """
+PRESIZINGS = [("crop", 44), ("pad", 44), ("squish", 44), ("crop", 100), ("pad", 100)]
 
 
-@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
-@pytest.mark.parametrize(
-    ("method", "presize_px"), [("crop", 44), ("pad", 44), ("squish", 44), ("crop", 100), ("pad", 100)]
-)
-def test_the_predictor_alone_agrees_with_the_learner(made, tmp_path, method, presize_px):
-    """Catches another resize, EXIF ignored, transparency on black, 16 bits cut off, and a hidden need for torch."""
-    learn, folder, _ = made
-    copy = shutil.copytree(folder, tmp_path / "sent to a friend")
-    about = json.loads((copy / "model.json").read_text(encoding="utf-8"))
-    other = ImageData(learn.data.items, learn.data.split, size=32, presize_px=presize_px, method=method)
-    presizing = {"method": method, "presize_px": presize_px}
-    (copy / "model.json").write_text(json.dumps(about | presizing), encoding="utf-8")
-    pictures = strange_pictures(tmp_path / "pictures")
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", ALONE, str(copy), *map(str, pictures)], capture_output=True, text=True
-    )
+@pytest.fixture(scope="module")
+def alone(made, tmp_path_factory):
+    """(pictures, what predict.py without us answers to them by presizing): one process, which takes long to start."""
+    home = tmp_path_factory.mktemp("alone")
+    pictures, copies = strange_pictures(home / "pictures"), []
+    for method, presize_px in PRESIZINGS:
+        copy = shutil.copytree(made[1], home / f"sent to a friend {len(copies)}")
+        about = json.loads((copy / "model.json").read_text(encoding="utf-8"))
+        about |= {"method": method, "presize_px": presize_px}
+        (copy / "model.json").write_text(json.dumps(about), encoding="utf-8")
+        copies.append(copy)
+    asked = json.dumps([list(map(str, copies)), list(map(str, pictures))])
+    done = subprocess.run([sys.executable, "-I", "-c", ALONE, asked], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     answers, ours_loaded = json.loads(done.stdout)
     assert ours_loaded == []
+    return pictures, dict(zip(PRESIZINGS, answers, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+@pytest.mark.parametrize(("method", "presize_px"), PRESIZINGS)
+def test_the_predictor_alone_agrees_with_the_learner(made, alone, method, presize_px):
+    """Catches another resize, EXIF ignored, transparency on black, 16 bits cut off, and a hidden need for torch."""
+    learn, (pictures, answers) = made[0], alone
+    answers = answers[method, presize_px]
+    other = ImageData(learn.data.items, learn.data.split, size=32, presize_px=presize_px, method=method)
     asked = Learner(other, learn.model, arch="test_resnet").to_fp32()
     for picture in pictures:
-        expected = [asked.predict_one(picture).probs[name] for name in about["classes"]]
+        expected = [asked.predict_one(picture).probs[name] for name in learn.data.classes]
         np.testing.assert_allclose(answers[str(picture)], expected, atol=TO_PREDICTOR, err_msg=picture.name)
         np.testing.assert_allclose(log_odds(answers[str(picture)]), log_odds(expected), atol=ODDS, err_msg=picture.name)
 

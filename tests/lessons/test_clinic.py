@@ -5,11 +5,14 @@ import html
 import pytest
 import torch
 
+from helpers.data.dataset import ImageData
+from helpers.learner import Learner
 from helpers.lessons import clinic
 from helpers.lessons.clinic import CASES, Clinic
 from helpers.lessons.heads import FeatureSet
 from helpers.lessons.pairing import mixed
 from helpers.runtime.seeds import generator
+from tests.conftest import draw_pictures
 from tests.review.made import alts
 
 
@@ -43,10 +46,15 @@ def test_each_run_has_its_own_illness(patients):
     assert leak.valid_losses[-1] < 0.8 * healthy.valid_losses[-1]
 
 
-@pytest.fixture
-def opened(data, learn, monkeypatch):
-    monkeypatch.setattr(clinic, "EPOCHS", 2)
-    return Clinic(data, learn=learn)
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """A clinic of short runs; a test that chooses answers leaves the runs and their order as they were."""
+    home = tmp_path_factory.mktemp("clinic")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_DATA", str(home / "data"))
+        patch.setattr(clinic, "EPOCHS", 2)
+        data = ImageData.from_folders(draw_pictures(home / "pictures"), size=32, batch_size=8)
+        return Clinic(data, learn=Learner.pretrained(data, "test_resnet", pretrained=False))
 
 
 def test_the_wrong_pixels_are_255_times_the_right_ones(learn):

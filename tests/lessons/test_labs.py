@@ -4,12 +4,14 @@ import math
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from helpers.analysis.lr_curve import read_curve
 from helpers.data.augment import Augment, apply_draws, draw, top_down
+from helpers.lessons import labs
 from helpers.lessons.labs import AugmentBrowser, RatePicker, ScheduleLab, _in_two_steps
 from helpers.runtime.seeds import generator
-from tests.review.made import alts, check_page, controls_of, operate, seen
+from tests.review.made import alts, check_page, controls_of, held_by, operate, seen, unrendered
 
 
 @pytest.fixture
@@ -17,6 +19,13 @@ def curve():
     rates = [1e-7 * 1e8 ** (i / 99) for i in range(100)]
     losses = [0.7 - 0.4 / (1 + math.exp(-2 * (math.log10(r) + 3))) + max(0, math.log10(r) + 0.5) ** 2 for r in rates]
     return read_curve(rates, losses)
+
+
+@pytest.fixture
+def no_pixels(monkeypatch):
+    """What figures hold, in place of their pixels, which take long to draw."""
+    monkeypatch.setattr(labs, "drawn", unrendered)
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **how: file.write(held_by(figure).encode()))
 
 
 def test_laboratories_have_a_static_face_too(data, curve):
@@ -27,7 +36,7 @@ def test_laboratories_have_a_static_face_too(data, curve):
         check_page(bundle["text/html"])
 
 
-def test_every_control_has_a_name_and_an_effect(data, curve):
+def test_every_control_has_a_name_and_an_effect(data, curve, no_pixels):
     """Operates every control. Catches one that nobody listens to."""
     for lab in (AugmentBrowser(data, n=4), RatePicker(curve), ScheduleLab()):
         for control in controls_of(lab):
@@ -40,7 +49,7 @@ def test_every_control_has_a_name_and_an_effect(data, curve):
                 control.value = value
 
 
-def test_the_sliders_of_the_augmentation_are_its_value(data):
+def test_the_sliders_of_the_augmentation_are_its_value(data, no_pixels):
     browser = AugmentBrowser(data, augment=top_down(max_zoom=1.5), n=3)
     assert browser.value == top_down(max_zoom=1.5)
     for field, slider in browser.sliders.items():
@@ -74,7 +83,7 @@ def test_two_interpolations_show_the_same_place_less_sharply():
     assert blurred < 0.9 * sharp
 
 
-def test_a_rate_is_chosen_by_slider_suggestion_click_or_code(curve):
+def test_a_rate_is_chosen_by_slider_suggestion_click_or_code(curve, no_pixels):
     picker = RatePicker(curve)
     assert picker.value == float(f"{curve.valley:.3g}")
     for name, control in picker.buttons.items():
@@ -101,7 +110,7 @@ def test_a_curve_without_advice_can_still_be_chosen_from():
     assert picker.buttons == {} and rates[0] < picker.value < rates[-1]
 
 
-def test_the_schedule_lab_counts_epochs_and_gives_the_learners_keywords():
+def test_the_schedule_lab_counts_epochs_and_gives_the_learners_keywords(no_pixels):
     lab = ScheduleLab()
     assert (lab.method, lab.value) == ("fit", {"cycles": 3, "cycle_len": 1, "cycle_mult": 2})
     assert "trains 1 + 2 + 4 = 7 epochs." in lab.said.value

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from helpers.lessons import valley as valley_module
 from helpers.lessons.valley import FEATURES, SETTINGS, START, Valley, ValleyLab, plot_walks
 from helpers.runtime.seeds import generator
-from tests.review.made import alts, check_page
+from tests.review.made import alts, check_page, unrendered
 
 
 @pytest.fixture
@@ -73,7 +74,8 @@ def test_the_figure_shows_the_path_of_each_setting(valley):
     assert all(name in drawing.text for name in SETTINGS)
 
 
-def test_buttons_and_sliders_move_the_walk(valley):
+def test_buttons_and_sliders_move_the_walk(valley, monkeypatch):
+    monkeypatch.setattr(valley_module, "drawn", unrendered)
     lab = ValleyLab(valley)
     for name, setting in SETTINGS.items():
         before = lab.shown.value

@@ -251,11 +251,7 @@ def built(tmp_path_factory):
     """(folder, parsed pages by their path in it) of the real lessons' pages and slides."""
     folder = tmp_path_factory.mktemp("site")
     written = [*site.build(NOTEBOOKS, folder), *slides.build(NOTEBOOKS, folder / "slides")]
-    parsed = {
-        path.relative_to(folder).as_posix(): BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
-        for path in written
-    }
-    return folder, parsed
+    return folder, {path.relative_to(folder).as_posix(): links.parse(path) for path in written}
 
 
 def on_all(built, wrong) -> dict[str, list]:

@@ -1,7 +1,9 @@
 """What notebooks/INSTRUCTORS.md says is true: minutes add up, sections, targets and tests that it names exist."""
 
 import ast
+import functools
 import re
+from pathlib import Path
 
 import pytest
 
@@ -108,14 +110,16 @@ def test_every_make_target_it_names_exists():
 COMPARED, HELD = "What other courses have, and what this one has", "The tests that hold it"
 
 
+@functools.cache
+def functions_of(path: Path) -> set[str]:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return {node.name for node in body if isinstance(node, ast.FunctionDef)}
+
+
 def is_test(name: str) -> bool:
     """Whether `tests/file.py::test_function` is there."""
     file, _, function = name.partition("::")
-    path = ROOT / file
-    if not path.is_file() or not function.startswith("test_"):
-        return False
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return any(isinstance(node, ast.FunctionDef) and node.name == function for node in tree.body)
+    return (ROOT / file).is_file() and function.startswith("test_") and function in functions_of(ROOT / file)
 
 
 def test_every_claim_about_this_kit_names_tests_that_are_there():

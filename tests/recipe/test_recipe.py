@@ -2,7 +2,7 @@
 
 import json
 import re
-from functools import partial
+from functools import partial, partialmethod
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
@@ -79,6 +79,12 @@ def finished(tmp_path_factory):
 def no_onnx(model, file, images):
     """In place of `write_onnx`, which takes seconds and has tests of its own."""
     return float(file.write_bytes(b""))
+
+
+@pytest.fixture
+def short_searches(monkeypatch):
+    """The finder with 10 steps of its 100."""
+    monkeypatch.setattr(Learner, "lr_find", partialmethod(Learner.lr_find, steps=10))
 
 
 def watched(function, called):
@@ -262,7 +268,7 @@ def test_published_protocol_is_over_all_cells_and_keeps_its_splits(tmp_path, see
     assert sha256(numbers.encode()).hexdigest()[:16] == digest
 
 
-def test_a_deitsch_run_reports_weighted_accuracy_too(cells, course_data, tmp_path, monkeypatch):
+def test_a_deitsch_run_reports_weighted_accuracy_too(cells, course_data, tmp_path, monkeypatch, short_searches):
     """Catches a plain accuracy beside published weighted ones, and a run lost for want of a package."""
     untrained_bodies(monkeypatch)
     monkeypatch.setattr(bundle, "write_onnx", no_onnx)
@@ -292,7 +298,7 @@ def test_missing_packages_stop_the_recipe_before_the_training(pictures, course_d
     assert capsys.readouterr().err == "error: export needs onnx; type: pip install onnx\n"
 
 
-def test_a_model_that_cannot_be_exported_is_kept(pictures, course_data, tmp_path, monkeypatch, capsys):
+def test_a_model_that_cannot_be_exported_is_kept(pictures, course_data, tmp_path, monkeypatch, capsys, short_searches):
     """Catches a trained model lost, or a report missing, because the last step failed."""
     untrained_bodies(monkeypatch)
     monkeypatch.setattr(recipe, "draw_figures", lambda *_: {})
@@ -333,7 +339,9 @@ def test_rates_of_both_kinds_of_pictures():
     assert Settings(similar=True).rates(3) == pytest.approx([2e-5, 2e-4, 2e-3])
 
 
-def test_with_copies_only_the_last_stages_train_on_cached_features(pictures, course_data, tmp_path, monkeypatch):
+def test_with_copies_only_the_last_stages_train_on_cached_features(
+    pictures, course_data, tmp_path, monkeypatch, short_searches
+):
     """Catches a body that trains in its first stages, and training that goes back to the pictures."""
     untrained_bodies(monkeypatch)
     how = {"size": 32, "augmented_epochs": 1, "epochs": 1, "copies": 2, "stages": 2, "tta": 2}
@@ -351,7 +359,7 @@ def test_with_copies_only_the_last_stages_train_on_cached_features(pictures, cou
     assert not any(frozen)
 
 
-def test_more_stages_than_the_body_has_are_refused(pictures, course_data, tmp_path, monkeypatch):
+def test_more_stages_than_the_body_has_are_refused(pictures, course_data, tmp_path, monkeypatch, short_searches):
     """Catches a negative group number, which counts from the end."""
     untrained_bodies(monkeypatch)
     settings = Settings(data=str(pictures), arch="test_resnet", size=32, copies=2, stages=20, epochs=1)

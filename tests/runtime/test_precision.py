@@ -134,6 +134,7 @@ def test_a_gpu_is_timed_too_under_its_own_name(slower, course_data, monkeypatch)
 def test_the_probe_measures_and_leaves_no_trace(monkeypatch):
     """Catches a probe that draws from the global generator, and networks of the two kinds that are the same."""
     monkeypatch.setattr(precision, "TURNS", 1)
+    monkeypatch.setattr(precision, "SHAPES", {"training": (2, 3, 64, 64), "predicting": (4, 3, 32, 32)})
     state = torch.get_rng_state()
     for work in precision.WORK:
         seconds = precision._measure("dense", CPU, work)

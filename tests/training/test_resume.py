@@ -19,7 +19,7 @@ KINDS = {  # what is trained: everything in training mode, the head on cached fe
     "unfrozen": {"trained_from": 0, "precompute": False},
     "precompute": {"trained_from": 2, "precompute": True},
 }
-STEPS, EPOCHS = 3, 3  # 12 training pictures in batches of 4
+STEPS, EPOCHS = 2, 3  # 12 training pictures in batches of 6
 
 
 def train(folder, *, kind, resume=False, kill_at_step=None, kill_at_write=None):
@@ -31,13 +31,13 @@ def train(folder, *, kind, resume=False, kill_at_step=None, kill_at_write=None):
     from helpers.learner import Learner
     from helpers.training import loop as training
     from helpers.training.run import Hook
+    from tests.conftest import tiny_network
 
     training.CHECKPOINT_SECONDS = 0
     how = KINDS[kind]
-    data = ImageData.from_folders(folder / "pictures", size=32, batch_size=4, augment=side_on())
-    learn = Learner.pretrained(
-        data, "test_resnet", pretrained=False, precompute=how["precompute"], path=folder / kind, seed=3
-    )
+    data = ImageData.from_folders(folder / "pictures", size=32, batch_size=6, augment=side_on())
+    learn = Learner(data, tiny_network(), path=folder / kind, seed=3)
+    learn.precompute = how["precompute"]
     learn.freeze_to(how["trained_from"])
 
     class Kill(Hook):
@@ -69,12 +69,12 @@ def train(folder, *, kind, resume=False, kill_at_step=None, kill_at_write=None):
 
 def serve(folder):
     """Read a request per line, fork, answer with the signal that ended the child and what it had to say."""
-    import timm
     import torch
 
     import helpers.learner
+    import tests.conftest
 
-    assert timm and helpers.learner
+    assert helpers.learner and tests.conftest
     torch.set_num_threads(1)
     for line in sys.stdin:
         answer = folder / "answer"
@@ -156,7 +156,7 @@ def test_a_killed_training_ends_with_the_same_weights_whenever_it_was_killed(tra
     assert kill_and_resume(trainer, "unfrozen", **moment) == whole["unfrozen"]
 
 
-@pytest.mark.parametrize("step", [2, 5])
+@pytest.mark.parametrize("step", [1, 3])
 def test_a_training_on_kept_activations_resumes_as_well(trainer, whole, step):
     """Catches a checkpoint that only fits pictures."""
     assert kill_and_resume(trainer, "precompute", kill_at_step=step) == whole["precompute"]
@@ -166,8 +166,8 @@ def test_killed_twice_and_resumed_twice(trainer, whole):
     """Catches a history or a step count that is only right after the first resume."""
     checkpoint = trainer.folder / "unfrozen" / "model.checkpoint.safetensors"
     checkpoint.unlink(missing_ok=True)
-    assert trainer(kind="unfrozen", kill_at_step=4)[0] == signal.SIGKILL
-    assert trainer(kind="unfrozen", kill_at_step=8, resume=True)[0] == signal.SIGKILL
+    assert trainer(kind="unfrozen", kill_at_step=3)[0] == signal.SIGKILL
+    assert trainer(kind="unfrozen", kill_at_step=5, resume=True)[0] == signal.SIGKILL
     assert trainer(kind="unfrozen", resume=True) == [0, whole["unfrozen"]]
 
 
@@ -253,30 +253,37 @@ def test_a_new_learner_takes_up_a_later_training(data, training):
     assert [epoch.number for epoch in later.history.epochs] == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("at", [1, 4, 7, 10, 99])  # its two parts have six steps each
-def test_fine_tune_goes_on_in_the_part_that_was_killed(data, training, at):
+def test_fine_tune_goes_on_in_the_part_that_was_killed(data, training):
     """Catches a second part that begins again, or goes on from a head that never trained, or from an older training."""
     from helpers.learner import Learner
     from helpers.training.run import Hook
 
-    def learner(name):
-        return Learner.pretrained(data, "test_resnet", pretrained=False, name=name)
+    def learner():
+        return Learner.pretrained(data, "test_resnet", pretrained=False)
 
     class StopAt(Hook):
-        steps = 0
+        def __init__(self, at):
+            self.at, self.steps = at, 0
 
         def on_step_end(self, run):
             self.steps += 1
-            if self.steps == at:
+            if self.steps == self.at:
                 raise KeyboardInterrupt
 
-    whole, killed, later = learner("whole"), learner("killed"), learner("killed")
+    whole = learner()
     whole.fine_tune(2, 4e-3, freeze_epochs=2)
-    learner("killed").fine_tune(2, 4e-3, freeze_epochs=2)
-    killed.fine_tune(2, 4e-3, freeze_epochs=2, hooks=[StopAt()])
-    steps = len(later.fine_tune(2, 4e-3, freeze_epochs=2, resume=True).losses)
-    assert steps == 12 and [epoch.number for epoch in later.history.epochs] == [0, 1, 2, 3]
-    assert_same(weights(whole), weights(later))
+    for at in (
+        1,
+        4,
+        7,
+        10,
+        99,
+    ):  # its two parts have six steps each; each time a finished training's checkpoint is there
+        learner().fine_tune(2, 4e-3, freeze_epochs=2, hooks=[StopAt(at)])
+        later = learner()
+        steps = len(later.fine_tune(2, 4e-3, freeze_epochs=2, resume=True).losses)
+        assert steps == 12 and [epoch.number for epoch in later.history.epochs] == [0, 1, 2, 3], at
+        assert_same(weights(whole), weights(later))
 
 
 @pytest.mark.parametrize(("seconds", "saved"), [(0, [1, 2, 3]), (3600, [])])
@@ -402,8 +409,9 @@ def test_another_architecture_is_not_continued(learn, data, training):
 # Hooks -------------------------------------------------------------------------------------------------------------
 
 
-def killed_and_resumed(data, hooks, *, at, losses, monkeypatch):
-    """(weights, rows, metrics) of one whole training, and of one killed at step `at` and taken up by another."""
+def killed_and_resumed(data, hooks, *, kills, losses, monkeypatch):
+    """(weights, rows, metrics) of one whole training, and for each step in `kills` of one that was killed there and
+    taken up by another."""
     from helpers.learner import Learner
     from helpers.training import loop
     from tests.conftest import tiny_network
@@ -412,12 +420,12 @@ def killed_and_resumed(data, hooks, *, at, losses, monkeypatch):
         return losses[min(run.done, 3)], evaluate(run)[1]
 
     results, evaluate = [], loop.evaluate
-    for name, kill in (("whole", False), ("killed", True)):
-        for attempt in range(1 + kill):
-            learn = Learner(data, tiny_network(), name=name).to_fp32()
+    for at in (None, *kills):
+        for attempt in range(1 if at is None else 2):
+            learn = Learner(data, tiny_network(), name=f"killed at {at}").to_fp32()
             learn.unfreeze()
             made = hooks()
-            stop = [stop_at(loop, at)] if kill and attempt == 0 else []
+            stop = [stop_at(loop, at)] if at and attempt == 0 else []
             with monkeypatch.context() as patch:
                 patch.setattr(loop, "evaluate", validated)
                 learn.fit(1e-3, 4, hooks=[*made, *stop], resume=attempt == 1)
@@ -427,8 +435,7 @@ def killed_and_resumed(data, hooks, *, at, losses, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["keep best", "average", "early stopping"])
-@pytest.mark.parametrize("at", [4, 8, 10])
-def test_hooks_go_on_where_they_were(data, training, monkeypatch, kind, at):
+def test_hooks_go_on_where_they_were(data, training, monkeypatch, kind):
     """Catches hooks that forget the epochs before the kill: another best, another mean, another patience."""
     from helpers.lessons.overfitting import EarlyStopping, KeepBest
     from helpers.recipe.averaging import AverageWeights
@@ -440,9 +447,11 @@ def test_hooks_go_on_where_they_were(data, training, monkeypatch, kind, at):
     }
 
     losses = [1.0, 1.5, 1.2, 1.3]
-    whole, killed = killed_and_resumed(data, kinds[kind], at=at, losses=losses, monkeypatch=monkeypatch)
-    assert whole[1:] == killed[1:]
-    assert_same(whole[0], killed[0])
+    whole, *killed = killed_and_resumed(data, kinds[kind], kills=(4, 8, 10), losses=losses, monkeypatch=monkeypatch)
+    assert len(killed) == 3
+    for resumed in killed:
+        assert whole[1:] == resumed[1:]
+        assert_same(whole[0], resumed[0])
 
 
 def test_a_finished_training_resumed_gives_the_averaged_weights_and_a_stopped_one_stays_stopped(data, training):
