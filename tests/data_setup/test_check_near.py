@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageEnhance, ImageOps
 
 from data_setup.check import near
 from data_setup.check.near import SIDE, near_pairs, thumbnail
@@ -59,6 +59,32 @@ def test_each_is_paired_with_the_most_similar_and_the_most_similar_of_another_pa
     for i, j, similarity in found:
         assert i < j and abs(similarity - table[i, j]) < 1e-6
         assert any(abs(best - similarity) < 1e-6 for row in (i, j) for best, _ in best_of[row])
+
+
+def test_the_bound_is_a_tenth_of_the_way_to_the_third_nearest(monkeypatch):
+    """Against all cosines. Catches a tile that is left out, the picture itself counted, too large a sample."""
+    rng = np.random.default_rng(1)
+    waves = rng.normal(size=(200, 6)) @ rng.normal(size=(6, SIDE * SIDE))
+    table = np.clip(128 + 30 * waves, 0, 255).astype(np.uint8).reshape(-1, SIDE, SIDE)
+    all_of_them = np.array([[cosine(one.tobytes(), other.tobytes()) for other in table] for one in table[::5]])
+    third = np.sort(all_of_them, axis=1)[:, -4]
+    monkeypatch.setattr(near, "TILE", 50)
+    monkeypatch.setattr(near, "SAMPLE", 40)
+    bound = 1 - (1 - np.quantile(third, 0.99)) / 10
+    assert near.LEAST < bound < near.SAME and abs(near.same_here(table) - bound) < 1e-5
+    assert near.same_here(table[:199]) == near.SAME, "too few tell nothing"
+    assert near.same_here(rng.integers(0, 256, (200, SIDE, SIDE)).astype(np.uint8)) == near.LEAST
+    assert near.same_here(np.clip(table // 40 + np.arange(SIDE) * 12, 0, 255).astype(np.uint8)) == near.SAME
+
+
+def test_copies_with_clipped_highlights_are_found_where_pictures_differ():
+    """0.9985 finds half of them."""
+    rng = np.random.default_rng(4)
+    images = [texture(rng, (48, 40), 2) for _ in range(200)]
+    copies = [ImageEnhance.Brightness(image).enhance(1.5) for image in images[:40]]
+    found = near_pairs([thumbnail(image) for image in images + copies], [0] * 240)
+    assert {(i, j) for i, j, _ in found} == {(number, 200 + number) for number in range(40)}
+    assert sum(similarity < near.SAME for _, _, similarity in found) > 10
 
 
 def test_coarse_comparison_is_never_below_the_cosine():
