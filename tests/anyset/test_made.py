@@ -1,4 +1,4 @@
-"""The two made sets: what is in them, and that they are the same every time."""
+"""The made sets: what is in them, and that they are the same every time."""
 
 from collections import Counter
 
@@ -8,7 +8,7 @@ from data_setup.base.files import content_hash
 from data_setup.items import label_by_folder, label_by_regex
 from data_setup.own.split_file import split_in
 from tests.anyset import made
-from tests.anyset.made import BREEDS, MARKS, PER_MARK, SIDE, make_breeds, make_marks
+from tests.anyset.made import BREEDS, KIND_SIDES, MARKS, PER_MARK, SIDE, make_breeds, make_kinds, make_marks
 
 
 def test_the_marks_are_ten_classes_of_small_grey_pictures(tmp_path):
@@ -37,3 +37,18 @@ def test_the_breeds_have_sizes_groups_and_wrong_labels(tmp_path, monkeypatch):
     for part in (split.train, split.valid, split.test):
         assert {name.rpartition("_")[0] for name in part} == set(BREEDS), "a part lacks a class"
     assert len({content_hash(item.path) for item in items}) == len(items)
+
+
+def test_the_kinds_are_as_many_as_asked_for_and_no_two_are_of_the_same_traits(tmp_path, monkeypatch):
+    """On a few of the 200. Catches traits that run out, and a class without a picture."""
+    drawn = []
+    monkeypatch.setattr(made, "_animal", lambda *given, draw=made._animal: drawn.append(given[0]) or draw(*given))
+    monkeypatch.setattr(made, "N_KINDS", 30)
+    monkeypatch.setattr(made, "PER_KIND", 3)
+    items = label_by_folder(make_kinds(tmp_path / "kinds"))
+    assert len({item.label for item in items}) == 30 and len(items) == 90
+    assert len(set(drawn)) == 30 and len({content_hash(item.path) for item in items}) == 90
+    assert any(not item.path.name.startswith(item.label) for item in items), "some labels are wrong"
+    with Image.open(items[0].path) as picture:
+        assert all(KIND_SIDES[0] <= side < KIND_SIDES[1] for side in picture.size) and picture.format == "JPEG"
+    assert len(made.COATS) * len(made.BODIES) * len(made.COLOURS) * 2 >= 200
