@@ -211,7 +211,7 @@ def inside(scratch: Path) -> None:
         error=error_of(notebook, failure).replace(str(home), "DATA") if failure else "",
         lost=tuple(changed(before, home) + damaged(home)),
         warned=printed(notebook, "stderr")[-2000:],
-        notes=tuple(re.findall(NOTES, printed(notebook, "stdout"), flags=re.MULTILINE)),
+        notes=tuple(re.findall(NOTES, printed(notebook, "stdout").replace(str(home), "DATA"), flags=re.MULTILINE)),
     )
     (scratch / "answer.json").write_text(json.dumps(asdict(ran)))
 
