@@ -300,7 +300,7 @@ def test_a_killed_rank_is_started_again_and_the_training_goes_on(uninterrupted, 
 
 @pytest.mark.ranks
 def test_two_machines_go_on_together_after_a_kill_on_one(uninterrupted, tmp_path):
-    """Catches ranks that meet by the number of restarts, which each machine counts for itself."""
+    """Each launcher starts its own ranks again, and these have to find each other."""
     (fresh(tmp_path) / "kill").touch()
     printed = run_on_two_machines("the_recipe", tmp_path, "--max-restarts=3")
     assert sum("resuming after 1 of 3 epochs" in text for text in printed) == 1, printed
