@@ -290,7 +290,7 @@ def result_in(folder):
 
 @pytest.mark.ranks
 def test_a_killed_rank_is_started_again_and_the_training_goes_on(uninterrupted, tmp_path):
-    """By torchrun. Catches ranks that meet what dead ones have left, and epochs trained twice or left out."""
+    """By torchrun. Catches epochs that are trained twice or left out."""
     (fresh(tmp_path) / "kill").touch()
     printed = run("the_recipe", tmp_path, *torchrun(2, "--standalone", "--max-restarts=3"))
     assert "resuming after 1 of 3 epochs" in printed, printed
