@@ -152,7 +152,7 @@ def test_pixels_and_features_lie_on_the_gpu(uneven):
     learn.precompute_copies(2)
     features = learn.source()
     assert learn.device.type == "cuda" and uneven.store_on(learn.device).flat.is_cuda
-    assert all(table.is_cuda for table in (features.plain, *features.augmented))
+    assert all(shard.is_cuda for table in (features.plain, *features.augmented) for shard in table.shards)
     assert all(parameter.is_cuda for parameter in learn.model.parameters())
 
 
@@ -162,7 +162,7 @@ def test_what_does_not_fit_comes_through_pinned_memory(uneven, monkeypatch):
     streamed_data = uneven.resized(32)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 80_000_000_000))
     learn = learner(streamed_data, 2, precompute=True)
-    assert not streamed_data.store_on(CUDA).flat.is_cuda and not learn.source().plain.is_cuda
+    assert not streamed_data.store_on(CUDA).flat.is_cuda and not learn.source().plain.shards[0].is_cuda
     pageable, to = [], torch.Tensor.to
 
     def watched(tensor, *args, **kwargs):
@@ -237,9 +237,9 @@ def test_features_are_those_of_the_cpu(uneven, copies, exact, tmp_path, monkeypa
         model = learner(uneven).model.to(device)
         how = {"split_point": len(model.body), "precision": torch.float32, "copies": copies}
         found[device] = precompute(model, uneven, device=device, **how)
-    assert distance(found[CUDA].plain, found[CPU].plain) < 1e-3
-    if copies:
-        assert distance(found[CUDA].augmented, found[CPU].augmented) < 1e-3
+    pairs = zip(*((found[device].plain, *found[device].augmented) for device in (CUDA, CPU)), strict=True)
+    for pair in pairs:
+        assert distance(*(table[torch.arange(table.shape[0])] for table in pair)) < 1e-3
 
 
 def test_predictions_are_those_of_the_cpu(uneven, exact, monkeypatch, tmp_path):

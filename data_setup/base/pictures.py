@@ -5,6 +5,7 @@ Pillow decodes: native decoders can kill the process on a damaged file.
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -15,6 +16,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from data_setup.base.files import content_hash
 from data_setup.base.folders import FORMATS
+from data_setup.base.progress import progress
+
+Shape = tuple[int, int, int]  # (C, h, w)
 
 MAX_PIXELS = 80_000_000  # a 50 KB file can claim 400 million pixels: refuse before decoding
 MOVED = "was the data set moved or deleted? Make the data again from the folder where it lies now"
@@ -83,6 +87,35 @@ def read_presized(
 ) -> np.ndarray:
     """A picture file, presized: uint8 (C, h, w). Raises UnreadableImage naming the file."""
     return presize(read_image(path, at_least_px=presize_px, content=content), presize_px, method)
+
+
+def write_presized(paths: Sequence[Path], presize_px: int, method: str, target: Path) -> list[Shape]:
+    """Write the pictures, presized, one behind the other to `target`, in pieces, so that memory does not grow.
+
+    Raises UnreadableImage listing every file that could not be read.
+    """
+
+    def decode(path: Path) -> np.ndarray | UnreadableImage:
+        try:
+            return read_presized(path, presize_px, method)
+        except UnreadableImage as error:
+            return error
+
+    shapes, errors = [], {}
+    with target.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in progress(range(0, len(paths), 256), "decoding"):
+            some = paths[start : start + 256]
+            for path, pixels in zip(some, pool.map(decode, some), strict=True):
+                if isinstance(pixels, UnreadableImage):
+                    errors[path] = str(pixels)
+                else:
+                    shapes.append(pixels.shape)
+                    file.write(pixels.tobytes())
+    if errors:
+        lines = [f"{len(errors)} of {len(paths)} pictures cannot be read:", *list(errors.values())[:4]]
+        others = ", ".join(path.name for path in list(errors)[4:24]) + ", ..." * (len(errors) > 24)
+        raise UnreadableImage("\n".join(lines + [f"and {len(errors) - 4} more: {others}"] * (len(errors) > 4)))
+    return shapes
 
 
 def _reason(path: Path, error: Exception, content: bytes | None) -> str:

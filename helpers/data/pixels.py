@@ -6,25 +6,19 @@ The store is a flat file that the operating system maps into memory: in RAM whil
 
 import json
 import math
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
-import numpy as np
 import torch
 from filelock import FileLock
 from torch import Tensor
 
 from data_setup.base.files import write_atomically
-from data_setup.base.pictures import UnreadableImage, read_presized
-from data_setup.base.progress import progress
+from data_setup.base.pictures import Shape, write_presized
 from helpers.runtime.device import place_for, upload
-
-Shape = tuple[int, int, int]  # (C, h, w)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +89,7 @@ def load_or_decode(paths: Sequence[Path], file: Path, *, presize_px: int, method
             with FileLock(file.parent.with_suffix(".lock")):  # who comes second waits, and finds them
                 if not (shapes := _shapes_in(file)):
                     with write_atomically(file) as temporary:
-                        shapes = _decode_all(paths, presize_px, method, temporary)
+                        shapes = write_presized(paths, presize_px, method, temporary)
                     with write_atomically(file.with_suffix(".json")) as temporary:  # last: it vouches for the pixels
                         temporary.write_text(json.dumps(shapes))
         except OSError as error:
@@ -112,27 +106,3 @@ def _shapes_in(file: Path) -> list[Shape]:
         return shapes if file.stat().st_size == sum(map(math.prod, shapes)) else []
     except (OSError, ValueError, TypeError):
         return []
-
-
-def _decode_all(paths: Sequence[Path], presize_px: int, method: str, target: Path) -> list[Shape]:
-    def decode(path: Path) -> np.ndarray | UnreadableImage:
-        try:
-            return read_presized(path, presize_px, method)
-        except UnreadableImage as error:
-            return error
-
-    shapes, errors = [], {}
-    with target.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in progress(range(0, len(paths), 256), "decoding"):  # in pieces, so that memory does not grow
-            some = paths[start : start + 256]
-            for path, pixels in zip(some, pool.map(decode, some), strict=True):
-                if isinstance(pixels, UnreadableImage):
-                    errors[path] = str(pixels)
-                else:
-                    shapes.append(pixels.shape)
-                    file.write(pixels.tobytes())
-    if errors:
-        lines = [f"{len(errors)} of {len(paths)} pictures cannot be read:", *list(errors.values())[:4]]
-        others = ", ".join(path.name for path in list(errors)[4:24]) + ", ..." * (len(errors) > 24)
-        raise UnreadableImage("\n".join(lines + [f"and {len(errors) - 4} more: {others}"] * (len(errors) > 4)))
-    return shapes

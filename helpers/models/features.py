@@ -6,8 +6,9 @@ times augmented; every epoch then takes one of the copies by chance: augmentatio
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import accumulate, chain
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -29,6 +30,40 @@ from helpers.runtime.tensor_files import load_tensors, save_tensors
 SEEDS = "feature copies"
 SHARD_ROWS = 256  # pictures whose features are computed and kept at a time
 CACHE_BYTES = 4_000_000_000  # on the disk; eight copies of 2,624 pictures at 224 px in the middle of lite0 are 0.6 GB
+JOINED_BYTES = 256_000_000  # features up to this size are one tensor in memory: a batch is one gather
+
+
+class Table:
+    """Rows of features in shards one behind the other: mapped files, of whose pages the system keeps what fits."""
+
+    def __init__(self, shards: Sequence[Tensor]):
+        self.shards, self.starts = shards, torch.tensor([0, *accumulate(map(len, shards))])
+        self.shape = (int(self.starts[-1]), *shards[0].shape[1:])
+
+    def near(self, device: torch.device) -> "Table":
+        """The table as one tensor, where it fits on the GPU or in JOINED_BYTES; else as it is."""
+        n_bytes = sum(shard.nbytes for shard in self.shards)
+        place = place_for(n_bytes, device)
+        if place.type == "cpu" and n_bytes > JOINED_BYTES:
+            return self
+        whole = self.shards[0].new_empty(self.shape, device=place)
+        for start, shard in zip(self.starts.tolist(), self.shards, strict=False):
+            whole[start : start + len(shard)] = shard
+        return Table([whole])
+
+    def cut(self, n: int) -> tuple["Table", ...]:
+        """The table as `n` of the same length, which share its memory."""
+        shards = self.shards if len(self.shards) > 1 else self.shards[0].chunk(n)
+        step = len(shards) // n
+        return tuple(Table(shards[first : first + step]) for first in range(0, len(shards), step))
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """The features at `rows`, int64 (n,) on the CPU: (n, ...), where the table lies."""
+        if len(self.shards) == 1:  # indices left on the CPU would hold up a GPU's program at every step
+            return self.shards[0].index_select(0, upload(rows, self.shards[0].device))
+        numbers = torch.searchsorted(self.starts, rows, right=True) - 1
+        places = zip(numbers.tolist(), (rows - self.starts[numbers]).tolist(), strict=True)
+        return torch.stack([self.shards[number][row] for number, row in places])
 
 
 class FeatureData:
@@ -36,12 +71,13 @@ class FeatureData:
 
     plain (n_items, ...): not augmented, rows as in `data.items`.  augmented: a table (n_train, ...) for each copy, rows
     as in `data.indices_of("train")`; with no copies training sees the plain ones, with copies theirs may be nan: they
-    are not computed where nobody asks for them. On the GPU where they fit.
+    are not computed where nobody asks for them.
     """
 
-    def __init__(self, data: ImageData, split_point: int, plain: Tensor, *augmented: Tensor):
+    def __init__(self, data: ImageData, split_point: int, plain: Table, versions: Table | None = None, *, copies: int):
         self.data, self.split_point, self.rows = data, split_point, data.rows
-        self.plain, self.augmented = plain, augmented
+        self.plain, self.versions = plain, versions  # all copies, one behind the other
+        self.augmented = versions.cut(copies) if versions else ()
         self.facts = data.facts | {"data": str(self)}
 
     def __repr__(self) -> str:
@@ -50,31 +86,22 @@ class FeatureData:
     def train_batches(self, device: torch.device, batch_size: int, *key: object, share=WHOLE) -> Iterator[Batch]:
         """One epoch (of each batch the `share`) in random order; `key` fixes it and which copy each picture gets."""
         rng = generator("epoch", *key)
-        indices, copies = self.rows["train"], len(self.augmented)
-        order = torch.randperm(len(indices), generator=rng)
-        chosen = torch.randint(max(copies, 1), (len(indices),), generator=rng)
+        indices, n = self.rows["train"], len(self.rows["train"])
+        order = torch.randperm(n, generator=rng)
+        chosen = torch.randint(max(len(self.augmented), 1), (n,), generator=rng)
+        table, places = (self.versions, chosen * n + torch.arange(n)) if self.versions else (self.plain, indices)
         for rows in even_batches(order, batch_size, share):
-            if copies:
-                versions = torch.stack([_gather(table, rows) for table in self.augmented], dim=1)
-                inputs = versions[range(len(rows)), upload(chosen[rows], versions.device)]
-            else:
-                inputs = _gather(self.plain, indices[rows])
-            yield self._batch(inputs, indices[rows], device)
+            yield self._batch(table[places[rows]], indices[rows], device)
 
     def eval_batches(self, indices: Tensor, device: torch.device, batch_size: int) -> Iterator[Batch]:
         """The plain features in the order of `indices`."""
         for rows in indices.split(batch_size):
-            yield self._batch(_gather(self.plain, rows), rows, device)
+            yield self._batch(self.plain[rows], rows, device)
 
     def _batch(self, inputs: Tensor, rows: Tensor, device: torch.device) -> Batch:
         columns = (inputs, self.data.targets[rows], self.data.weights[rows])
         inputs, targets, weights = (upload(column, device) for column in columns)
         return Batch(inputs.float(), targets, weights)
-
-
-def _gather(table: Tensor, rows: Tensor) -> Tensor:
-    """table[rows], where the table lies: indices left on the CPU would hold up a GPU's program at every step."""
-    return table[upload(rows, table.device)]
 
 
 _noted: set[Path] = set()  # folders where nothing can be kept: one note for each, however many files there are
@@ -117,16 +144,16 @@ def precompute(
         key = hashlib.sha256(repr(name).encode()).hexdigest()[:24]
         spare = copies and copy < 0 and len(data.rows["valid"])
         idle = set(data.rows["train"].tolist()) if spare else set()
-        features = _table(*how, copy, data_setup.home() / "cache/features" / key, idle)
-        tables.append(features.to(place_for(features.nbytes, device)))
-    return FeatureData(data, split_point, *tables)
+        tables.append(_shards(*how, copy, data_setup.home() / "cache/features" / key, idle))
+    plain, *versions = (Table(list(chain(*some))).near(device) for some in (tables[:1], tables[1:]) if some)
+    return FeatureData(data, split_point, plain, *versions, copies=copies)
 
 
-def _table(model, data: ImageData, split_point: int, device, precision, copy: int, path: Path, idle) -> Tensor:
-    """Augmented copy number `copy` of the training pictures, or the plain ones (-1): a row each.
+def _shards(model, data: ImageData, split_point: int, device, precision, copy: int, path: Path, idle) -> list[Tensor]:
+    """Augmented copy number `copy` of the training pictures, or the plain ones (-1), a row each, in mapped files.
 
-    Shards are kept beside `path` as soon as they are computed, for a run started again, and for the other ranks. One
-    with `idle` rows only is left out: nan.
+    Shards are kept beside `path` as soon as they are computed, for a run started again, and for the other ranks: at
+    most one is held in memory. One with `idle` rows only is left out: nan.
     """
     rows = torch.arange(len(data.items)) if copy < 0 else data.rows["train"]
     draws = None if copy < 0 else augmentation.draw(len(rows), data.augment, generator(SEEDS, copy))
@@ -139,15 +166,17 @@ def _table(model, data: ImageData, split_point: int, device, precision, copy: in
     with predicting(model, device, precision), progress(title="features", total=total) as bar:
         for number in mine:
             some = rows[shards[number]], None if draws is None else draws[shards[number]]
-            tables[number] = _compute(model, data, split_point, device, *some, bar)
+            computed = _compute(model, data, split_point, device, *some, bar)
             try:
-                save_tensors(files[number], {"features": tables[number]}, {"what": "features", "images": str(data)})
+                save_tensors(files[number], {"features": computed}, {"what": "features", "images": str(data)})
+                tables[number] = _read(files[number])
             except OSError as error:  # a full disk
                 if n_ranks() > 1:  # the others wait for them
                     raise
                 if path.parent not in _noted:
                     print(f"note: these features are not kept for the next time ({error})")
                 _noted.add(path.parent)
+            tables[number] = computed if tables[number] is None else tables[number]
     wait()
     tables = [_read(file) if table is None else table for file, table in zip(files, tables, strict=True)]
     if any(tables[number] is None for number, needed in enumerate(missing) if needed):
@@ -155,11 +184,11 @@ def _table(model, data: ImageData, split_point: int, device, precision, copy: in
         raise OSError(f"{found}: set COURSE_DATA to a folder that all machines share")
     known = next(table for table in tables if table is not None)
     for number in (number for number, table in enumerate(tables) if table is None):
-        tables[number] = known.new_full((len(shards[number]), *known.shape[1:]), torch.nan)
-    features = torch.cat(tables)
+        tables[number] = known.new_full((1, *known.shape[1:]), torch.nan).expand(len(shards[number]), *known.shape[1:])
     if mine and rank() == 0:
-        forget_oldest(path.parent, "*.safetensors", most_bytes=max(CACHE_BYTES, 2 * features.nbytes))
-    return features
+        most_bytes = max(CACHE_BYTES, 2 * sum(table.nbytes for table in tables))
+        forget_oldest(path.parent, "*.safetensors", most_bytes=most_bytes)
+    return tables
 
 
 def _read(file: Path) -> Tensor | None:

@@ -9,12 +9,13 @@ import torch
 from PIL import Image
 from torch import nn
 
+from data_setup.base import pictures as picture_files
 from data_setup.items import Item
 from data_setup.splits import Split
 from helpers.analysis import predictions as prediction
 from helpers.analysis.intervals import accuracy_interval, mcnemar
 from helpers.analysis.predictions import Arithmetic, Predictions, predict_views
-from helpers.data import augment, dataset, pixels
+from helpers.data import augment, dataset
 from helpers.data.augment import no_augment, side_on
 from helpers.data.dataset import ImageData
 from helpers.learner import Learner
@@ -28,13 +29,13 @@ VIEWS = {"n": 4, "beta": 0.25, "use_max": False}
 @pytest.fixture
 def decoded(monkeypatch):
     """The files that have been decoded, one entry each time."""
-    files, read = [], pixels.read_presized
+    files, read = [], picture_files.read_presized
 
     def reading(path, *how):
         files.append(path)
         return read(path, *how)
 
-    monkeypatch.setattr(pixels, "read_presized", reading)
+    monkeypatch.setattr(picture_files, "read_presized", reading)
     monkeypatch.setattr(dataset, "read_presized", reading)
     return files
 

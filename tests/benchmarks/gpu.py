@@ -14,7 +14,7 @@ def proof(work: Work) -> str:
     """Three lines: the device, what is resident, ms a step. Raises when a step waits for the GPU, or a copy does."""
     contender = Ours(work)
     learn = contender.learner(contender.data(), precompute=True)
-    pixels, features = learn.data.store_on(learn.device).flat, learn.source().plain
+    pixels, (features,) = learn.data.store_on(learn.device).flat, learn.source().plain.shards
     assert pixels.is_cuda and features.is_cuda, "pixels or features do not lie on the GPU"
     learn.unfreeze()
     lines = [f"{torch.cuda.get_device_name()}, {learn.precision} as timed"]

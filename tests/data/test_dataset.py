@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from data_setup.base import pictures as picture_files
 from data_setup.base.pictures import read_presized
 from data_setup.items import Item, items_in, label_by_folder, relabel
 from data_setup.own.split_file import write_split
 from data_setup.splits import Split, split_stratified
-from helpers.data import pixels
 from helpers.data.augment import no_augment, resize, side_on, top_down
 from helpers.data.dataset import Batch, ImageData, even_batches
 
@@ -40,7 +40,7 @@ def read_names(monkeypatch):
     """The names of the files decoded so far."""
     names = []
     monkeypatch.setattr(
-        pixels, "read_presized", lambda path, *how: names.append(path.name) or read_presized(path, *how)
+        picture_files, "read_presized", lambda path, *how: names.append(path.name) or read_presized(path, *how)
     )
     return names
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from data_setup.base import pictures as picture_files
 from data_setup.base.pictures import METHODS, UnreadableImage, fingerprint, presize, read_presized
 from helpers.data import pixels as module
 from helpers.data.pixels import PixelStore, load_or_decode
@@ -193,7 +194,7 @@ def decoded(monkeypatch):
     """The names of the files read so far."""
     names = []
     monkeypatch.setattr(
-        module, "read_presized", lambda path, *how: names.append(path.name) or read_presized(path, *how)
+        picture_files, "read_presized", lambda path, *how: names.append(path.name) or read_presized(path, *how)
     )
     return names
 
@@ -211,7 +212,9 @@ def test_the_store_holds_every_picture_in_order_and_is_made_once(paths, tmp_path
 
 def test_order_holds_over_many_pieces(tmp_path, monkeypatch):
     """Catches threads that hand in their pictures in the order in which they finish."""
-    monkeypatch.setattr(module, "read_presized", lambda path, *how: np.full((1, 2, 2), int(path.name) % 251, np.uint8))
+    monkeypatch.setattr(
+        picture_files, "read_presized", lambda path, *how: np.full((1, 2, 2), int(path.name) % 251, np.uint8)
+    )
     paths = [Path(f"{i}") for i in range(600)]
     store = load_or_decode(paths, tmp_path / "k.u8", presize_px=2)
     assert store.squares(torch.arange(600))[:, 0, 0, 0].tolist() == [i % 251 for i in range(600)]
@@ -247,7 +250,7 @@ def test_a_full_disk_says_where_and_what_helps(paths, tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "_decode_all", full)
+    monkeypatch.setattr(module, "write_presized", full)
     with pytest.raises(OSError, match="could not be kept in .*pixels .*No space left on device.*COURSE_DATA"):
         load_or_decode(paths, tmp_path / "pixels" / "a.u8", presize_px=8)
     assert list((tmp_path / "pixels").iterdir()) == []
@@ -264,7 +267,7 @@ def test_a_decode_that_is_cut_off_leaves_nothing_half(paths, tmp_path, monkeypat
         return read_presized(path, *how)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(module, "read_presized", interrupted)
+        patch.setattr(picture_files, "read_presized", interrupted)
         load_or_decode(paths, folder / "k.u8", presize_px=16)
     assert not list(folder.glob("*k.*"))
     replace, names = Path.replace, []

@@ -1,7 +1,10 @@
 """Cached features: the same as the whole model, the right ones, and never stale ones."""
 
 import errno
+import re
 import shutil
+import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +46,16 @@ def moved(model):
     return model
 
 
+def whole(table):
+    """All rows of a table as one tensor."""
+    return table[torch.arange(table.shape[0])]
+
+
+def copies_in(kept):
+    """The augmented copies, a tensor each: (copies, n_train, ...)."""
+    return torch.stack([whole(table) for table in kept.augmented])
+
+
 def pooled(model, images):
     """The pooled features of the whole body, by hand: (N, D)."""
     return model.pool(model.body(model.normalize(images)))
@@ -56,7 +69,7 @@ def test_every_cut_agrees_with_the_whole_model(learn, data):
         expected = model(data.eval_images(rows)).log_softmax(dim=1)
     for split_point in range(len(model.body) + 1):
         kept = precompute(model, data, split_point=split_point, **HOW)
-        assert len(kept.plain) == len(rows)
+        assert kept.plain.shape[0] == len(rows)
         found = predict(model, kept, rows, Arithmetic(**HOW, batch_size=5))
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
@@ -84,7 +97,7 @@ def test_kept_activations_of_a_part_train_only_on_its_own_rows(learn, data):
     batches = list(kept.train_batches(CPU, 7, "any"))
     rows = data.indices_of("train")
     inputs, targets = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("inputs", "targets"))
-    found = [(kept.plain.float() == row).flatten(1).all(dim=1).nonzero().item() for row in inputs]
+    found = [(whole(kept.plain).float() == row).flatten(1).all(dim=1).nonzero().item() for row in inputs]
     assert sorted(found) == rows.tolist()
     assert targets.tolist() == data.targets[found].tolist()
 
@@ -102,14 +115,15 @@ def test_copies_are_the_body_on_augmented_pictures_of_the_right_rows(learn, augm
     model = learn.model.eval()
     kept = precompute(model, augmented, split_point=8, copies=3, **HOW)
     rows = augmented.indices_of("train")
-    assert [copy.shape for copy in kept.augmented] == [(len(rows), *kept.plain.shape[1:])] * 3
+    copies = copies_in(kept)
+    assert copies.shape == (3, len(rows), *kept.plain.shape[1:])
     for number in range(3):
         draws = augment.draw(len(rows), augmented.augment, features.generator(features.SEEDS, number))
         squares = augmented.store.squares(rows, draws.crop_position)
         with torch.no_grad():
             expected = pooled(model, augment.apply_draws(squares, draws, augmented.size))
-        torch.testing.assert_close(kept.augmented[number], expected, atol=1e-4, rtol=1e-4)
-    one, two, three = kept.augmented
+        torch.testing.assert_close(copies[number], expected, atol=1e-4, rtol=1e-4)
+    one, two, three = copies
     assert not torch.allclose(one, two) and not torch.allclose(two, three)
 
 
@@ -117,7 +131,7 @@ def test_copies_without_augmentation_are_the_plain_pictures(learn, data):
     """Catches rows of the copies that do not belong to the pictures they stand for."""
     square = replace_method(data)
     kept = precompute(learn.model.eval(), square, split_point=8, copies=2, **HOW)
-    for copy in kept.augmented:
+    for copy in copies_in(kept):
         torch.testing.assert_close(copy, kept.plain[square.indices_of("train")], atol=2e-2, rtol=2e-2)
 
 
@@ -126,12 +140,12 @@ def test_plain_features_that_nobody_asks_for_are_not_computed(learn, augmented, 
     monkeypatch.setattr(features, "SHARD_ROWS", 2)
     learn.set_data(augmented)
     learn.precompute_copies(1)
-    kept, valid, train = (learn.source().plain, *(augmented.indices_of(part) for part in ("valid", "train")))
+    kept, valid, train = (whole(learn.source().plain), *(augmented.indices_of(part) for part in ("valid", "train")))
     spared = kept.isnan().flatten(1).all(dim=1)
     assert spared[train].any() and not spared[valid].any()
     answers = learn.get_preds("train").log_probs
     learn.copies = 0
-    everything = learn.source().plain
+    everything = whole(learn.source().plain)
     assert not everything.isnan().any() and torch.equal(everything[valid], kept[valid])
     torch.testing.assert_close(answers, learn.get_preds("train").log_probs, atol=1e-4, rtol=1e-4)
 
@@ -150,7 +164,7 @@ def test_each_epoch_draws_among_the_copies(learn, augmented):
         result = {}
         for batch in kept.train_batches(CPU, 8, 0, epoch):
             for inputs in batch.inputs:
-                copy, row = (torch.stack(kept.augmented) == inputs).all(dim=2).nonzero()[0].tolist()
+                copy, row = (copies_in(kept) == inputs).all(dim=2).nonzero()[0].tolist()
                 result[row] = copy
         return result
 
@@ -198,7 +212,7 @@ def test_the_same_question_is_answered_from_disk(learn, data, body_runs):
     again = precompute(
         learn.model, data.with_augment(augment.side_on()), split_point=8, **HOW
     )  # no copies: it does not matter
-    assert torch.equal(first.plain, again.plain)
+    assert torch.equal(whole(first.plain), whole(again.plain))
     assert len(body_runs) == 1
 
 
@@ -269,7 +283,7 @@ def test_a_stale_key_is_never_served(learn, data, body_runs, tmp_path, change):
     asked = {"data": data, "split_point": 8, **HOW, **(CHANGES[change](learn, data, tmp_path / "copy") or {})}
     second = precompute(learn.model, asked.pop("data"), **asked)
     assert len(body_runs) == (3 if change == "copies" else 2)
-    same = first.plain.shape == second.plain.shape and torch.equal(first.plain, second.plain)
+    same = torch.equal(whole(first.plain), whole(second.plain))
     assert same == (change == "copies"), "the change was meant to matter"
 
 
@@ -326,8 +340,8 @@ def test_features_stay_on_the_gpu_and_are_those_of_the_cpu(learn, data):
     expected = precompute(learn.model.cpu(), data, split_point=8, copies=2, **HOW)
     for served_from in ("computed", "disk"):
         kept = precompute(learn.model.to(cuda), data, split_point=8, copies=2, device=cuda, precision=torch.float32)
-        assert all(table.is_cuda for table in (kept.plain, *kept.augmented)), served_from
-        torch.testing.assert_close(kept.plain.cpu(), expected.plain, atol=1e-3, rtol=1e-3)
+        assert whole(kept.plain).is_cuda and copies_in(kept).is_cuda, served_from
+        torch.testing.assert_close(whole(kept.plain).cpu(), whole(expected.plain), atol=1e-3, rtol=1e-3)
         here, there = (next(f.train_batches(d, 8, 0, 0)) for f, d in ((kept, cuda), (expected, CPU)))
         torch.testing.assert_close(here.inputs.cpu(), there.inputs, atol=1e-3, rtol=1e-3)
         assert here.targets.tolist() == there.targets.tolist()
@@ -345,15 +359,15 @@ def test_new_labels_need_no_new_activations(learn, data, body_runs):
 
 def test_a_learner_whose_body_has_trained_computes_anew(learn):
     """Catches activations kept in memory after the body they came from has changed (unfreeze, fit, freeze)."""
-    before = learn.source().plain
+    before = whole(learn.source().plain)
     learn.unfreeze()
     learn.fit(1e-2, 1)
     learn.freeze()
-    assert not torch.equal(learn.source().plain, before)
+    assert not torch.equal(whole(learn.source().plain), before)
     with torch.no_grad():
         expected = pooled(learn.model, learn.data.eval_images(range(24)))
     learn.to_fp32()
-    torch.testing.assert_close(learn.source().plain, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(whole(learn.source().plain), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_learner_asks_the_body_once(learn, body_runs):
@@ -373,7 +387,7 @@ def test_damaged_activations_are_computed_again(learn, data, body_runs, course_d
     content[-5] ^= 1
     file.write_bytes(content)
     again = precompute(learn.model, data, split_point=8, **HOW)
-    assert torch.equal(first.plain, again.plain) and len(body_runs) == 2
+    assert torch.equal(whole(first.plain), whole(again.plain)) and len(body_runs) == 2
 
 
 def test_a_full_disk_costs_time_and_no_training(learn, monkeypatch, capsys):
@@ -415,7 +429,7 @@ def test_a_cache_that_is_only_read_is_used_and_never_cleared(learn, monkeypatch,
     monkeypatch.setattr(Path, "touch", only_read)
     monkeypatch.setattr(Path, "unlink", only_read)
     again = precompute(learn.model, learn.data, split_point=2, **HOW)
-    assert torch.equal(old[1].plain, again.plain) and "note:" not in capsys.readouterr().out
+    assert torch.equal(whole(old[1].plain), whole(again.plain)) and "note:" not in capsys.readouterr().out
     precompute(learn.model, learn.data, split_point=8, **HOW)
     assert capsys.readouterr().out.count("note:") == 1
 
@@ -454,3 +468,66 @@ def test_predictions_never_wait_for_augmented_copies(learn, augmented, monkeypat
     monkeypatch.setattr(features, "_compute", lambda *_: pytest.fail("activations were computed to predict"))
     learn.to_fp32()
     torch.testing.assert_close(learn.predict(), before, rtol=0, atol=0.1)
+
+
+# Mapped files --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("copies", [0, 3])
+def test_batches_from_mapped_shards_are_those_from_memory(learn, augmented, monkeypatch, copies):
+    """Catches a row taken from a neighbouring shard or copy: shards of 7 rows leave a short one at the end of each."""
+    monkeypatch.setattr(features, "SHARD_ROWS", 7)
+    how = {"split_point": 8, "copies": copies, **HOW}
+    joined = precompute(learn.model.eval(), augmented, **how)
+    monkeypatch.setattr(features, "JOINED_BYTES", 0)
+    mapped = precompute(learn.model, augmented, **how)
+    assert len(joined.plain.shards) == 1 and len(mapped.plain.shards) == 4
+    assert torch.equal(whole(joined.plain), whole(mapped.plain))
+    assert [table.shape for table in mapped.augmented] == [(18, *mapped.plain.shape[1:])] * copies
+    assert all(torch.equal(whole(a), whole(b)) for a, b in zip(joined.augmented, mapped.augmented, strict=True))
+    for batches in (
+        lambda kept: kept.train_batches(CPU, 5, 1),
+        lambda kept: kept.eval_batches(torch.arange(24), CPU, 5),
+    ):
+        for here, there in zip(batches(joined), batches(mapped), strict=True):
+            assert torch.equal(here.inputs, there.inputs) and torch.equal(here.targets, there.targets)
+
+
+def test_a_shard_leaves_memory_when_it_is_on_the_disk(learn, augmented, monkeypatch):
+    """Catches shards that are held while the others are computed, and a copy of all of them at the end."""
+    made, compute = [], features._compute
+
+    def watched(*args):
+        assert not any(shard() is not None for shard in made[:-1]), "at most the last one, while its name is in use"
+        computed = compute(*args)
+        made.append(weakref.ref(computed))
+        return computed
+
+    monkeypatch.setattr(features, "_compute", watched)
+    monkeypatch.setattr(features, "SHARD_ROWS", 4)
+    monkeypatch.setattr(features, "JOINED_BYTES", 0)
+    kept = precompute(learn.model.eval(), augmented, split_point=8, copies=2, **HOW)
+    assert len(made) > 12 and not any(shard() is not None for shard in made)
+    assert whole(kept.plain).isfinite().any()
+
+
+def anonymous_bytes():
+    """Memory of this process that no file stands behind."""
+    return 1024 * int(re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_beside_the_mapped_files_does_not_grow_with_the_features(learn, augmented, monkeypatch):
+    """Catches features read into memory, and rows of all copies gathered to take one: four copies more take none."""
+    monkeypatch.setattr(features, "_compute", lambda *args: torch.ones(len(args[4]), 125_000))
+    monkeypatch.setattr(features, "SHARD_ROWS", 2)
+    monkeypatch.setattr(features, "JOINED_BYTES", 0)
+
+    def after(copies):
+        kept = precompute(learn.model.eval(), augmented, split_point=8, copies=copies, **HOW)
+        seen = sum(float(batch.inputs.sum()) for batch in kept.train_batches(CPU, 4, 0))
+        assert seen == 18 * 125_000
+        return anonymous_bytes(), sum(shard.nbytes for shard in kept.versions.shards)
+
+    (few, few_bytes), (many, many_bytes) = after(1), after(5)
+    assert many - few < (many_bytes - few_bytes) / 4

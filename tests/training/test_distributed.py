@@ -112,7 +112,8 @@ def extract(folder):
             os.kill(os.getpid(), signal.SIGKILL)
 
     features.save_tensors = save_and_die
-    table = learner(folder, precompute=True).source().plain
+    plain = learner(folder, precompute=True).source().plain
+    table = plain[torch.arange(plain.shape[0])]
     save(folder / f"features {os.environ.get('WORLD_SIZE', 1)}.safetensors", {"features": table}, {})
 
 
