@@ -1,6 +1,6 @@
 """The bench from the command line; `make bench` runs it in an environment with the peers.
 
-python -m tests.benchmarks                       all rows (about two hours on two cores); goes on where it stopped
+python -m tests.benchmarks                       rows with a target: 105 minutes on two cores; goes on where it was
 python -m tests.benchmarks --quick               fewer pictures: under ten minutes
 python -m tests.benchmarks --check FILE          the quick rows; exit 1 when a ratio fell below the stored one of this
                                                  kind of machine; a kind that is not in FILE is added to it
@@ -24,7 +24,7 @@ from helpers.runtime.device import pick_device
 from tests.benchmarks import check, gpu, table
 from tests.benchmarks.bench import Bench, machine, say
 from tests.benchmarks.processes import ENVIRONMENT
-from tests.benchmarks.rows import FULL, GPU, QUICK, Row
+from tests.benchmarks.rows import EXTRA, FULL, GPU, QUICK, Row
 from tests.benchmarks.work import Work
 
 R8_ACCURACY = 0.80
@@ -82,10 +82,11 @@ def arguments() -> argparse.Namespace:
 
 
 def chosen(rows: tuple[Row, ...], asked: argparse.Namespace) -> list[Row]:
-    unknown = set(asked.rows or ()) - {row.key for row in rows}
-    if unknown:
-        sys.exit(f"there is no row {', '.join(sorted(unknown))}; there are {', '.join(row.key for row in rows)}")
-    picked = [row for row in rows if not asked.rows or row.key in asked.rows]
+    """The rows that were asked for; none named: all of `rows`. By name there are more."""
+    known = [*rows, *EXTRA] if rows is FULL else rows
+    if unknown := set(asked.rows or ()) - {row.key for row in known}:
+        sys.exit(f"there is no row {', '.join(sorted(unknown))}; there are {', '.join(row.key for row in known)}")
+    picked = [row for row in known if row.key in asked.rows] if asked.rows else rows
     return [replace(row, rounds=asked.rounds) if asked.rounds else row for row in picked]
 
 
@@ -93,6 +94,8 @@ def report(folder: Path, records: list[dict]) -> None:
     """Print the table and write it beside the records."""
     lines = table.lines(records)
     text = table.markdown(lines, machine())
+    if forced := table.forced_markdown(records):
+        text += "\n\nEach precision forced on us, beside the same peers:\n\n" + forced
     for record in records:
         if record["task"] == "fine_tune":
             text += "\n\n" + table.r8_markdown(record, R8_ACCURACY)

@@ -1,4 +1,4 @@
-"""Every row in turn. After each round the row's file is written anew, so an interrupted bench goes on where it was."""
+"""Every row in turn. The row's file is written after each measurement: an interrupted bench goes on where it was."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
-from time import strftime
+from time import perf_counter, strftime
 
 from data_setup.base.files import write_atomically
 from tests.benchmarks import tuning
@@ -23,11 +23,17 @@ class Bench:
     def __init__(self, folder: Path, base: Work, *, quick: bool = False):
         self.folder, self.base, self.quick = folder, base, quick
         self.pool, self.workers, self.given = ExitStack(), {}, None  # processes, and what they were given
+        self.warm: set[tuple[str, str]] = set()  # (row, contender) whose process has done the task before
 
     def run(self, rows: Sequence[Row]) -> list[dict]:
         """The records of all rows; what is on disk already is not measured again."""
+        records = []
         with self.pool:
-            return [self.record(row) for row in rows]
+            for row in rows:
+                started = perf_counter()
+                records.append(self.record(row))
+                say(f"{row.key}: {(perf_counter() - started) / 60:.1f} minutes")
+        return records
 
     # One row -------------------------------------------------------------------------------------------------
 
@@ -40,40 +46,38 @@ class Bench:
         rounds_before = len(record["rounds"])
         if self.given != (given := (work.digest(), record["tuning"], row.kind)):  # else the last row's go on
             self.pool.close()
-            self.workers, self.given = {}, given
+            self.workers, self.given, self.warm = {}, given, set()
         if row.kind == "warm" and rounds_before < row.rounds:
             for name in names:  # all import at once
                 self.worker(name, self.own(work, name, record["tuning"]))
-        if row.warm_up and rounds_before < row.rounds:
-            say(f"{row.key}: {row.title} · warming up")
-            self.round(row, work, names, 0, record)
         for number in range(rounds_before, row.rounds):
             say(f"{row.key}: {row.title} · round {number + 1} of {row.rounds}")
-            record["rounds"].append(self.round(row, work, names, number, record))
-            self.write(file, record)
+            self.round(row, work, names, number, record, file)
         return record
 
     def begun(self, row: Row, work: Work, file: Path) -> dict:
         """The record on disk if it is of this very work, else a new one."""
-        digest = f"{work.digest()}-{row.task}-{row.kind}"
+        asked = {
+            "key": row.key, "title": row.title, "task": row.task, "kind": row.kind, "note": row.note,
+            "targets": row.targets, "least": row.least, "memory_targets": row.memory_targets,
+        }  # fmt: skip
+        digest = "-".join([work.digest(), row.task, row.kind, *row.contenders])
         if file.exists():
             record = json.loads(file.read_text())
             if record["work_digest"] == digest and record["machine"] == machine():
-                return record
-        return {
-            "key": row.key, "title": row.title, "task": row.task, "kind": row.kind, "note": row.note,
+                return record | asked
+        return asked | {
             "work_digest": digest, "work": asdict(work), "n_valid": work.count("valid"),
-            "targets": row.targets, "memory_targets": row.memory_targets,
-            "machine": machine(), "tuning": self.tuning_of(row, work), "rounds": [], "starts": [],
+            "machine": machine(), "tuning": self.tuning_of(row, work), "rounds": [], "begun": {}, "starts": [],
             "failed": {},
         }  # fmt: skip
 
-    def round(self, row: Row, work: Work, names: list[str], number: int, record: dict) -> dict:
-        """{contender: what it did} of one round. A contender that fails is left out from then on, and told."""
-        done: dict[str, dict] = {}
+    def round(self, row: Row, work: Work, names: list[str], number: int, record: dict, file: Path) -> None:
+        """Measure what is missing of one round. A contender that fails is left out from then on, and told."""
+        done = record["begun"]  # {contender: what it did}
         record["starts"].append({"when": strftime("%Y-%m-%dT%H:%M:%S"), "load": round(os.getloadavg()[0], 2)})
         for name in order(names, number):
-            if name in record["failed"]:
+            if name in record["failed"] or name in done:
                 continue
             try:
                 done[name] = self.measure(row, work, name, number, record["tuning"])
@@ -83,9 +87,12 @@ class Bench:
                 self.workers.pop(name, None)
                 continue
             say(f"  {name:<15} {done[name]['seconds']:8.2f} s")
+            self.write(file, record)
         counted = {name: answer["counts"] for name, answer in done.items() if "counts" in answer}
         assert_same_start({name: counts["started_from"] for name, counts in counted.items()})
-        return done
+        record["rounds"].append(done)
+        record["begun"] = {}
+        self.write(file, record)
 
     def measure(self, row: Row, work: Work, name: str, seed: int, tuned: dict) -> dict:
         contender = OURS if name == AGAIN else name
@@ -96,7 +103,11 @@ class Bench:
         if row.kind == "cold":
             answer = run_cold(contender, own, row.task, seed)
         else:
-            answer = self.worker(name, own).run(row.task, seed)
+            worker = self.worker(name, own)
+            if row.warm_up and (row.key, name) not in self.warm:
+                worker.run(row.task, seed)
+                self.warm.add((row.key, name))
+            answer = worker.run(row.task, seed)
         counts = Counts(**answer["counts"])
         assert_equal_work(name, self.expected(row.task, work), counts, allowed_for(contender, row.task))
         return answer

@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.benchmarks.rounds import OURS, noise, ratios, spread
+from tests.benchmarks.rows import FORCED
 from tests.benchmarks.table import COLUMNS, values_of
 
 LEAST_BAND = 0.10  # a smaller change is never called a regression
@@ -33,7 +34,7 @@ def stored(records: list[dict]) -> dict:
     result = {}
     for record in records:
         rounds = values_of(record, lambda answer: answer["seconds"])
-        peers = [name for name in COLUMNS if name != OURS and ratios(rounds, name)]
+        peers = [name for name in COLUMNS if name not in (OURS, *FORCED) and ratios(rounds, name)]
         result[record["key"]] = {
             name: {"ratio": median(ratios(rounds, name)), "band": band(rounds, name)} for name in peers
         }

@@ -4,10 +4,15 @@ from dataclasses import asdict, dataclass
 from statistics import mean, median, stdev
 
 from tests.benchmarks.rounds import AGAIN, OURS, best_tuned, median_ratio, noise, not_lower, ratios, spread
+from tests.benchmarks.rows import FORCED
 
 DEFAULT = "fastai default"
-TUNED = ("fastai tuned", "plain", "timm", "timm compiled", "lightning")
-COLUMNS = (OURS, "ours, graphs", DEFAULT, *TUNED)
+TUNED = ("fastai tuned", "plain", "timm", "lightning")  # eager; what is compiled has a target of its own
+IN_FLOAT32 = ("fastai tuned", "plain, float32")
+COLUMNS = (
+    OURS, "ours, graphs", *FORCED, "bare torch", DEFAULT, "fastai tuned", "plain", "plain, float32", "timm",
+    "timm compiled", "lightning",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class Line:
     default_ratio: float
     best_name: str
     best_ratio: float
+    others: dict[str, tuple[float, float]]  # contender -> (ratio, at least this is asked)
     targets: tuple[float, float]
     noise: float
     rounds: int
@@ -48,16 +54,26 @@ def line_of(record: dict, unit: str, measure, targets: tuple[float, float]) -> L
     rounds = values_of(record, measure)
     names = [name for name in COLUMNS if any(name in values for values in rounds)]
     by_name = {name: [values[name] for values in rounds if name in values] for name in names}
-    best_name, best_ratio = best_tuned(rounds, TUNED)
-    default_ratio = median_ratio(rounds, DEFAULT) if ratios(rounds, DEFAULT) else float("nan")
+    default_ratio, best_name, best_ratio = beside(rounds, TUNED)
+    others = {name: (ratio_to(rounds, name), least) for name, least in record["least"].items()} if unit == "s" else {}
     accuracies = accuracies_of(record)
+    asked = {DEFAULT: (default_ratio, targets[0]), "best tuned peer": (best_ratio, targets[1]), **others}
     return Line(
         record["key"], record["title"] + weights_note(record), unit,
         {name: median(values) for name, values in by_name.items()},
         {name: spread(values) for name, values in by_name.items()},
-        accuracies, default_ratio, best_name, best_ratio, targets, noise(rounds), len(rounds),
-        verdict((default_ratio, best_ratio), targets, accuracies, record["n_valid"]), record["note"],
+        accuracies, default_ratio, best_name, best_ratio, others, targets, noise(rounds), len(rounds),
+        verdict(asked, accuracies, record["n_valid"]), record["note"],
     )  # fmt: skip
+
+
+def ratio_to(rounds: list[dict[str, float]], peer: str) -> float:
+    return median_ratio(rounds, peer) if ratios(rounds, peer) else float("nan")
+
+
+def beside(rounds: list[dict[str, float]], tuned: tuple[str, ...]) -> tuple[float, str, float]:
+    """(times fastai's default, the best tuned peer, times that one)."""
+    return ratio_to(rounds, DEFAULT), *best_tuned(rounds, tuned)
 
 
 def memory_line(record: dict) -> Line:
@@ -83,13 +99,14 @@ def accuracies_of(record: dict) -> dict[str, list[float]]:
     }
 
 
-def verdict(found: tuple[float, float], targets: tuple[float, float], accuracies: dict, n_valid: int) -> str:
-    """ "met", "missed: ..." or "" where nothing is asked."""
-    asked = [(f, t, who) for f, t, who in zip(found, targets, (DEFAULT, "best tuned peer"), strict=True) if t]
-    missed = [f"{f:.2f} of {t:.4g} times {who}" for f, t, who in asked if not f >= t]
-    lower = [
-        name for name, theirs in accuracies.items() if name != OURS and not not_lower(accuracies[OURS], theirs, n_valid)
+def verdict(asked: dict[str, tuple[float, float]], accuracies: dict, n_valid: int) -> str:
+    """ "met", "missed: ..." or "" where nothing is asked. `asked`: peer -> (ratio found, at least)."""
+    asked = {name: (found, least) for name, (found, least) in asked.items() if least}
+    missed = [
+        f"{found:.2f} of {least:.4g} times {name}" for name, (found, least) in asked.items() if not found >= least
     ]
+    peers = {name: theirs for name, theirs in accuracies.items() if not name.startswith(OURS)}
+    lower = [name for name, theirs in peers.items() if not not_lower(accuracies[OURS], theirs, n_valid)]
     missed += [f"accuracy below {', '.join(lower)}"] * bool(lower)
     return ("missed: " + "; ".join(missed) if missed else "met") if asked or lower else ""
 
@@ -119,6 +136,26 @@ def markdown(all_lines: list[Line], machine: dict) -> str:
     return "\n".join([*table, "", f"Medians; {where}. Accuracy: mean over seeds.", *notes])
 
 
+def forced_markdown(records: list[dict]) -> str:
+    """The ratios when either precision is forced on us; float32 beside peers in float32 where one was measured."""
+    head = ["row", *(f"{name}: x {peer}" for name in FORCED for peer in ("default", "best tuned"))]
+    rows = []
+    for record in records:
+        found = [record["title"]]
+        for name in FORCED:
+            rounds = [
+                {**values, OURS: values[name]}
+                for values in values_of(record, lambda answer: answer["seconds"])
+                if name in values
+            ]
+            only_float32 = name == FORCED[0] and any(IN_FLOAT32[1] in values for values in rounds)
+            default, best_name, best = beside(rounds, IN_FLOAT32 if only_float32 else TUNED)
+            found += [f"{default:.2f}", f"{best:.2f} {best_name}"] if rounds else []
+        rows += [found] if len(found) == len(head) else []
+    table = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join(table) if rows else ""
+
+
 def cell(line: Line, name: str) -> str:
     if name not in line.values:
         return ""
@@ -137,10 +174,10 @@ def ratio_cells(line: Line) -> list[str]:
             return ""
         return f"{value:.2f}" + (f" (≥ {target:.3g})" if target else "")
 
-    best = ratio(line.best_ratio, line.targets[1])
+    named = {line.best_name: (line.best_ratio, line.targets[1]), **line.others}
     return [
         ratio(line.default_ratio, line.targets[0]),
-        f"{best} {line.best_name}".strip(),
+        "; ".join(f"{ratio(*found)} {name}" for name, found in named.items() if name),
         f"{100 * line.noise:.0f} %" if line.rounds else "",
         line.verdict,
     ]

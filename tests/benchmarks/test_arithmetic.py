@@ -31,7 +31,7 @@ def record_of(task="epoch", **seconds: list[float]) -> dict:
     ]  # fmt: skip
     return {
         "key": "R", "title": "a row", "task": task, "kind": "warm", "note": "", "n_valid": 656, "targets": (2.5, 1.3),
-        "memory_targets": (0.0, 0.0), "work": asdict(Work()), "rounds": answers, "failed": {},
+        "least": {}, "memory_targets": (0.0, 0.0), "work": asdict(Work()), "rounds": answers, "failed": {},
     }  # fmt: skip
 
 
@@ -101,6 +101,29 @@ def test_a_row_is_met_only_when_both_targets_are():
     assert line.verdict == "missed: 1.20 of 1.3 times best tuned peer"
     (line,) = table.lines([record_of(ours=[10], plain=[20])])
     assert line.verdict.startswith("missed: nan of 2.5 times fastai default"), "a peer that failed is no target met"
+
+
+def test_a_compiled_peer_has_a_target_of_its_own():
+    """Catches a compiled peer that is taken for the best eager one, and a target that is never looked at."""
+    record = record_of(ours=[10], fastai_default=[30], plain=[14], timm_compiled=[11]) | {"least": {"timm compiled": 1}}
+    (line,) = table.lines([record])
+    assert (line.best_name, line.verdict) == ("plain", "met")
+    assert "1.40 (≥ 1.3) plain; 1.10 (≥ 1) timm compiled" in table.markdown([line], {})
+    (line,) = table.lines(
+        [record_of(ours=[12.5], bare_torch=[10]) | {"targets": (0, 0), "least": {"bare torch": 1 / 1.2}}]
+    )
+    assert line.verdict == "missed: 0.80 of 0.8333 times bare torch"
+
+
+def test_a_forced_precision_stands_beside_peers_of_its_own_kind():
+    """Catches float32 beside a peer in bfloat16, and ratios that are still those of the precision chosen."""
+    seconds = {"ours": [1], "ours, float32": [2], "ours, bfloat16": [1], "fastai default": [8], "fastai tuned": [9]}
+    record = record_of(**seconds | {"plain": [3], "plain, float32": [6]})
+    other = record_of(ours=[1], plain=[2])
+    assert table.forced_markdown([record, other]).splitlines()[2:] == [
+        "| a row | 4.00 | 3.00 plain, float32 | 8.00 | 3.00 plain |"
+    ]
+    assert table.forced_markdown([other]) == ""
 
 
 def test_speed_bought_with_accuracy_is_a_miss():
@@ -232,7 +255,7 @@ def test_processes_go_on_while_rows_give_them_the_same_work(tmp_path, monkeypatc
     monkeypatch.setattr(Bench, "expected", lambda *_: {})
     monkeypatch.setattr(Bench, "work_of", lambda self, row: Work(**row.work))
     new = {"tuning": {}, "failed": {}}
-    monkeypatch.setattr(Bench, "begun", lambda *_: {**new, "rounds": [], "starts": []})
+    monkeypatch.setattr(Bench, "begun", lambda *_: {**new, "rounds": [], "starts": [], "begun": {}})
     rows = [Row(key, key, "epoch", ("ours", "plain"), 2, work={"arch": arch}) for key, arch in ("aA", "bA", "cB")]
     records = Bench(tmp_path, Work()).run(rows)
     assert [len(record["rounds"]) for record in records] == [2, 2, 2] and alive == []

@@ -12,6 +12,7 @@ from time import perf_counter, sleep
 
 import psutil
 import pytest
+import torch
 from PIL import Image
 
 from data_setup.items import Item, label_by_folder
@@ -101,6 +102,27 @@ def test_contenders_do_what_the_counts_say(work, name, task, capsys):
     assert_equal_work(name, expected_counts(task, work, head=head, everything=everything), contender.counts)
 
 
+@pytest.mark.parametrize("name", rows.FORCED)
+def test_a_forced_contender_computes_in_its_precision(name, work, monkeypatch):
+    """Catches a column that says float32 and shows what the timing has chosen."""
+    monkeypatch.setenv("COURSE_PRECISION", "")
+    learn = load(name, work).learner(load("ours", work).data())
+    assert {learn.precision, learn.prediction_precision} == {getattr(torch, name.split()[1])}
+
+
+def test_a_process_does_the_task_once_before_it_counts(work, tmp_path, capsys, monkeypatch):
+    """Catches seconds of a first epoch, and a second warm-up in the next round."""
+    asked = []
+    monkeypatch.setattr(FakeWorker, "started", [])
+    monkeypatch.setattr(FakeWorker, "ended", [])
+    monkeypatch.setattr(FakeWorker, "run", lambda self, *task: asked.append(task) or self.answer)
+    monkeypatch.setattr(bench_module, "Worker", FakeWorker)
+    monkeypatch.setattr(bench_module, "assert_equal_work", lambda *_: None)
+    (record,) = TunedByRow(tmp_path, work).run([replace(ROW, contenders=("ours",), rounds=2, warm_up=True)])
+    assert asked == [("epoch", 0)] * 4 + [("epoch", 1)] * 2
+    assert [len(done) for done in record["rounds"]] == [2, 2]
+
+
 def test_a_training_that_goes_on_is_counted_anew(work, capsys):
     contender = load("plain", work)
     for _ in range(2):
@@ -146,27 +168,30 @@ def test_fewer_pictures_keep_the_proportions_and_are_spread():
 # Rows and records ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("listed", [rows.FULL, rows.QUICK])
+@pytest.mark.parametrize("listed", [(*rows.FULL, *rows.EXTRA), rows.QUICK, rows.GPU])
 def test_rows_name_what_exists(listed):
     assert len({row.key for row in listed}) == len(listed)
     for row in listed:
         assert row.contenders[0] == "ours"
-        assert set(row.contenders) <= set(CONTENDERS)
+        assert set(row.least) <= set(row.contenders)
         if row.kind == "script":
             assert all((row.task, name) in rows.SCRIPTS for name in row.contenders)
         else:
+            assert set(row.contenders) <= set(CONTENDERS)
             assert row.task in TASKS
             replace(Work(), **row.work)
 
 
-@pytest.mark.parametrize("task", ["first_picture", "first_batch"])
-def test_our_scripts_show_pictures(task, work, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("task", "name"), [("first_picture", "ours"), ("first_picture", "bare torch"), ("first_batch", "ours")]
+)
+def test_our_scripts_show_pictures(task, name, work, tmp_path, monkeypatch):
     """Catches a name of the package that has changed since the benchmark was written."""
     shutil.copytree(tmp_path / "pictures", tmp_path / "set" / "train")
     shutil.copytree(tmp_path / "pictures", tmp_path / "set" / "valid")
     figure = tmp_path / "figure.png"
     monkeypatch.setattr(sys, "argv", ["", str(tmp_path / "set"), str(figure)])
-    exec(rows.SCRIPTS[task, "ours"], {})  # noqa: S102
+    exec(rows.SCRIPTS[task, name], {})  # noqa: S102
     with Image.open(figure) as written:
         assert written.width > 100
 
@@ -222,13 +247,13 @@ class FakeBench(Bench):
 ROW = rows.Row("R", "a row", "epoch", ("ours", "plain", "lightning"), rounds=3, warm_up=False)
 
 
-def test_an_interrupted_bench_goes_on_with_the_round_it_was_in(work, tmp_path, capsys):
+def test_an_interrupted_bench_goes_on_with_the_contender_it_was_at(work, tmp_path, capsys):
     """Catches a bench that begins again after two hours, or that takes records of other work for its own."""
     with pytest.raises(Interrupted):
         FakeBench(tmp_path, work, stop_at=7).run([ROW])
     bench = FakeBench(tmp_path, work)
     (record,) = bench.run([ROW])
-    assert {seed for _, seed in bench.asked} == {1, 2}
+    assert bench.asked == [("ours", 1), ("plain", 2), ("ours", 2), ("ours again", 2)]
     assert [sorted(done) for done in record["rounds"]] == [["ours", "ours again", "plain"]] * 3
     assert FakeBench(tmp_path, work).run([ROW]) == [record]
     other = replace(work, batch_size=4)
@@ -261,8 +286,10 @@ class FakeWorker:
     def __exit__(self, *_):
         self.ended.append(self)
 
+    answer = {"seconds": 1.0, "counts": {"started_from": "ab"}}
+
     def run(self, task, seed):
-        return {"seconds": 1.0, "counts": {"started_from": "ab"}}
+        return self.answer
 
 
 class TunedByRow(FakeBench):

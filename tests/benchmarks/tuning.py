@@ -12,7 +12,7 @@ from tests.benchmarks.work import Work
 
 WORKERS = tuple(n for n in (0, 2, 4, 8, 16) if n <= max(4, os.cpu_count() or 1))
 DATA_TASKS = ("decode", "batches")
-PROBE_PICTURES = 384
+PROBE_PICTURES = 256
 
 
 def seconds(name: str, work: Work, task: str) -> float:
@@ -37,7 +37,8 @@ def usual(work: Work) -> dict[str, dict]:
 
 def settings_of(plain: dict, fastai_workers: int) -> dict[str, dict]:
     peers = dict.fromkeys(("plain", "timm", "timm compiled", "lightning"), plain)
-    return peers | {"fastai tuned": {"workers": fastai_workers}}
+    float32 = {"workers": plain["workers"]}
+    return peers | {"plain, float32": float32, "fastai tuned": {"workers": fastai_workers}}
 
 
 def tuned(work: Work, task: str) -> dict[str, dict]:

@@ -6,9 +6,12 @@ from importlib import import_module
 CONTENDERS = {
     "ours": ("ours", "Ours"),
     "ours, graphs": ("ours", "OursGraphs"),
+    "ours, float32": ("ours", "OursFloat32"),
+    "ours, bfloat16": ("ours", "OursBfloat16"),
     "fastai default": ("fastai_learner", "FastaiDefault"),
     "fastai tuned": ("fastai_learner", "FastaiTuned"),
     "plain": ("plain", "Plain"),
+    "plain, float32": ("plain", "Plain"),
     "timm": ("timm_loop", "Timm"),
     "timm compiled": ("timm_loop", "TimmCompiled"),
     "lightning": ("lightning_module", "Lightning"),

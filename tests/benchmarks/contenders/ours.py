@@ -1,5 +1,7 @@
 """This kit, as the lessons use it."""
 
+import os
+
 import torch
 
 from helpers.data.augment import no_augment, top_down
@@ -135,3 +137,19 @@ class OursGraphs(Ours):
             return loss
 
         loop.recorded_gradients = counted
+
+
+class OursFloat32(Ours):
+    """As if the timing had chosen float32 for training and predicting."""
+
+    name = "ours, float32"
+    precision = "float32"
+
+    def __init__(self, work):
+        super().__init__(work)
+        os.environ["COURSE_PRECISION"] = self.precision  # of this process alone
+
+
+class OursBfloat16(OursFloat32):
+    name = "ours, bfloat16"
+    precision = "bfloat16"
