@@ -117,8 +117,9 @@ def label_by_folder(folder: Path | str) -> tuple[Item, ...]:
 
 
 def _refuse_empty_classes(folder: Path, items: Iterable[Item]) -> None:
-    full = {above for item in items for above in item.path.parents}
-    beside = sorted({item.path.parent.parent for item in items})
+    folders = {item.path.parent for item in items}
+    full = folders.union(*(folder.parents for folder in folders))
+    beside = sorted({folder.parent for folder in folders})
     for entry in (entry for above in beside for entry in sorted(above.iterdir()) if entry not in full):
         if entry.is_dir() and not entry.name.startswith((".", "__")) and not (entry / SEAL).is_file():
             held = "is a link, which is not followed" if entry.is_symlink() else _kinds(visible_files(entry))

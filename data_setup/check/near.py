@@ -103,22 +103,22 @@ class _Best:
 
 def _candidates(table: np.ndarray, least: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(i, j), i < j, a few thousand at a time: every pair that can reach `least`, mirrored or not, and some more."""
-    coarse, flip = _coarse(table)
+    even, odd = _coarse(table)
     for top in progress(range(0, len(table), TILE), "comparing"):
         for left in range(top, len(table), TILE):
-            rows, columns = coarse[top : top + TILE], coarse[left : left + TILE]
-            can = rows @ columns.T
-            np.maximum(can, (rows * flip) @ columns.T, out=can)
-            i, j = np.nonzero(can >= least - 1e-4)  # float32 rounds
-            i, j = i + top, j + left
+            rows, columns = slice(top, top + TILE), slice(left, left + TILE)
+            can = np.abs(odd[rows] @ odd[columns].T)  # as it is or mirrored, whichever is more alike
+            can += even[rows] @ even[columns].T
+            found = np.flatnonzero(can >= least - 1e-4)  # float32 rounds
+            i, j = found // can.shape[1] + top, found % can.shape[1] + left
             i, j = i[i < j], j[i < j]
             for start in range(0, len(i), CHUNK):
                 yield i[start : start + CHUNK], j[start : start + CHUNK]
 
 
 def _coarse(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float32 (N, 45): the low frequencies of each thumbnail of unit length, and the length of the rest; and the signs
-    (45,) that mirror it: a cosine transform of a mirrored picture changes the sign of odd horizontal frequencies."""
+    """float32 (N, 25) and (N, 20): the low frequencies of each thumbnail of unit length that mirroring leaves, with the
+    length of the rest, and those of which it changes the sign: the odd horizontal ones of a cosine transform."""
     place = np.arange(SIDE)
     waves = np.cos(np.pi * (place + 0.5) * place[:, None] / SIDE) * np.sqrt(2 / SIDE)  # orthonormal but for row 0
     waves[0] /= np.sqrt(2)
@@ -129,8 +129,8 @@ def _coarse(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         block = (waves @ unit @ waves.T)[:, low]
         rest = np.sqrt(np.maximum(0, 1 - (block**2).sum(1)))
         found[start : start + CHUNK] = np.column_stack([block, rest])
-    signs = np.broadcast_to(1 - 2 * (place % 2), (SIDE, SIDE))[low]
-    return found, np.append(signs, 1).astype(np.float32)
+    is_odd = np.append(np.broadcast_to(place % 2 == 1, (SIDE, SIDE))[low], False)
+    return np.ascontiguousarray(found[:, ~is_odd]), np.ascontiguousarray(found[:, is_odd])
 
 
 def _unit(table: np.ndarray) -> np.ndarray:

@@ -100,9 +100,9 @@ class MarkFile:
 
 def default_file(items: Iterable[Item]) -> Path:
     """The marks' file of a data set: one for each folder of pictures, below `reviews` in the course's data folder."""
-    paths = [(item.path.absolute(), len(Path(item.name).parts)) for item in items]
-    roots = {path.parents[min(depth, len(path.parents)) - 1] for path, depth in paths}
-    roots = {root.resolve() for root in roots}  # however their paths were written
+    folders = {(item.path.parent, item.name.rpartition("/")[0]) for item in items}  # few, of very many pictures
+    ways_up = [([folder.absolute(), *folder.absolute().parents], len(Path(below).parts)) for folder, below in folders]
+    roots = {way[min(depth, len(way) - 1)].resolve() for way, depth in ways_up}  # however their paths were written
     root = Path(os.path.commonpath(roots)) if roots else Path.cwd()
     home = data_setup.home().resolve()
     if root.is_relative_to(home) and root != home:

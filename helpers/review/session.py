@@ -136,7 +136,7 @@ class Review:
 
     def _change(self, names: Names, change: Callable[[str, Mark | None], Mark | None]) -> None:
         names = [names] if isinstance(names, str) else list(names)
-        for name in set(names) - set(self.row_of):
+        for name in set(names).difference(self.row_of):
             raise KeyError(f"no picture here is called {name!r}; {closest(name, list(self.row_of)[:2000], most=3)}")
         if step := self.file.update(names, change):
             self._done.append(step)

@@ -198,7 +198,12 @@ def test_our_scripts_show_pictures(task, name, work, tmp_path, monkeypatch):
 
 def test_growth_is_drawn():
     points = [
-        {"pictures": n, "size_px": 96, "seconds": dict.fromkeys(growth.STAGES, n / 100), "peak_mib": n, "cache_mib": n}
+        {
+            "pictures": n,
+            "size_px": 96,
+            "seconds": dict.fromkeys(growth.STAGES, n / 100),
+            **dict.fromkeys(growth.MEMORY, n),
+        }
         for n in (100, 1000)
     ]
     drawing = growth.draw(points, "pictures")
@@ -390,3 +395,21 @@ def test_memory_counts_what_children_hold():
     assert with_child - alone > 70
     assert peak.mib > alone + 70
     assert memory.tree_mib(process.pid) == 0.0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_pages_of_a_mapped_file_are_not_anonymous_memory(tmp_path):
+    """Catches a cache in a file that counts as memory which the process cannot do without."""
+    (tmp_path / "40 MB").write_bytes(bytes(40_000_000))
+    opened = "import mmap, sys; file = open(sys.argv[1], 'r+b')"
+    mapped = "pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ); sum(pages[::4096])"
+    copied = "held = file.read()"
+    found = []
+    for how in (mapped, copied):
+        code = f"{opened}; {how}; print('ready', flush=True); sys.stdin.read()"
+        command = [sys.executable, "-c", code, str(tmp_path / "40 MB")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "ready\n"
+            found.append([memory.tree_mib(process.pid, kind) for kind in ("Pss", "Pss_Anon")])
+    (all_mapped, anonymous_mapped), (all_copied, anonymous_copied) = found
+    assert min(all_mapped, all_copied) > 38 and anonymous_copied > anonymous_mapped + 35
