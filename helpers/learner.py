@@ -231,8 +231,7 @@ class Learner:
     ) -> History:
         """One-cycle: the rate rises to `lr` and falls to nearly nothing, momentum the other way (fastai v1 and v2)."""
         schedule = schedules.one_cycle(pct_start=pct_start, div=div, div_final=div_final)
-        momentum = schedules.one_cycle_momentum(pct_start=pct_start)
-        return self._train(lr, epochs, schedule, momentum, hooks, resume)
+        return self._train(lr, epochs, schedule, schedules.one_cycle_momentum(pct_start=pct_start), hooks, resume)
 
     @did_you_mean
     def fit_flat_cos(self, epochs: int, lr: Rates, *, pct_start=0.75, hooks: Hooks = (), resume=False) -> History:
@@ -340,8 +339,7 @@ class Learner:
     @did_you_mean
     def tta(self, n: int = 4, beta: float = 0.25, use_max: bool = False, *, part: str = "valid") -> Predictions:
         """Test-time augmentation: the mean over `n` augmented views, and `beta` of the plain one (fastai v2)."""
-        views = partial(predict_views, self.model, self.data, n=n, beta=beta, use_max=use_max)
-        return self._predictions(part, views)
+        return self._predictions(part, partial(predict_views, self.model, self.data, n=n, beta=beta, use_max=use_max))
 
     def _predictions(self, part: str, log_probs_of: Callable[..., Tensor]) -> Predictions:
         rows = self.data.indices_of(part)

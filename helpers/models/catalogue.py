@@ -20,11 +20,8 @@ def available(names: str = "", *, speed: bool = False) -> Catalogue:
     speed: predict random pictures with each, five seconds altogether. Raises ValueError when no name fits.
     """
     found = published(names)
-    return (
-        Catalogue(replace(one, images_per_s=_rate(one, PROBE_SECONDS / len(found))) for one in found)
-        if speed
-        else found
-    )
+    rated = (replace(one, images_per_s=_rate(one, PROBE_SECONDS / len(found))) for one in found)
+    return Catalogue(rated) if speed else found
 
 
 def _rate(one: Available, seconds: float) -> float:

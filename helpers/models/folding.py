@@ -46,6 +46,9 @@ def folded(model: nn.Module) -> Iterator[None]:
                     statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
                     conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics)
                     rest = [getattr(norm, name, None) for name in ("drop", "act")]  # of timm's BatchNormAct2d
+                    if hasattr(conv, "clips") and isinstance(rest[1], nn.ReLU6) and not _watched(rest[1]):
+                        replaced.append((conv, "clips", False))
+                        conv.clips, rest[1] = True, None
                     setattr(parent, norm_name, nn.Sequential(*(part for part in rest if part is not None)))
         yield
     finally:

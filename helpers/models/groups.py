@@ -85,8 +85,7 @@ def optimizer_groups(
         for decays in (True, False):  # not: also scales of shape (C, 1, 1) and class tokens
             chosen = [p for p in parameters if p.requires_grad and (p.squeeze().ndim > 1) == decays]
             if chosen:
-                decay = weight_decay if decays else 0.0
-                result.append({"params": chosen, "lr": rate, "base_lr": rate, "weight_decay": decay})
+                result.append({"params": chosen, "lr": rate, "base_lr": rate, "weight_decay": weight_decay * decays})
     return result
 
 

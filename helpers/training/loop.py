@@ -156,8 +156,7 @@ def recorded_gradients(run: Run, batch: Batch) -> Tensor:
         run.recordings[key] = None
         return gradients(run, batch)
     if run.recordings[key] is None:
-        parameters = run.model.parameters()
-        run.recordings[key] = Recording(lambda *some: gradients(run, Batch(*some)), columns, parameters)
+        run.recordings[key] = Recording(lambda *some: gradients(run, Batch(*some)), columns, run.model.parameters())
     return run.recordings[key].replay(columns)
 
 

@@ -43,6 +43,24 @@ def test_the_answers_stay(arch):
     )
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_an_activation_computed_with_its_convolution_changes_no_bit(precision, monkeypatch):
+    """Catches one that is left out or computed twice, a forgotten padding, and a rounding before it is clipped."""
+    model = moved(build_classifier("efficientnet_lite0", 3, size=64, pretrained=False))
+    model.to(memory_format=torch.channels_last)  # as every learner has it; of 16 pictures oneDNN takes all
+    pictures = torch.rand(16, 3, 65, 64, generator=torch.Generator().manual_seed(1))
+    with predicting(model, CPU, precision):
+        clipped = [module for module in model.modules() if getattr(module, "clips", False)]
+        found = model(pictures)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    with predicting(model, CPU, precision):
+        assert torch.equal(model(pictures), found)
+    assert len(clipped) == 33 and not any(module.clips for module in clipped)
+    model.body[1].act.register_forward_hook(lambda *_: None)
+    with folded(model):
+        assert sum(getattr(module, "clips", False) for module in model.modules()) == 32
+
+
 class Crossed(nn.Module):
     """Its normalisation is listed after the second convolution and belongs to the first."""
 
