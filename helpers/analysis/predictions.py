@@ -148,10 +148,9 @@ def _views(data: ImageData, rows: Tensor, n: int, how: Arithmetic) -> Iterator[l
     store = data.store_on(how.device)
     draws = [augmentation.draw(len(rows), data.augment, generator("tta", number)) for number in range(n)]
     for some in torch.arange(len(rows))[how.share].split(how.batch_size):
-        plain = upload(store.squares(rows[some]), how.device)
         moved = [upload(store.squares(rows[some], draw.crop_position[some]), how.device) for draw in draws]
         views = [augmentation.apply_draws(view, draw[some], data.size) for view, draw in zip(moved, draws, strict=True)]
-        yield [augmentation.resize(plain, data.size), *views]
+        yield [augmentation.resize(upload(store.squares(rows[some]), how.device), data.size), *views]
 
 
 def _one_pass(model: Classifier, batches: Iterable, logits_of: Callable, n: int, how: Arithmetic) -> Tensor:

@@ -144,8 +144,8 @@ def _in_two_steps(squares: Tensor, draws: Draws, size: int) -> Tensor:
     still = identity(len(draws.scale))
     turn = replace(draws, scale=still.scale, shift_x=still.shift_x, shift_y=still.shift_y)
     crop = replace(still, scale=draws.scale, shift_x=draws.shift_x, shift_y=draws.shift_y)
-    turned = warp(squares.float() / 255, matrices(turn).to(squares.device), squares.shape[-1])
-    cropped = warp(turned, matrices(crop).to(squares.device), size)
+    turned = warp(squares.float() / 255, matrices(turn), squares.shape[-1])
+    cropped = warp(turned, matrices(crop), size)
     brightness, contrast = draws.brightness.to(squares.device), draws.contrast.to(squares.device)
     return adjust_lighting(cropped, brightness, contrast).expand(-1, 3, -1, -1)
 

@@ -162,6 +162,39 @@ def test_what_happens_to_one_picture_does_not_depend_on_its_neighbours():
     assert (together - alone).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("ranges", [EVERYTHING, top_down(), Augment(p_lighting=1, max_lighting=0.3)])
+def test_a_batch_in_parts_is_the_batch_as_a_whole(ranges, monkeypatch):
+    """Catches a part that takes the draws of another, and one that is resampled otherwise as nothing moves in it."""
+    images, draws = squares(9, 20), draw(9, ranges, generator(4))
+    draws = replace(
+        draws,
+        **{
+            name: torch.where(torch.arange(9) < 4, values, getattr(draws, name))
+            for name, values in {
+                "scale": torch.ones(9),
+                "angle_rad": torch.zeros(9),
+                "mirror": torch.ones(9),
+                "quarter_turns": torch.zeros(9),
+                "warp_x": torch.zeros(9),
+                "warp_y": torch.zeros(9),
+            }.items()
+        },
+    )
+    whole = apply_draws(images, draws, 16)
+    monkeypatch.setattr(augment, "IN_CACHE", 2 * images[0].numel())
+    torch.testing.assert_close(apply_draws(images, draws, 16), whole, rtol=0, atol=1e-6)
+
+
+def test_without_a_perspective_nothing_is_divided():
+    """Against torch's own grid of an affine matrix. Catches two rows of the matrix where three are needed."""
+    image, matrix = smooth(20, 6), matrices(draw(6, top_down(max_zoom=1.5), generator(7)))
+    grid = nn.functional.affine_grid(matrix[:, :2], [6, 3, 16, 16], align_corners=False)
+    expected = nn.functional.grid_sample(image, grid, padding_mode="reflection", align_corners=False)
+    torch.testing.assert_close(warp(image, matrix, 16), expected, rtol=0, atol=1e-5)
+    turned = torch.cat([matrix, matrices(one(warp_x=0.3))])  # one picture with a perspective beside six without
+    torch.testing.assert_close(warp(smooth(20, 7), turned, 16)[:6], expected, rtol=0, atol=1e-5)
+
+
 def test_pictures_keep_to_0_to_1_in_every_corner_of_the_ranges():
     """Catches a perspective that divides by zero, and an overshoot that the normalisation would carry on."""
     ranges = top_down(max_rotate_deg=180, max_zoom=3, min_scale=0.05, max_warp=0.5, max_lighting=0.95, p_affine=1)
