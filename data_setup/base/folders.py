@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from data_setup.base.files import sha256
 from data_setup.base.text import counted
 
@@ -212,6 +210,8 @@ def _keep_only_foreign_files(old: Path, files: dict[str, dict]) -> None:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold `.NAME.lock` beside the folder; the system frees it when the process dies. Says when it waits."""
+    from filelock import FileLock, Timeout  # takes a while to import
+
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         lock.acquire(timeout=0.5)

@@ -13,7 +13,6 @@ from itertools import accumulate
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from data_setup.base.files import write_atomically
@@ -85,6 +84,8 @@ def load_or_decode(paths: Sequence[Path], file: Path, *, presize_px: int, method
     Raises UnreadableImage listing every file that could not be read: nothing is written then.
     """
     if not (shapes := _shapes_in(file)):
+        from filelock import FileLock  # takes a while to import
+
         try:
             with FileLock(file.parent.with_suffix(".lock")):  # who comes second waits, and finds them
                 if not (shapes := _shapes_in(file)):

@@ -128,8 +128,7 @@ def name_ends(ax: Axes, lines: Mapping[str, Line2D]) -> None:
     Names that would touch are pushed apart. Call it when the limits are final.
     """
     low, high = ax.get_ylim()
-    height_in = ax.figure.get_size_inches()[1] * ax.get_position().height
-    gap = (high - low) * 1.25 * MIDDLE_PT / 72 / height_in
+    gap = (high - low) * 1.25 * MIDDLE_PT / 72 / (ax.figure.get_size_inches()[1] * ax.get_position().height)
     finite = {name: [y for y in line.get_ydata() if math.isfinite(y)] for name, line in lines.items()}
     ends = sorted((float(values[-1]), name) for name, values in finite.items() if values)
     places = [min(max(y, low), high) for y, _ in ends]
