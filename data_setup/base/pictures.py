@@ -151,8 +151,9 @@ def fingerprint(paths: Sequence[Path], *settings: object) -> str:
     digest = hashlib.sha256(repr((CACHE_VERSION, *settings)).encode())
     try:
         with ThreadPoolExecutor() as pool:
-            for text in pool.map(content_hash, paths):
-                digest.update(bytes.fromhex(text))
+            for start in range(0, len(paths), 256):  # in pieces: a pool holds a kilobyte for each that waits
+                for text in pool.map(content_hash, paths[start : start + 256]):
+                    digest.update(bytes.fromhex(text))
     except OSError as error:
         raise UnreadableImage(f"{error.filename} cannot be read ({error.strerror}); {MOVED}") from error
     return digest.hexdigest()[:24]

@@ -169,14 +169,14 @@ def _shards(model, data: ImageData, split_point: int, device, precision, copy: i
             computed = _compute(model, data, split_point, device, *some, bar)
             try:
                 save_tensors(files[number], {"features": computed}, {"what": "features", "images": str(data)})
-                tables[number] = _read(files[number])
             except OSError as error:  # a full disk
                 if n_ranks() > 1:  # the others wait for them
                     raise
                 if path.parent not in _noted:
                     print(f"note: these features are not kept for the next time ({error})")
                 _noted.add(path.parent)
-            tables[number] = computed if tables[number] is None else tables[number]
+                tables[number] = computed
+            del computed  # read back below: what is mapped between large blocks keeps malloc from using them again
     wait()
     tables = [_read(file) if table is None else table for file, table in zip(files, tables, strict=True)]
     if any(tables[number] is None for number, needed in enumerate(missing) if needed):
