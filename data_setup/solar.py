@@ -9,7 +9,8 @@ functional 0, unsure but functional 1/3, unsure but defective 2/3, surely defect
 p = 0.5 on. 480 cells are sealed: eight blocks of 60 consecutive numbers, because the cells of a module are neighbours
 (most of the 44 modules have 60 cells). The other 2,144 are split 75/25, stratified by p and type: 1,608 and 536.
 
-Who wants other labels or another split takes `cell_items` and `cell_split`, which follow the ratings in labels.csv.
+Who wants other labels or another split takes `cell_items`, `cell_split` or `block_split`, which follow the ratings in
+labels.csv.
 """
 
 import csv
@@ -38,6 +39,12 @@ MEANING = {
     "deitsch": "A cell counts as defective unless the expert was sure that it is functional; while training, unsure "
     "ratings weigh 1/3 (rather functional) or 2/3 (rather defective): the protocol of Deitsch et al. 2019, whose "
     "88.42 % is the weighted accuracy.",
+}
+RATED = {  # what the expert said -> the published probability
+    "surely functional": 0.0,
+    "rather functional": 1 / 3,
+    "rather defective": 2 / 3,
+    "surely defective": 1.0,
 }
 SEAL_TEXT = """lesson 07 opens it
 Nobody trains, tunes or chooses anything on these photographs, so the figures on them show how a model does on solar
@@ -81,25 +88,29 @@ def read_cells(source: Path) -> list[Cell]:
 
 
 def sealed_blocks(cells: list[Cell]) -> list[int]:
-    """The blocks of the test part, sorted: of `DRAWS` random draws of `SEALED_BLOCKS` whole blocks, the fairest.
+    """The blocks of the test part, sorted; a set without that many whole blocks, made for a test, has none."""
+    return fair_blocks(cells, SEALED_BLOCKS, range(DRAWS))
+
+
+def fair_blocks(cells: list[Cell], n: int, seeds: range) -> list[int]:
+    """`n` whole blocks, sorted: the fairest of one random draw a seed; [] where there are not that many.
 
     Fairest: the least sum, over every (probability, type), of the difference between the cells it has and its share
-    of all cells. Without that many whole blocks (a small set made for a test) nothing is sealed.
+    of all cells.
     """
     per_block = {block: Counter() for block in sorted({cell.block for cell in cells})}
     for cell in cells:
         per_block[cell.block][cell.probability, cell.type] += 1
     whole = {str(block): counts for block, counts in per_block.items() if counts.total() == BLOCK}
-    if len(whole) < SEALED_BLOCKS:
+    if len(whole) < n:
         return []
-    share = SEALED_BLOCKS * BLOCK / len(cells)
+    share = n * BLOCK / len(cells)
     fair = {stratum: n * share for stratum, n in Counter((cell.probability, cell.type) for cell in cells).items()}
 
     def unfairness(draw: list[str]) -> float:
         return sum(abs(sum(whole[block][stratum] for block in draw) - n) for stratum, n in fair.items())
 
-    draws = (ranked(whole, seed)[:SEALED_BLOCKS] for seed in range(DRAWS))
-    return sorted(int(block) for block in min(draws, key=unfairness))
+    return sorted(int(block) for block in min((ranked(whole, seed)[:n] for seed in seeds), key=unfairness))
 
 
 def build(staging: Path, *, source: Path | None = None) -> dict:
@@ -149,13 +160,16 @@ def cell_items(folder: Path, protocol: str) -> tuple[Item, ...]:
     """The cells labelled "functional" or "defective" by the rating r that labels.csv gives each.
 
     "solar": defective from r = 0.5 on. "deitsch": defective when r > 0, and an unsure cell counts r in the loss.
+    "ratings": four classes, the expert's own words (`RATED`).
     """
+    words = {probability: word for word, probability in RATED.items()}
     items = []
     for row in _rated(folder):
         r = float(row["probability"])
         is_defective = r > 0 if protocol == "deitsch" else r >= 0.5
         weight = r if protocol == "deitsch" and is_defective else 1.0
-        items.append(Item(row["name"], folder / row["name"], "defective" if is_defective else "functional", weight))
+        label = words[r] if protocol == "ratings" else "defective" if is_defective else "functional"
+        items.append(Item(row["name"], folder / row["name"], label, weight))
     return tuple(items)
 
 
@@ -166,6 +180,20 @@ def cell_split(folder: Path, seed: int) -> Split:
     valid = {rows[published]["name"] for published in stratified(strata, frac=0.25, seed=seed)}
     train = {row["name"] for row in rows.values()} - valid
     return Split(train=tuple(train), valid=tuple(valid))
+
+
+def block_split(folder: Path, seed: int) -> Split:
+    """25 % of all cells in whole blocks of 60 neighbours, as a new solar module would come: the fairest of 5,000 draws.
+
+    Raises ValueError when the folder has too few cells.
+    """
+    rows = {f"cell{row['name'][-8:]}": row for row in _rated(folder)}
+    cells = [Cell(published, row["probability"], row["type"]) for published, row in rows.items()]
+    n = round(0.25 * len(cells) / BLOCK)
+    if not (blocks := fair_blocks(cells, n, range(seed * DRAWS, (seed + 1) * DRAWS)) if n else []):
+        raise ValueError(f"a quarter of {len(cells)} cells is no whole block of {BLOCK}: use cell_split")
+    valid = {rows[cell.file]["name"] for cell in cells if cell.block in blocks}
+    return Split(train=tuple({row["name"] for row in rows.values()} - valid), valid=tuple(valid))
 
 
 def _rated(folder: Path) -> list[dict[str, str]]:
