@@ -35,7 +35,9 @@ def read_ratings(probs: Tensor, classes: Sequence[str], protocol: str) -> Tensor
     return sides / sides.sum(dim=1, keepdim=True)
 
 
-def predictions(probs: Tensor, classes: Sequence[str], names: Sequence[str], folder: Path, protocol: str):
+def predictions(
+    probs: Tensor, classes: Sequence[str], names: Sequence[str], folder: Path, protocol: str
+) -> Predictions:
     """`Predictions` of the cells `names`, labelled and weighted as the protocol says, from (N, 4) probabilities."""
     items = {item.name: item for item in solar.cell_items(folder, protocol)}
     items = tuple(items[name] for name in names)

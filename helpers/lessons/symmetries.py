@@ -6,7 +6,7 @@ pass through the frozen part. `python -m helpers.lessons.published` is built on 
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from helpers.analysis.predictions import Arithmetic, predict
 from helpers.data.augment import Draws
 from helpers.data.dataset import WHOLE, Batch, ImageData, even_batches
 from helpers.learner import Learner
+from helpers.lessons.figures import identity
 from helpers.models.classifier import Classifier
 from helpers.models.features import body_fingerprint
 from helpers.models.folding import predicting
@@ -29,10 +30,9 @@ SYMMETRIES = 8
 
 def symmetry(n: int, k: int) -> Draws:
     """For `n` pictures the symmetry number `k`, 0 to 7: k % 4 quarter turns, and mirrored from 4 on; nothing else."""
-    zero, one = torch.zeros(n), torch.ones(n)
-    still = {"crop_position": zero + 0.5, "scale": one, "shift_x": zero, "shift_y": zero, "angle_rad": zero}
-    still |= {"warp_x": zero, "warp_y": zero, "brightness": zero, "contrast": one}
-    return Draws(**still, mirror=-one if k >= SYMMETRIES // 2 else one, quarter_turns=zero + k % 4)
+    still = identity(n)
+    mirror = -still.mirror if k >= SYMMETRIES // 2 else still.mirror
+    return replace(still, mirror=mirror, quarter_turns=torch.full((n,), float(k % 4)))
 
 
 class Symmetries:
