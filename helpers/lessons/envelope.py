@@ -48,7 +48,12 @@ def _solar_cells() -> list[Item]:
 
 def block_of(item: Item) -> int:
     """Which block of 60 consecutive published numbers a cell is in: neighbours, mostly of one module."""
-    return (int(item.path.stem[-4:]) - 1) // BLOCK
+    return (published_number(item) - 1) // BLOCK
+
+
+def published_number(item: Item) -> int:
+    """1 to 2,624: the order in which the cells were published, module after module."""
+    return int(item.path.stem[-4:])
 
 
 def measures_by_block(preds: Predictions) -> Measures:

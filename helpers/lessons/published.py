@@ -25,9 +25,9 @@ from data_setup.base.files import write_atomically
 from helpers.analysis.intervals import accuracy_interval, weighted_accuracy
 from helpers.analysis.predictions import Arithmetic, Predictions
 from helpers.data.dataset import ImageData
-from helpers.lessons.envelope import measures_by_block
+from helpers.lessons.envelope import measures_by_block, published_number
 from helpers.lessons.every_stage import build_every_stage
-from helpers.lessons.kernel_ridge import second_opinion, stage_features
+from helpers.lessons.kernel_ridge import across_modules, by_number, second_opinion, stage_features
 from helpers.lessons.ratings import predictions, weighted_by_block
 from helpers.lessons.scoreboard import measures
 from helpers.lessons.symmetries import SymmetryLearner
@@ -35,7 +35,7 @@ from helpers.recipe.averaging import AverageWeights
 from helpers.runtime.tensor_files import load_tensors, save_tensors
 
 SIZE = 300  # px: the cells as they are
-NETWORKS = ("efficientnet_lite0", "efficientnet_lite0", "efficientnet_lite2")
+NETWORKS = ("efficientnet_lite0", "efficientnet_lite2")
 STAGES = 2  # of each body train; the others are frozen, and see every cell once in each symmetry
 EPOCHS, AVERAGED = 8, 3  # one-cycle; the mean of the weights after the last three epochs
 BODY_RATE, HEAD_RATE = 1e-3, 2e-3  # at their highest
@@ -48,16 +48,21 @@ def run(split_seed: int, *, blocks: bool, folder: Path) -> dict:
     split = (solar.block_split if blocks else solar.cell_split)(cells, split_seed)
     data = ImageData(solar.cell_items(cells, "ratings"), split, size=SIZE, presize_px=SIZE)
     names = [item.name for item in data.items_of("valid")]
-    opinions = {arch: opinion_of(data, arch, folder) for arch in dict.fromkeys(NETWORKS)}
-    answers, tta = {f"kernel ridge, {arch}": probs for arch, probs in opinions.items()}, []
-    opinion = torch.stack(list(opinions.values())).mean(dim=0)
+    opinions = {arch: opinions_of(data, arch, folder) for arch in dict.fromkeys(NETWORKS)}
+    answers, tta = {"number alone, no photograph": answer_by_number(data)}, []
+    answers |= {f"kernel ridge, {arch}": opinion["plain"] for arch, opinion in opinions.items()}
+    plain, modules = (
+        torch.stack([one[kind] for one in opinions.values()]).mean(dim=0) for kind in ("plain", "modules")
+    )
+    answers |= {"kernel ridge": plain, "kernel ridge across modules": modules}
     for number, arch in enumerate(NETWORKS):
         by_symmetry = trained(data, arch, number, folder)
         tta.append(by_symmetry.mean(dim=0))
         answers[f"network {number + 1}, {arch}, one view"] = by_symmetry[0]
         answers[f"network {number + 1}, {arch}, TTA"] = tta[-1]
         answers[f"mean of {len(tta)} networks, TTA"] = (mean := torch.stack(tta).mean(dim=0))
-    answers["these and kernel ridge"] = (1 - OPINION) * mean + OPINION * opinion
+    answers["these and kernel ridge across modules"] = (1 - OPINION) * mean + OPINION * modules
+    answers["these and kernel ridge"] = (1 - OPINION) * mean + OPINION * plain
     scores = {}
     for name, probs in answers.items():
         both = [predictions(probs, data.classes, names, cells, protocol) for protocol in ("deitsch", "solar")]
@@ -80,17 +85,25 @@ def frozen_learner(data: ImageData, arch: str, number: int, folder: Path) -> Sym
     return learn
 
 
-def opinion_of(data: ImageData, arch: str, folder: Path) -> Tensor:
-    """(n_valid, 4) probabilities of the kernel ridge regression on the frozen network's features."""
+def answer_by_number(data: ImageData) -> Tensor:
+    """(n_valid, 4) probabilities by the cells' published numbers."""
+    numbers = torch.tensor([published_number(item) for item in data.items])
+    return by_number(numbers, data.targets, data.indices_of("train"), data.indices_of("valid"), len(data.classes))
+
+
+def opinions_of(data: ImageData, arch: str, folder: Path) -> dict[str, Tensor]:
+    """(n_valid, 4) probabilities of two kernel ridge regressions on the frozen network's features: "plain", and with
+    "modules" as random effects."""
     file, started = folder / f"kernel-ridge-{arch}.safetensors", perf_counter()
     if not file.is_file():
         learn = frozen_learner(data, arch, 0, folder)
         how = Arithmetic(learn.device, learn.prediction_precision)
         stages = stage_features(learn.model, learn.symmetries, how)
-        train, valid = (data.indices_of(part) for part in ("train", "valid"))
-        probs = second_opinion(stages, data.targets, train, valid, len(data.classes))
-        save_tensors(file, {"probs": probs}, {"seconds": perf_counter() - started})
-    return load_tensors(file)[0]["probs"].double()
+        numbers = torch.tensor([published_number(item) for item in data.items])
+        rows = data.targets, data.indices_of("train"), data.indices_of("valid"), len(data.classes)
+        found = {"plain": second_opinion(stages, *rows), "modules": across_modules(stages, numbers, *rows)}
+        save_tensors(file, found, {"seconds": perf_counter() - started})
+    return {kind: probs.double() for kind, probs in load_tensors(file)[0].items()}
 
 
 def trained(data: ImageData, arch: str, number: int, folder: Path) -> Tensor:

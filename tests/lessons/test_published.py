@@ -18,7 +18,7 @@ from helpers.data import augment
 from helpers.data.dataset import ImageData
 from helpers.lessons import envelope, every_stage, kernel_ridge, published, ratings
 from helpers.lessons.every_stage import EveryStage, build_every_stage, pooled
-from helpers.lessons.kernel_ridge import scaled, second_opinion
+from helpers.lessons.kernel_ridge import across_modules, by_number, scaled, second_opinion
 from helpers.lessons.ratings import predictions, read_ratings, weighted_by_block
 from helpers.lessons.symmetries import SYMMETRIES, Symmetries, activations, symmetry
 from helpers.models.classifier import Classifier, Normalize
@@ -189,6 +189,36 @@ def test_second_opinion_is_the_closed_form_of_kernel_ridge_regression():
     np.testing.assert_allclose(np.delete(again.numpy(), 5, axis=0), np.delete(found.numpy(), 5, axis=0), rtol=1e-4)
 
 
+def test_modules_explain_their_cells_to_each_other_and_to_no_one_else():
+    """Against the closed form: a kernel of two terms, of which cells that are asked about have the first alone."""
+    generator = torch.Generator().manual_seed(0)
+    stages = [torch.randn(2, 30, 6, generator=generator)]
+    targets, train, rows = torch.randint(4, (30,), generator=generator), torch.arange(0, 20), torch.arange(20, 30)
+    numbers = torch.randperm(30, generator=generator) * 5
+    found = across_modules(stages, numbers, targets, train, rows, 4)
+    features = scaled(stages[0], train)
+    known, asked = features[:, :20].reshape(40, -1), features[:, 20:].reshape(20, -1)
+    kernel, answers = RBF((1 / (2 * kernel_ridge.MODULE_GAMMA)) ** 0.5), np.eye(4)[targets[:20]]
+    apart = np.abs(np.subtract.outer(*2 * [np.tile(numbers[:20].numpy(), 2)]))
+    anywhere, beside = 0.5 * kernel(known), 0.5 * kernel(known) * np.exp(-apart / kernel_ridge.REACH)
+    away = np.tile(answers - answers.mean(axis=0), (2, 1))
+    dual = np.linalg.solve(anywhere + beside + kernel_ridge.ALPHA * np.eye(40), away)
+    expected = (0.5 * kernel(asked, known) @ dual).reshape(2, 10, 4).mean(axis=0) + answers.mean(axis=0)
+    expected = expected.clip(kernel_ridge.LEAST)
+    np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), rtol=1e-4)
+    numbers[20:] += 1  # who is asked about does not stand beside anybody
+    assert torch.equal(across_modules(stages, numbers, targets, train, rows, 4), found)
+
+
+def test_number_alone_answers_as_the_neighbours_do_and_by_the_shares_far_away():
+    """Catches the kernel of other rows, and an answer that is sure where nobody is near."""
+    numbers = torch.tensor([1, 2, 3, 101, 102, 103, 2, 102, 5000])
+    targets, train, rows = torch.tensor([0, 0, 0, 3, 3, 3, 1, 1, 1]), torch.arange(6), torch.arange(6, 9)
+    found = by_number(numbers, targets, train, rows, 4)
+    assert found.argmax(dim=1)[:2].tolist() == [0, 3] and (found.amax(dim=1)[:2] > 0.9).all()
+    np.testing.assert_allclose(found[2, [0, 3]], [0.5, 0.5], atol=0.01)
+
+
 def test_pooled_is_the_largest_the_mean_and_the_deviation():
     """And a filter that is 0 everywhere has a gradient: catches nan in the first step."""
     maps = torch.randn(3, 2, 4, 5)
@@ -237,7 +267,9 @@ def test_command_goes_on_where_it_stopped_and_its_table_names_every_split(cells,
     assert kept.items() <= {file.name: file.stat().st_mtime_ns for file in folder.glob("network*")}.items()
     result = json.loads((folder / "result.json").read_text())
     assert result["digest"] == solar.cell_split(cells, 3).digest() and result["n"] == 12
-    assert list(result["scores"])[-2:] == ["mean of 2 networks, TTA", "these and kernel ridge"]
+    answers = list(result["scores"])
+    assert answers[0] == "number alone, no photograph" and answers[-1] == "these and kernel ridge"
+    assert "mean of 2 networks, TTA" in answers
     (line,) = published.table([tmp_path / "runs"]).splitlines()[2:]
     assert line.split("|")[1:3] == [" at random ", " 3 "]
 
