@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from data_setup.base.arguments import did_you_mean
 from data_setup.base.text import counted, listed, shorten
@@ -70,7 +68,7 @@ def as_pixels(image) -> np.ndarray:
     return pixels.astype(np.float32).clip(0, 1)
 
 
-def _grid(shown: Sequence[np.ndarray], columns: int, cell_in: float, title_lines: int, header: str) -> Figure:
+def _grid(shown: Sequence[np.ndarray], columns: int, cell_in: float, title_lines: int, header: str):
     rows = math.ceil(len(shown) / columns)
     tallest = min(2.0, max(pixels.shape[0] / pixels.shape[1] for pixels in shown))
     row_in = tallest * (cell_in - 0.15) + title_lines * 1.3 * SMALL_PT / 72 + 0.2
@@ -84,7 +82,7 @@ def _grid(shown: Sequence[np.ndarray], columns: int, cell_in: float, title_lines
     return figure
 
 
-def place_picture(ax: Axes, pixels: np.ndarray, title: str, is_wrong: bool) -> None:
+def place_picture(ax, pixels: np.ndarray, title: str, is_wrong: bool) -> None:
     ax.imshow(pixels, cmap="gray", vmin=0, vmax=255 if pixels.dtype == np.uint8 else 1)
     ax.set(xticks=[], yticks=[])
     ax.set_title(title, fontsize=SMALL_PT, parse_math=False, linespacing=1.15)

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from data_setup.base.text import counted, listed, shorten, two_lines
 from helpers.analysis.calibration import reliability
@@ -45,7 +43,7 @@ def plot_confusion(interp: Interpretation) -> Drawing:
     return Drawing(ax.figure, f"{text}. Bars: the {counted(len(pairs), 'pair')} confused most often.", detail)
 
 
-def _draw_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
+def _draw_matrix(counts: np.ndarray, names: Sequence[str]):
     k, side = len(names), 6.5 if len(names) <= WITH_NUMBERS else 7.0
     ax = style_axes(ax=new_figure(side, side).add_subplot(), x="predicted", y="truth (each row: 100 %)")
     shares = counts / np.maximum(counts.sum(1), 1)[:, None]
@@ -66,7 +64,7 @@ def _draw_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
     return ax.figure
 
 
-def _name_rows(ax: Axes, names: Sequence[str]) -> None:
+def _name_rows(ax, names: Sequence[str]) -> None:
     """A name at the left of each row, the first at the top."""
     ax.set_yticks(range(len(names)), names, **WORDS)
     ax.set_ylim(len(names) - 0.4, -0.6)

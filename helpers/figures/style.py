@@ -11,14 +11,12 @@ import textwrap
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-
-from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from typing import TYPE_CHECKING
 
 from data_setup.base.text import number, one_line, shorten
+
+if TYPE_CHECKING:  # matplotlib takes a second to import: the first figure pays for it
+    from matplotlib import axes, figure, lines, ticker
 
 BLACK, GREY, BLUE, RED, GREEN = "#000000", "#8A8A8A", "#025A96", "#BD4B00", "#008C62"
 PINK, SKY, ORANGE = "#974775", "#678AB3", "#C88600"
@@ -39,7 +37,7 @@ class Drawing:
     The alternative text is both. `.figure.savefig("loss.pdf")` writes a file.
     """
 
-    figure: Figure
+    figure: "figure.Figure"
     text: str
     detail: str = ""
 
@@ -72,14 +70,16 @@ class Drawing:
         return {"image/png": self.png(), "text/plain": self.text}, {"image/png": {"alt": self.alt}}
 
 
-def new_figure(height_in: float = 4.0, width_in: float = WIDTH_IN) -> Figure:
+def new_figure(height_in: float = 4.0, width_in: float = WIDTH_IN) -> "figure.Figure":
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width_in, height_in), layout="constrained", facecolor="white")
 
 
-def style_axes(
-    *, x: str, y: str, title: str = "", height_in: float = 4.0, log_x: bool = False, ax: Axes | None = None
-) -> Axes:
+def style_axes(*, x: str, y: str, title="", height_in: float = 4.0, log_x: bool = False, ax=None) -> "axes.Axes":
     """The only axes of a new figure, or `ax`, with labels and sizes for a projector."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     ax = new_figure(height_in).add_subplot() if ax is None else ax
     ax.set_xlabel(x, fontsize=BIG_PT, parse_math=False)
     ax.set_ylabel(y, fontsize=BIG_PT, parse_math=False)
@@ -98,16 +98,20 @@ def style_axes(
     return ax
 
 
-def round_ticks(at_most: int, *, integer: bool = False) -> MaxNLocator:
+def round_ticks(at_most: int, *, integer: bool = False) -> "ticker.MaxNLocator":
+    from matplotlib.ticker import MaxNLocator
+
     return MaxNLocator(at_most, steps=[1, 2, 2.5, 5, 10], integer=integer)
 
 
 def ink(colour: str) -> str:
     """The colour, darkened so that words in it are easy to read on white (contrast above 4.5)."""
+    from matplotlib.colors import to_hex, to_rgb
+
     return to_hex([0.7 * part for part in to_rgb(colour)])
 
 
-def say_inside(ax: Axes, text: str, *, at: tuple[float, float] = (0.5, 0.5)) -> None:
+def say_inside(ax: "axes.Axes", text: str, *, at: tuple[float, float] = (0.5, 0.5)) -> None:
     """A sentence in a box inside the axes, wrapped to fit."""
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": BLACK}
     wrapped = textwrap.fill(text, 42)
@@ -122,7 +126,7 @@ def empty_drawing(text: str) -> Drawing:
     return Drawing(ax.figure, text)
 
 
-def name_ends(ax: Axes, lines: Mapping[str, Line2D]) -> None:
+def name_ends(ax: "axes.Axes", lines: Mapping[str, "lines.Line2D"]) -> None:
     """Write each line's name, after a piece of the line, at the right of the axes, at the height of its end.
 
     Names that would touch are pushed apart. Call it when the limits are final.
@@ -140,7 +144,7 @@ def name_ends(ax: Axes, lines: Mapping[str, Line2D]) -> None:
             places[i] = min(places[i], places[i + 1] - gap)
     beside = ax.get_yaxis_transform()
     for (_, name), y in zip(ends, places, strict=True):
-        piece = Line2D([1.06, 1.11, 1.16], [y] * 3)  # apart from the line itself, which ends at 1
+        piece = type(lines[name])([1.06, 1.11, 1.16], [y] * 3)  # apart from the line itself, which ends at 1
         piece.update_from(lines[name])
         piece.set(transform=beside, clip_on=False, markevery=[1], label="_piece")
         ax.add_artist(piece)

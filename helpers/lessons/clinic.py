@@ -16,9 +16,10 @@ from helpers.data.dataset import ImageData
 from helpers.figures.style import BIG_PT, BLUE, GREY, MIDDLE_PT, RED, SMALL_PT, Drawing, new_figure
 from helpers.learner import Learner
 from helpers.lessons.heads import FeatureSet, HeadRun, hidden_head, logistic_head, train_head
+from helpers.lessons.on_page import drawn
 from helpers.lessons.pairing import Pairing, mixed, not_all
 from helpers.models.folding import predicting
-from helpers.review.widgets import SafeText, StaticWidget, drawn
+from helpers.review.widgets import SafeText, StaticWidget
 from helpers.runtime.seeds import generator
 
 LETTERS = "ABCDEFGH"

@@ -11,10 +11,10 @@ from helpers.learner import Learner
 from helpers.lessons.audit import check_rows, nearest_neighbours
 from helpers.lessons.figures import show_heat_map
 from helpers.lessons.heatmaps import heat_map
+from helpers.lessons.on_page import drawn
 from helpers.review import pages
 from helpers.review.rows import Row
 from helpers.review.session import Review
-from helpers.review.widgets import drawn
 
 NEAR_PX = 100  # side of a neighbour
 

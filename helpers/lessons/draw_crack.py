@@ -17,9 +17,10 @@ from data_setup.items import Item
 from helpers.data.augment import resize
 from helpers.figures.style import Drawing
 from helpers.lessons.figures import row_of
+from helpers.lessons.on_page import drawn
 from helpers.lessons.schematic import brightened, photo, sheet, words
 from helpers.models.folding import predicting
-from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, drawn, row
+from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, row
 
 WIDTHS = (0, 1, 2, 4, 8)  # pixels of a 300 px photograph
 CRACK_LINE = ((0.22, 0.86), (0.44, 0.52), (0.55, 0.47), (0.82, 0.13))  # x, y as shares of the sides, from lower left

@@ -14,10 +14,11 @@ from data_setup.base.html import Html, data_uri, fill, join
 from data_setup.base.pictures import UnreadableImage
 from data_setup.base.text import counted
 from helpers.figures.style import COLOURS
+from helpers.lessons.on_page import figure_tag
 from helpers.lessons.photo_map import spread_out, thumbnail_of
 from helpers.review.browser import Browser
 from helpers.review.rows import Row
-from helpers.review.widgets import SafeText, StaticWidget, button, choice, figure_tag, row
+from helpers.review.widgets import SafeText, StaticWidget, button, choice, row
 
 SIZE_PX = (860, 520)
 SHAPES = {"●": None, "■": (4, 0), "▲": (3, 0), "◆": (4, 45), "▼": (3, 180), "⬟": (5, 0), "⬢": (6, 0)}

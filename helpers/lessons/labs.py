@@ -25,7 +25,8 @@ from helpers.figures.curves import plot_lr_find
 from helpers.figures.pictures import show_pictures
 from helpers.figures.style import MIDDLE_PT, ORANGE
 from helpers.lessons.figures import identity, plot_schedule
-from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, choice, drawn, figure_tag, row
+from helpers.lessons.on_page import drawn, figure_tag
+from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, choice, row
 from helpers.runtime.seeds import generator
 from helpers.training.schedules import cycle_epochs, flat_cosine, one_cycle, sgdr
 

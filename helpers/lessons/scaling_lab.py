@@ -7,8 +7,9 @@ import ipywidgets as widgets
 from data_setup.base.html import Html, fill
 from data_setup.base.text import counted, number
 from helpers.figures.style import Drawing
+from helpers.lessons.on_page import drawn
 from helpers.lessons.scaling import MACHINES, Cluster, draw_scaling
-from helpers.review.widgets import SafeText, StaticWidget, choice, control, drawn, row
+from helpers.review.widgets import SafeText, StaticWidget, choice, control, row
 
 NETWORKS = (  # words, Gbit a second, microseconds
     ("1 Gbit/s, an office", (1.0, 100.0)),

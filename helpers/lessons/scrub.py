@@ -16,8 +16,9 @@ from helpers.analysis.predictions import Predictions
 from helpers.data.dataset import ImageData
 from helpers.figures.style import BLUE, GREY, RED, SMALL_PT, Drawing
 from helpers.lessons.heads import FeatureSet
+from helpers.lessons.on_page import drawn
 from helpers.lessons.schematic import box, photo, sheet, words
-from helpers.review.widgets import SafeText, StaticWidget, drawn, row
+from helpers.review.widgets import SafeText, StaticWidget, row
 
 THUMBNAIL_PX = 96
 

@@ -25,8 +25,9 @@ from helpers.figures.style import (
 )
 from helpers.lessons.chosen import SOLAR_POSITIVE, THE_COURSES, positive_of
 from helpers.lessons.decisions import DecisionCost, decision_cost
+from helpers.lessons.on_page import drawn
 from helpers.lessons.scoreboard import PRICES, labelled_probs
-from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, drawn, row
+from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, row
 
 BINS = 20
 STATIC_THRESHOLDS = (0.02, 0.2, 0.5)

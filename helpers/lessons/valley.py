@@ -30,7 +30,8 @@ from helpers.figures.style import (
     new_figure,
 )
 from helpers.lessons.chosen import asked_class
-from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, drawn, row
+from helpers.lessons.on_page import drawn
+from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget, button, row
 
 FEATURES = ("brightness", "unevenness")
 START = (0.45, -0.45)

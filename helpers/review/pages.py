@@ -40,9 +40,8 @@ def label_in_words(row: Row) -> str:
     return "no label" if row.label is None else f"labelled {row.label}"
 
 
-SIZES = {"TILE_PX": TILE_PX, "ZOOM_PX": ZOOM_PX, "STATIC_PX": STATIC_PX}
-WORDS = {"in_words": in_words, "mark_in_words": mark_in_words, "label_in_words": label_in_words}
-KNOWN = {"SIGNS": SIGNS, "VERDICTS": VERDICTS, "picture": picture, **SIZES, **WORDS}
+KNOWN = {"SIGNS": SIGNS, "VERDICTS": VERDICTS, "TILE_PX": TILE_PX, "ZOOM_PX": ZOOM_PX, "STATIC_PX": STATIC_PX}
+KNOWN |= {"picture": picture, "in_words": in_words, "mark_in_words": mark_in_words, "label_in_words": label_in_words}
 HTML = page(Path(__file__).with_name("pages.html"), **KNOWN).module
 tile, tiles, zoomed = HTML.tile, HTML.tiles, HTML.zoomed  # their arguments stand in the file
 

@@ -1,14 +1,12 @@
 """What all widgets of the course share: text that comes from a template, keys, a static face, and small makers."""
 
-import io
 from pathlib import Path
 
 import anywidget
 import ipywidgets as widgets
 import traitlets
-from PIL import Image
 
-from data_setup.base.html import Html, data_uri, fill, jpeg_uri, shortened
+from data_setup.base.html import Html, shortened
 from data_setup.base.text import printable
 
 FULL_NAME = {"description_width": "initial"}  # never cut the name of a control
@@ -80,15 +78,3 @@ def choice(name: str, options, on_change, *, value=None, width: str = "auto") ->
 def row(*children) -> widgets.HBox:
     """Controls side by side, on a second line where there is no room."""
     return widgets.HBox(children, layout={"flex_flow": "row wrap", "grid_gap": "0 8px"})
-
-
-def drawn(drawing, *, as_photo: bool = False) -> Html:
-    """A `Drawing` of helpers.figures on a page, its sentence as alternative text; photographs as JPEG."""
-    png = drawing.png()
-    address = jpeg_uri(Image.open(io.BytesIO(png)).convert("RGB")) if as_photo else data_uri(png, "png")
-    return figure_tag(address, drawing.text)
-
-
-def figure_tag(address: Html, alt: str) -> Html:
-    """An <img> at its own size, narrower where the page is."""
-    return fill('<img alt="{alt}" src="{address}" style="max-width:100%">', alt=alt, address=address)

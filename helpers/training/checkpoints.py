@@ -4,6 +4,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -18,6 +19,7 @@ from helpers.runtime.tensor_files import load_tensors, save_tensors
 from helpers.training.run import History, Hook, Run
 
 STATE = ("done", "step", "epoch", "stop", "finished", "micro_batches")  # of a run
+BEHIND = ThreadPoolExecutor(1, "checkpoint")  # writes while the training goes on
 
 
 def description(run: Run) -> dict:
@@ -65,7 +67,7 @@ def _settings_of(thing: object, but: Sequence[str] = ()) -> dict:
 
 
 def save_run(run: Run) -> None:
-    """Write weights, optimizer, hooks and history to `run.checkpoint`, atomically."""
+    """Copy weights, optimizer, hooks and history, and begin to write them to `run.checkpoint`, atomically."""
     tensors = {f"model/{name}": tensor for name, tensor in run.model.state_dict().items()}
     for index, state in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
@@ -81,9 +83,18 @@ def save_run(run: Run) -> None:
         "before": run.before.to_json(),
         "history": run.history.to_json(),
     }
+    finish_saving(run)  # the one before
+    if rank() == 0:
+        copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+        run.saving = BEHIND.submit(save_tensors, run.checkpoint, copies, about)
+
+
+def finish_saving(run: Run) -> None:
+    """Wait until the checkpoint is written, if one is on its way."""
+    saving, run.saving = run.saving, None
     try:
-        if rank() == 0:
-            save_tensors(run.checkpoint, tensors, about)
+        if saving:
+            saving.result()
     except OSError as error:  # a full disk: the training itself goes on
         print(f"no checkpoint: {error}")
 

@@ -16,7 +16,7 @@ from helpers.runtime.device import is_out_of_memory
 from helpers.runtime.distributed import n_ranks, rank, total, wait
 from helpers.runtime.graphs import Recording
 from helpers.runtime.seeds import seeded
-from helpers.training.checkpoints import forget_finished, resume_run, save_run
+from helpers.training.checkpoints import finish_saving, forget_finished, resume_run, save_run
 from helpers.training.metrics import count_confusions
 from helpers.training.run import Epoch, History, Run
 
@@ -49,12 +49,14 @@ def fit(run: Run, *, resume: bool = False) -> History:
         print(f"interrupted in epoch {run.epoch}; {run.done} epochs are recorded. The weights are kept as they are")
     finally:
         run.model.eval()
+        finish_saving(run)
     if versions(run.model) != trained and run.history.epochs:
         loss, metrics = evaluate(run)
         values = "".join(f", {name} ≈ {value:.4f}" for name, value in metrics.items())
         print(f"the weights were changed at the end; they have valid_loss ≈ {loss:.4f}{values}")
     if run.finished and run.checkpoint and sum(epoch.seconds for epoch in run.history.epochs) > CHECKPOINT_SECONDS:
         save_run(run)
+        finish_saving(run)
     return run.history
 
 

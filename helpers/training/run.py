@@ -1,6 +1,7 @@
 """One training as a record: what it is asked to do (`Plan`), what it works with and how far it is (`Run`)."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -131,6 +132,7 @@ class Run:
     stop: bool = field(default=False, init=False)
     finished: bool = field(default=False, init=False)
     history: History = field(default_factory=History, init=False)
+    saving: Future | None = field(default=None, init=False)  # a checkpoint on its way to the disk
 
     def __post_init__(self):
         need_whole(epochs=self.plan.epochs, accumulate=self.plan.micro_batches)

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -272,16 +273,12 @@ def test_fine_tune_goes_on_in_the_part_that_was_killed(data, training):
 
     whole = learner()
     whole.fine_tune(2, 4e-3, freeze_epochs=2)
-    for at in (
-        1,
-        4,
-        7,
-        10,
-        99,
-    ):  # its two parts have six steps each; each time a finished training's checkpoint is there
+    # its two parts have two epochs of three steps each; each time a finished training's checkpoint is there
+    for at, left in ((1, 12), (4, 9), (7, 6), (10, 3), (99, 0)):
         learner().fine_tune(2, 4e-3, freeze_epochs=2, hooks=[StopAt(at)])
-        later = learner()
-        steps = len(later.fine_tune(2, 4e-3, freeze_epochs=2, resume=True).losses)
+        later, count = learner(), StopAt(0)
+        steps = len(later.fine_tune(2, 4e-3, freeze_epochs=2, hooks=[count], resume=True).losses)
+        assert count.steps == left, at
         assert steps == 12 and [epoch.number for epoch in later.history.epochs] == [0, 1, 2, 3], at
         assert_same(weights(whole), weights(later))
 
@@ -296,6 +293,29 @@ def test_a_checkpoint_follows_every_epoch_that_takes_its_time_and_none_a_short_t
     monkeypatch.setattr(training, "save_run", lambda run: written.append(run.done) or save_run(run))
     learn.fit(1e-3, 3)
     assert written == saved
+
+
+def test_training_goes_on_while_an_earlier_epochs_checkpoint_is_written(learn, training, monkeypatch):
+    """Catches a loop that waits for the disk, and a file that holds later steps than it says."""
+    from helpers.training import checkpoints
+    from helpers.training.run import Hook
+
+    gone_on, kept, written = threading.Event(), [], []
+
+    class Keep(Hook):
+        def on_epoch_end(self, run):
+            kept.append(run.weights())
+            if run.done == 2:
+                gone_on.set()
+
+    def slowly(path, tensors, about):
+        written.append((gone_on.wait(60), about["state"]["done"], tensors))
+
+    monkeypatch.setattr(checkpoints, "save_tensors", slowly)
+    learn.fit(1e-3, 3, hooks=Keep())
+    assert [(went_on, done) for went_on, done, _ in written] == [(True, 1), (True, 2), (True, 3)]
+    for then, (_, _, tensors) in zip(kept, written, strict=True):
+        assert_same(then, {name: tensors[f"model/{name}"] for name in then})
 
 
 def test_a_full_disk_ends_no_training(learn, training, monkeypatch, capsys):
@@ -492,7 +512,7 @@ def test_a_hook_that_has_nothing_to_remember_yet_is_resumed(learn, training):
 def test_the_loss_scaler_goes_on_where_it_was(data, training, tmp_path):
     """Catches a scaler that starts at its first scale again (it takes part on CUDA only, so its record is faked)."""
     from helpers.learner import Learner
-    from helpers.training.checkpoints import resume_run, save_run
+    from helpers.training.checkpoints import finish_saving, resume_run, save_run
 
     learn = Learner.pretrained(data, "test_resnet", pretrained=False)
     runs = [learn._run(1e-3, 1, lambda progress: 1.0) for _ in range(2)]
@@ -500,6 +520,7 @@ def test_the_loss_scaler_goes_on_where_it_was(data, training, tmp_path):
         run.scaler = Scaler()
     runs[0].scaler.scale = 12.0
     save_run(runs[0])
+    finish_saving(runs[0])
     resume_run(runs[1])
     assert runs[1].scaler.scale == 12.0
 
