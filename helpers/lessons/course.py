@@ -32,6 +32,7 @@ COURSE_AUGMENT = top_down(max_rotate_deg=3.0, max_zoom=1.0, max_lighting=0.1)
 ELSEWHERE = {"side_on": side_on, "top_down": top_down, "basic": basic}  # of other sets, by name
 # What a lesson hands on: its number, what it is, and the size in pixels at which it was trained.
 SIZE_OF = {"02_head": 128, "03_head": 128, "04_tuned": 128, "05_resized": 160, "06_final": 160}
+SUBSTITUTE_PX = 128  # what a substitute trains at, whatever its photographs' size afterwards
 
 
 def course_data(size: int = 128) -> ImageData:
@@ -107,9 +108,9 @@ def answering(learn: Learner) -> AbstractContextManager[None]:
 
 
 def _substitute(learn: Learner, stage: str) -> None:
-    """The lessons' own steps, shortened, all at 128 px: head, augmented copies, the last three of all groups."""
+    """The lessons' own steps, shortened, at `SUBSTITUTE_PX`: head, augmented copies, the last three of all groups."""
     data = learn.data
-    learn.set_data(data.resized(min(data.size, 128)))
+    learn.set_data(data.resized(min(data.size, SUBSTITUTE_PX)))
     learn.fit(1e-3, 2)
     if stage > "03":
         learn.precompute_copies(2)

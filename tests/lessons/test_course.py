@@ -12,6 +12,7 @@ from helpers.lessons import course
 def small_course(data, monkeypatch):
     """The course on 24 drawn pictures of 32 pixels instead of 2,624 cells."""
     monkeypatch.setattr(course, "course_data", data.resized)
+    monkeypatch.setattr(course, "SUBSTITUTE_PX", 32)
     monkeypatch.setattr(course, "SIZE_OF", {stage: 32 if size == 128 else 40 for stage, size in course.SIZE_OF.items()})
 
 
