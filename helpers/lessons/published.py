@@ -1,4 +1,4 @@
-"""Past the published result: networks that learn the expert's four answers, a second opinion, and their mean.
+"""Beside the published result: networks that learn the expert's four answers, a second opinion, and their mean.
 
 python -m helpers.lessons.published --split 0               a quarter of the cells at random, as Deitsch et al. divide
 python -m helpers.lessons.published --split 0 --blocks      a quarter in whole blocks, as cells of a new module come

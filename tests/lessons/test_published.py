@@ -1,4 +1,4 @@
-"""Past the published result: exact symmetries, decisions from four answers, a second opinion, and the command."""
+"""Beside the published result: exact symmetries, decisions from four answers, a second opinion, and the command."""
 
 import json
 from collections import Counter
