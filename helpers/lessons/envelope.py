@@ -52,7 +52,7 @@ def block_of(item: Item) -> int:
 
 
 def published_number(item: Item) -> int:
-    """1 to 2,624: the order in which the cells were published, module after module."""
+    """1 to 2,624: the order in which the cells were published; neighbours are mostly of one module."""
     return int(item.path.stem[-4:])
 
 
