@@ -24,7 +24,7 @@ from helpers.runtime.device import pick_device
 from tests.benchmarks import check, gpu, table
 from tests.benchmarks.bench import Bench, machine, say
 from tests.benchmarks.processes import ENVIRONMENT
-from tests.benchmarks.rows import EXTRA, FULL, GPU, QUICK, Row
+from tests.benchmarks.rows import EXTRA, FORCED, FULL, GPU, IN_FLOAT32, QUICK, Row
 from tests.benchmarks.work import Work
 
 R8_ACCURACY = 0.80
@@ -87,7 +87,14 @@ def chosen(rows: tuple[Row, ...], asked: argparse.Namespace) -> list[Row]:
     if unknown := set(asked.rows or ()) - {row.key for row in known}:
         sys.exit(f"there is no row {', '.join(sorted(unknown))}; there are {', '.join(row.key for row in known)}")
     picked = [row for row in known if row.key in asked.rows] if asked.rows else rows
+    if not precision.has_bfloat16(pick_device()):  # emulated it takes a hundred times as long, and all are in float32
+        picked = [replace(row, contenders=tuple(without_a_choice(row.contenders))) for row in picked]
     return [replace(row, rounds=asked.rounds) if asked.rounds else row for row in picked]
+
+
+def without_a_choice(contenders: tuple[str, ...]) -> list[str]:
+    """The contenders less those that are forced to one of two precisions."""
+    return [name for name in contenders if name not in (*FORCED, IN_FLOAT32)]
 
 
 def report(folder: Path, records: list[dict]) -> None:

@@ -206,12 +206,16 @@ def has_weights(arch: str) -> bool:
 
 
 def machine() -> dict:
+    """What a record is compared by. Processors of one name may know other instructions ("AMD EPYC" is several)."""
     import torch
+
+    from helpers.runtime.precision import has_bfloat16
 
     name = next((line.split(":")[1].strip() for line in cpuinfo() if line.startswith("model name")), platform.machine())
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    instructions = torch.backends.cpu.get_cpu_capability() + ", bfloat16" * has_bfloat16(torch.device("cpu"))
     versions = {"torch": torch.__version__, "python": platform.python_version()}
-    return {"cpu": name, "cores": os.cpu_count(), "gpu": gpu} | versions
+    return {"cpu": name, "instructions": instructions, "cores": os.cpu_count(), "gpu": gpu} | versions
 
 
 def cpuinfo() -> list[str]:

@@ -12,8 +12,8 @@ LEAST_BAND = 0.10  # a smaller change is never called a regression
 
 
 def kind(machine: dict) -> str:
-    """The name of a kind of machine: its GPU, or its processor and how many cores it has."""
-    return machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores"
+    """The name of a kind of machine: its GPU, or its processor, its widest instructions, and its cores."""
+    return machine["gpu"] or f"{machine['cpu']} ({machine['instructions']}), {machine['cores']} cores"
 
 
 def load(file: Path, machine: dict) -> dict:

@@ -7,6 +7,7 @@ WITH_DATA_OF_THEIR_OWN = ("ours", "fastai default", "fastai tuned", "plain", "ti
 FEW = ("ours", "fastai default", "fastai tuned", "plain")
 STARTS = ("ours", "fastai default", "bare torch")
 FORCED = ("ours, float32", "ours, bfloat16")  # beside the precision that this kit has timed and chosen
+IN_FLOAT32 = "plain, float32"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Row:
 RESNET = {"arch": "resnet34"}
 FRESH = "from files, nothing cached"
 STEADY = "second and later epochs, validation included"
-BOTH = (*EVERYBODY, *FORCED, "plain, float32")
+BOTH = (*EVERYBODY, *FORCED, IN_FLOAT32)
 AT_MOST_A_FIFTH_MORE = {"bare torch": 1 / 1.2}
 
 # what `make bench` measures: on 2,144 pictures about 105 minutes on two quiet cores

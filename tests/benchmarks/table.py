@@ -4,13 +4,13 @@ from dataclasses import asdict, dataclass
 from statistics import mean, median, stdev
 
 from tests.benchmarks.rounds import AGAIN, OURS, best_tuned, median_ratio, noise, not_lower, ratios, spread
-from tests.benchmarks.rows import FORCED
+from tests.benchmarks.rows import FORCED, IN_FLOAT32
 
 DEFAULT = "fastai default"
 TUNED = ("fastai tuned", "plain", "timm", "lightning")  # eager; what is compiled has a target of its own
-IN_FLOAT32 = ("fastai tuned", "plain, float32")
+TUNED_IN_FLOAT32 = ("fastai tuned", IN_FLOAT32)
 COLUMNS = (
-    OURS, "ours, graphs", *FORCED, "bare torch", DEFAULT, "fastai tuned", "plain", "plain, float32", "timm",
+    OURS, "ours, graphs", *FORCED, "bare torch", DEFAULT, "fastai tuned", "plain", IN_FLOAT32, "timm",
     "timm compiled", "lightning",
 )  # fmt: skip
 
@@ -148,8 +148,8 @@ def forced_markdown(records: list[dict]) -> str:
                 for values in values_of(record, lambda answer: answer["seconds"])
                 if name in values
             ]
-            only_float32 = name == FORCED[0] and any(IN_FLOAT32[1] in values for values in rounds)
-            default, best_name, best = beside(rounds, IN_FLOAT32 if only_float32 else TUNED)
+            only_float32 = name == FORCED[0] and any(IN_FLOAT32 in values for values in rounds)
+            default, best_name, best = beside(rounds, TUNED_IN_FLOAT32 if only_float32 else TUNED)
             found += [f"{default:.2f}", f"{best:.2f} {best_name}"] if rounds else []
         rows += [found] if len(found) == len(head) else []
     table = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]

@@ -3,16 +3,18 @@
 from collections import Counter
 from dataclasses import asdict
 from statistics import median
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from helpers.models.classifier import build_classifier
+from tests.benchmarks import __main__ as command
 from tests.benchmarks import bench, check, rounds, table
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.floors import flops_per_picture
-from tests.benchmarks.rows import Row
+from tests.benchmarks.rows import FORCED, FULL, Row
 from tests.benchmarks.work import Counts, Work
 
 
@@ -126,6 +128,17 @@ def test_a_forced_precision_stands_beside_peers_of_its_own_kind():
     assert table.forced_markdown([other]) == ""
 
 
+@pytest.mark.parametrize("has", [True, False])
+def test_precision_is_forced_only_where_there_is_a_choice(has, monkeypatch):
+    """Catches an epoch in emulated bfloat16, a hundred times as long, and a processor with both that shows only one."""
+    monkeypatch.setattr(command.precision, "has_bfloat16", lambda device: has)
+    picked = command.chosen(FULL, SimpleNamespace(rows=None, rounds=None))
+    named = {name for row in picked for name in row.contenders}
+    assert [row.key for row in picked] == [row.key for row in FULL] and {"ours", "plain"} < named
+    assert ({*FORCED, "plain, float32"} & named == {*FORCED, "plain, float32"}) is has
+    assert has or not any("float" in name for name in named)
+
+
 def test_speed_bought_with_accuracy_is_a_miss():
     record = record_of("fine_tune", ours=[10, 10], fastai_default=[30, 30], plain=[20, 20])
     for done in record["rounds"]:
@@ -219,11 +232,13 @@ def test_operations_of_a_step_are_three_passes_of_its_products(arch, monkeypatch
 
 
 def test_each_kind_of_machine_has_ratios_of_its_own(tmp_path):
-    """Catches a GPU whose ratios are compared with a processor's, and a new kind that wipes out the others."""
-    file, cpu = tmp_path / "ratios.json", {"cpu": "AMD", "cores": 2, "gpu": ""}
+    """Catches a GPU whose ratios are compared with a processor's, processors of one name of which only one computes in
+    bfloat16, and a new kind that wipes out the others."""
+    file, cpu = tmp_path / "ratios.json", {"cpu": "AMD", "instructions": "AVX2", "cores": 2, "gpu": ""}
     card = cpu | {"gpu": "NVIDIA H100"}
     check.add(file, cpu, {"R": {"plain": {"ratio": 2.0, "band": 0.1}}})
-    assert check.load(file, card) == {} and check.load(file, cpu | {"cores": 4}) == {}
+    for other in (card, cpu | {"cores": 4}, cpu | {"instructions": "AVX512, bfloat16"}):
+        assert check.load(file, other) == {}
     check.add(file, card, {"G": {"plain": {"ratio": 3.0, "band": 0.1}}})
     check.add(file, card, {"G9": {}})
     assert set(check.load(file, card)) == {"G", "G9"} and set(check.load(file, cpu)) == {"R"}
