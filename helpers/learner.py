@@ -19,11 +19,11 @@ from helpers.data.dataset import ImageData
 from helpers.models import groups as models
 from helpers.models.classifier import Classifier, build_classifier, from_module
 from helpers.models.features import FeatureData, body_fingerprint, precompute
-from helpers.runtime.adamw import AdamW
 from helpers.runtime.device import make_ready, pick_device
 from helpers.runtime.distributed import join, n_ranks, rank, share, wait
 from helpers.runtime.precision import fast_precision, network_kind
 from helpers.runtime.tensor_files import save_tensors
+from helpers.runtime.torch_gaps import AdamW
 from helpers.training import schedules
 from helpers.training.checkpoints import forget_finished, load_model
 from helpers.training.loop import fit

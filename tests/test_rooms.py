@@ -68,7 +68,7 @@ def test_training_knows_its_source_by_a_protocol():
 
 TRAIN = """
 from data_setup.lite import EfficientNetLite
-from helpers.runtime.adamw import AdamW
+from helpers.runtime.torch_gaps import AdamW
 
 network = EfficientNetLite("efficientnet_lite0")
 optimizer = AdamW(network.parameters(), fused=True)

@@ -61,10 +61,8 @@ def as_pixels(image) -> np.ndarray:
         return pixels
     low, high = float(pixels.min()), float(pixels.max())
     if not -1e-3 <= low <= high <= 1 + 1e-3:
-        raise ValueError(
-            f"a picture of decimals lies in 0..1; this one goes from {low:.2g} to {high:.2g}: "
-            "show it before it is normalised, or as uint8"
-        )
+        fix = "show it before it is normalised, or as uint8"
+        raise ValueError(f"a picture of decimals lies in 0..1; this one goes from {low:.2g} to {high:.2g}: {fix}")
     return pixels.astype(np.float32).clip(0, 1)
 
 

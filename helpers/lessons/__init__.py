@@ -91,7 +91,7 @@ MODULE_OF = {
     "misfiled": "lessons.messy",
     "export": "export.bundle",
     "NORM_LAYERS": "models.groups",
-    "AdamW": "runtime.adamw",
+    "AdamW": "runtime.torch_gaps",
     "AverageWeights": "recipe.averaging",
     "EarlyStopping": "lessons.overfitting",
     "KeepBest": "lessons.overfitting",

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from helpers.data.dataset import ImageData, even_batches
 from helpers.learner import Learner
 from helpers.models.classifier import build_classifier
-from helpers.runtime.adamw import AdamW
 from helpers.runtime.seeds import generator, seeded
+from helpers.runtime.torch_gaps import AdamW
 
 
 @dataclass(frozen=True)

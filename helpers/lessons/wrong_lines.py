@@ -8,7 +8,7 @@ import re
 import torch
 import torch.nn.functional as F
 
-from helpers.runtime.adamw import AdamW
+from helpers.runtime.torch_gaps import AdamW
 
 
 def kind_of(name):

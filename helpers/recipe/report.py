@@ -39,21 +39,13 @@ def facts_of(settings: Settings, learn: Learner, preds: Predictions, tta: Predic
         facts |= {f"weighted_{name}": asdict(weighted_accuracy(record)) for name, record in scores.items()}
     here = f"{device.type}, {os.cpu_count()} {platform.machine()} processors"
     meaning = solar.MEANING[settings.protocol] if solar.has_ratings(settings.folder) else ""
-    return facts | {
-        "settings": asdict(settings)
-        | {"rates": settings.rates(len(learn.groups)), "augment": asdict(settings.augment)},
-        "protocol": settings.protocol if meaning else "labels as they are",
-        "training": plan(settings),
-        "meaning": meaning,
-        "split": data.split.digest(),
-        "classes": list(data.classes),
-        "n": {"train": len(data.split.train), "valid": len(data.split.valid)},
-        "majority": Interpretation(preds).report().majority,
-        "epochs": [asdict(epoch) for epoch in learn.history.epochs],
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else here,
-        "versions": versions(),
-        "source": source_of(data),
-    }
+    own = {"rates": settings.rates(len(learn.groups)), "augment": asdict(settings.augment)}
+    facts |= {"settings": asdict(settings) | own, "protocol": settings.protocol if meaning else "labels as they are"}
+    facts |= {"training": plan(settings), "meaning": meaning, "split": data.split.digest()}
+    facts |= {"classes": list(data.classes), "n": {"train": len(data.split.train), "valid": len(data.split.valid)}}
+    facts |= {"majority": Interpretation(preds).report().majority, "epochs": list(map(asdict, learn.history.epochs))}
+    facts |= {"device": torch.cuda.get_device_name(device) if device.type == "cuda" else here}
+    return facts | {"versions": versions(), "source": source_of(data)}
 
 
 def draw_figures(learn: Learner, finder: Sequence[LRFinderResult], preds: Predictions, tta: Predictions) -> dict:

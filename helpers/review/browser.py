@@ -27,6 +27,7 @@ HELP = (
     "Keys: arrows select, with Shift several; digits give a new label; {keys}. "
     "A click with Ctrl or Shift selects several pictures."
 )
+STATUS = '<div style="line-height:1.4">{sentence}<br>Selected: {words}<br><b>{said} {problem}</b></div>'
 
 View = Callable[[Review, Row], Html]  # a larger view of one picture
 
@@ -34,9 +35,7 @@ View = Callable[[Review, Row], Html]  # a larger view of one picture
 class Browser(StaticWidget):
     """The parts that all browsers share; `views` are more ways to look closer, by the name on their button."""
 
-    def __init__(
-        self, review: Review, *, what: str, sort: str, views: Mapping[str, Callable[[Review, Row], Html]] = {}
-    ):
+    def __init__(self, review: Review, *, what: str, sort: str, views: Mapping[str, View] = {}):
         self.review, self.what = review, what
         self.review.sort_by(sort)
         self.cursor, self.selected = 0, {0}  # places on the page; marks are about all that are selected
@@ -48,12 +47,9 @@ class Browser(StaticWidget):
         self.panel = SafeText(layout={"flex": "0 1 470px", "display": "none"}).add_class("course-panel")
         self.status = SafeText().add_class("course-status")
         page = widgets.HBox([self.grid, self.panel], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
-        super().__init__(
-            [row(*self.filters.values()), *controls, self.status, page],
-            keys=["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", *self._on_key],
-            help=HELP.format(keys=", ".join(self._key_words)),
-            on_message=self._on_message,
-        )
+        keys = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", *self._on_key]
+        how = {"help": HELP.format(keys=", ".join(self._key_words)), "on_message": self._on_message}
+        super().__init__([row(*self.filters.values()), *controls, self.status, page], keys=keys, **how)
         self._refresh()
 
     @property
@@ -216,8 +212,7 @@ class Browser(StaticWidget):
             self._say(f"{self._in_words(self._selected_names())}.")
 
     def _note_of(self, name: str) -> str:
-        mark = self.review.mark_of(name)
-        return mark.note if mark else ""
+        return mark.note if (mark := self.review.mark_of(name)) else ""
 
     def _take_back(self, word: str, undo: Callable) -> None:
         """Undo or redo, and select the picture it was about."""
@@ -273,13 +268,8 @@ class Browser(StaticWidget):
         if current := self.current:
             words = pages.in_words(current, pages.mark_in_words(self.review, current.name))
             words = f"{len(self.selected)} pictures, last {words}" if len(self.selected) > 1 else words
-        self.status.value = fill(
-            '<div style="line-height:1.4">{sentence}<br>Selected: {words}<br><b>{said} {problem}</b></div>',
-            sentence=self._sentence(),
-            words=words,
-            said=self._said,
-            problem=self.review.file.problem,
-        )
+        said = {"sentence": self._sentence(), "words": words, "said": self._said, "problem": self.review.file.problem}
+        self.status.value = fill(STATUS, **said)
 
     def _sentence(self) -> str:
         review = self.review

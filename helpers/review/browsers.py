@@ -62,10 +62,8 @@ class MistakeBrowser(Browser):
         known = {shown.name: shown for shown in rows}
         view = [shown for record in records for shown in rows_from_predictions(record)]
         if other := [n for n in view if rows and (n.name not in known or known[n.name].label != n.label)]:
-            raise ValueError(
-                f"{counted(len(other), 'prediction')} about pictures that are not in this data or have another label "
-                f"in it, e.g. {other[0].name}; predict again with learn.get_preds()"
-            )
+            said = f"{counted(len(other), 'prediction')} about pictures that are not in this data or have another label"
+            raise ValueError(f"{said} in it, e.g. {other[0].name}; predict again with learn.get_preds()")
         view = [replace(shown, part=known.get(shown.name, shown).part) for shown in view]
         sort = "loss" if any(shown.loss is not None for shown in view) else "margin"
         if found is not None:

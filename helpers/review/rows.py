@@ -98,10 +98,8 @@ def rows_from_items(source) -> tuple[Row, ...]:
     data = image_data_of(source)
     items = data.items if data else tuple(source) if isinstance(source, Iterable) else (source,)
     if not all(isinstance(item, Item) for item in items):
-        raise TypeError(
-            f"expected an ImageData, a Learner or items, got {type(source).__name__}; "
-            "for a folder: ImageData.from_folders(folder), or label_by_folder(folder)"
-        )
+        fix = "for a folder: ImageData.from_folders(folder), or label_by_folder(folder)"
+        raise TypeError(f"expected an ImageData, a Learner or items, got {type(source).__name__}; {fix}")
     part_of = {name: part for part in PARTS for name in getattr(data.split, part)} if data else {}
     for item in items if not data else ():
         top = item.name.split("/")[0]

@@ -34,13 +34,7 @@ class Review:
     """
 
     def __init__(
-        self,
-        rows: Iterable[Row],
-        classes: Iterable[str] = (),
-        *,
-        view: Iterable[Row] | None = None,
-        save_to: Path | str | None = None,
-        page_size: int = 12,
+        self, rows: Iterable[Row], classes=(), *, view: Iterable[Row] | None = None, save_to=None, page_size: int = 12
     ):
         if page_size < 1:
             raise ValueError(f"page_size is the number of pictures per page, at least 1; got {page_size}")
@@ -155,8 +149,7 @@ class Review:
             return (), ()
         step = steps.pop()
         reverse = self.file.update(step, lambda name, now: step[name][0] if now == step[name][1] else now)
-        if reverse:
-            taken.append(reverse)
+        taken += [reverse] if reverse else []
         return tuple(reverse), tuple(name for name in step if name not in reverse)
 
     def is_stale(self, name: str) -> bool:

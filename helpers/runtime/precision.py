@@ -12,10 +12,10 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 import data_setup
 from data_setup.base.files import read_json, write_atomically
+from helpers.runtime.depthwise import OnCPU
 from helpers.runtime.graphs import Recording
 from helpers.runtime.seeds import seeded
 
@@ -136,24 +136,11 @@ def _capabilities() -> dict:
     return getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not say: then float32 is used
 
 
-def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast | OnCPU:
     """Convolutions and matrix products in `precision`; weights and sums stay float32. It may be entered many times."""
-    mixed = precision != torch.float32
-    kind = MixedOnCPU if mixed and device.type == "cpu" else torch.autocast
-    return kind(device.type, dtype=precision, enabled=mixed)
-
-
-class MixedOnCPU(torch.autocast):
-    """torch's autocast with one exception, `DepthwiseInFloat32`."""
-
-    def __enter__(self):
-        self.exception = DepthwiseInFloat32()
-        self.exception.__enter__()
-        return super().__enter__()
-
-    def __exit__(self, *error):
-        super().__exit__(*error)
-        self.exception.__exit__(*error)
+    if device.type == "cpu":
+        return OnCPU(precision)
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
 
 
 @contextmanager
@@ -173,21 +160,3 @@ def evaluating(model: nn.Module, device: torch.device, precision: torch.dtype) -
     """Inside the block the model predicts: evaluation mode, no gradients, in `precision`."""
     with eval_mode(model), torch.no_grad(), autocast(device, precision):
         yield
-
-
-class DepthwiseInFloat32(TorchFunctionMode):
-    """Inside the block a `conv2d` of one filter a channel that will need gradients computes in float32.
-
-    torch computes these gradients slowly in bfloat16. With the exception efficientnet_lite0 trains 1.3 times as fast as
-    in float32 and 2.2 times as fast as in bfloat16 alone (128 px, two cores; `make bench WHAT=floors` measures it).
-    """
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if function is nn.functional.conv2d and len(args) > 1 and torch.is_grad_enabled():
-            images, weight, *rest = args
-            groups = rest[4] if len(rest) > 4 else kwargs.get("groups", 1)  # after bias, stride, padding, dilation
-            if groups == images.shape[1] > 1:
-                with torch.autocast("cpu", enabled=False):
-                    return function(images.float(), weight.float(), *rest, **kwargs).to(images.dtype)
-        return function(*args, **kwargs)

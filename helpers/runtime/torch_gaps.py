@@ -1,17 +1,29 @@
-"""What torch leaves to us where several processes train: a store for each round, and BatchNorm over the whole batch."""
+"""What torch leaves to us: AdamW without the compiler's imports, and where several processes train a store for each
+round and BatchNorm over the whole batch."""
 
 import os
 from collections.abc import Callable
 from contextlib import ContextDecorator, suppress
 from datetime import timedelta
 from functools import partial
+from inspect import unwrap
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
 PATIENCE = timedelta(days=1)  # with one that has more to do; the dead are known by their closed connections
+
+
+class AdamW(torch.optim.AdamW):
+    """torch's, the same steps to the last bit, without the seconds in which its wrappers import the compiler that is to
+    leave it alone; for `torch.compile` take torch's own."""
+
+    add_param_group, zero_grad = unwrap(Optimizer.add_param_group), unwrap(Optimizer.zero_grad)
+    state_dict, load_state_dict = unwrap(Optimizer.state_dict), unwrap(Optimizer.load_state_dict)
+    step = torch.no_grad()(unwrap(torch.optim.AdamW.step))
 
 
 def meeting() -> dict:

@@ -75,14 +75,8 @@ def save_run(run: Run) -> None:
     for place, state in enumerate(hooks):
         for name in [name for name, value in state.items() if isinstance(value, dict)]:
             tensors |= {f"hook {place} {name}/{key}": tensor for key, tensor in state.pop(name).items()}
-    about = {
-        "run": description(run),
-        "state": {name: getattr(run, name) for name in STATE},
-        "scaler": run.scaler.state_dict(),
-        "hooks": hooks,
-        "before": run.before.to_json(),
-        "history": run.history.to_json(),
-    }
+    about = {"run": description(run), "state": {name: getattr(run, name) for name in STATE}, "hooks": hooks}
+    about |= {"scaler": run.scaler.state_dict(), "before": run.before.to_json(), "history": run.history.to_json()}
     finish_saving(run)  # the one before
     if rank() == 0:
         copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}

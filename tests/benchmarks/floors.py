@@ -11,18 +11,17 @@ kept, and writes the gradient of its input. That is five tensors a layer, counte
 
 import json
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from unittest.mock import patch
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from helpers.models.classifier import build_classifier
+from helpers.runtime.precision import autocast, has_bfloat16
 from tests.benchmarks.bench import has_weights, machine, say
 from tests.benchmarks.contenders.ours import Ours
 from tests.benchmarks.work import STEPS, Work
@@ -64,11 +63,10 @@ def measured_ceilings() -> dict[str, float]:
     a = torch.rand(n, n, device=device) - 0.5
     low, source = a.bfloat16(), torch.rand(numbers, device=device)
     target = torch.empty_like(source)
-    return {
-        "float32 GFLOP/s": 2 * n**3 / best_seconds(lambda: a @ a, device) / 1e9,
-        "bfloat16 GFLOP/s": 2 * n**3 / best_seconds(lambda: low @ low, device) / 1e9,
-        "copy GB/s": 2 * source.nbytes / best_seconds(lambda: target.copy_(source), device) / 1e9,
-    }
+    found = {"float32 GFLOP/s": 2 * n**3 / best_seconds(lambda: a @ a, device) / 1e9}
+    if has_bfloat16(device):
+        found["bfloat16 GFLOP/s"] = 2 * n**3 / best_seconds(lambda: low @ low, device) / 1e9
+    return found | {"copy GB/s": 2 * source.nbytes / best_seconds(lambda: target.copy_(source), device) / 1e9}
 
 
 def best_seconds(work: Callable[[], object], device: torch.device, repeats: int = 7) -> float:
@@ -93,7 +91,7 @@ def report(arch: str, ceilings: dict[str, float]) -> dict:
     step_s = seconds_of(ours, "step", repeats=3) / (STEPS * work.batch_size)
     epoch_s = seconds_of(ours, "epoch", repeats=2) / (work.count("train"))
     run = ours.kept["step"][0]
-    bf16 = run.precision == torch.bfloat16
+    bf16 = run.plan.precision == torch.bfloat16
     arithmetic_s = flops_per_picture(work) / ceilings["bfloat16 GFLOP/s" if bf16 else "float32 GFLOP/s"] / 1e9
     traffic_s = bytes_per_picture(work, bf16=bf16) / ceilings["copy GB/s"] / 1e9
     return {
@@ -118,18 +116,15 @@ def seconds_of(ours: Ours, task: str, repeats: int) -> float:
 def step_seconds(ours: Ours, rounds: int = 3) -> dict[str, float]:
     """Seconds of a training step in each arithmetic a CPU with bfloat16 has, in turns, medians."""
     run = ours.kept["step"][0]
-    alone = patch("helpers.runtime.precision.DepthwiseInFloat32", nullcontext)
     ways = {
-        "float32": (torch.float32, nullcontext()),
-        "bfloat16 alone": (torch.bfloat16, alone),
-        "mixed": (torch.bfloat16, nullcontext()),
+        "float32": autocast(run.device, torch.float32),
+        "bfloat16 alone": torch.autocast(run.device.type, torch.bfloat16),
+        "mixed": autocast(run.device, torch.bfloat16),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
-        for name, (precision, exception) in ways.items():
-            run.precision = precision
-            with exception:
-                times[name].append(seconds_of(ours, "step", repeats=1) / STEPS)
+        for name, run.autocast in ways.items():
+            times[name].append(seconds_of(ours, "step", repeats=1) / STEPS)
     return {name: median(values) for name, values in times.items()}
 
 

@@ -10,7 +10,7 @@ import torch
 from helpers.data.augment import side_on
 from helpers.data.dataset import ImageData
 from helpers.learner import Learner
-from helpers.runtime.adamw import AdamW
+from helpers.runtime.torch_gaps import AdamW
 from helpers.training import lr_finder
 from helpers.training.lr_finder import smoothed
 

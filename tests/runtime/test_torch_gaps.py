@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 import torch
 
-from helpers.runtime.adamw import AdamW
+from helpers.runtime.torch_gaps import AdamW
 
 
 @pytest.mark.parametrize("fused", [False, True])
