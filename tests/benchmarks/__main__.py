@@ -1,6 +1,6 @@
 """The bench from the command line; `make bench` runs it in an environment with the peers.
 
-python -m tests.benchmarks                       rows with a target: 105 minutes on two cores; goes on where it was
+python -m tests.benchmarks                       rows with a target: two hours on two cores; goes on where it was
 python -m tests.benchmarks --quick               fewer pictures: under ten minutes
 python -m tests.benchmarks --check FILE          the quick rows; exit 1 when a ratio fell below the stored one of this
                                                  kind of machine; a kind that is not in FILE is added to it
