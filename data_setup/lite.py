@@ -40,12 +40,19 @@ class Conv2d(nn.Conv2d):
     def convolve(self, maps: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
         if not self.clips:
             return F.conv2d(maps, weight, self.bias, self.stride, padding, self.dilation, self.groups)
-        if torch.is_grad_enabled() or maps.device.type != "cpu" or not torch.backends.mkldnn.is_available():
-            return F.relu6(F.conv2d(maps, weight, self.bias, self.stride, padding, self.dilation, self.groups))
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else maps.dtype
+        if torch.is_grad_enabled() or maps.device.type != "cpu" or not in_one_step_here(dtype):
+            return F.relu6(F.conv2d(maps, weight, self.bias, self.stride, padding, self.dilation, self.groups))
         tensors = [tensor.to(dtype) for tensor in (maps, weight, self.bias)]
         in_one_step = torch.ops.mkldnn._convolution_pointwise  # oneDNN's, as torch's own compiler calls it
         return in_one_step(*tensors, padding, self.stride, self.dilation, self.groups, "hardtanh", [0.0, 6.0], "")
+
+
+def in_one_step_here(dtype: torch.dtype) -> bool:
+    """Whether oneDNN is here and this processor convolves in `dtype`; torch emulates others, oneDNN does not."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class StridedConv(Conv2d):

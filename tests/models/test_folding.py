@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from data_setup import lite
 from helpers.models.classifier import build_classifier
 from helpers.models.folding import folded, predicting
 from helpers.runtime.precision import evaluating
@@ -59,6 +60,17 @@ def test_an_activation_computed_with_its_convolution_changes_no_bit(precision, m
     model.body[1].act.register_forward_hook(lambda *_: None)
     with folded(model):
         assert sum(getattr(module, "clips", False) for module in model.modules()) == 32
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_what_a_processor_cannot_do_in_one_step_is_left_to_torch(dtype, monkeypatch):
+    """Catches a prediction that ends in "bf16 path needs the cpu support" on a processor without bfloat16."""
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, "_convolution_pointwise", lambda *_: pytest.fail("in one step"))
+    layer = lite.Conv2d(4, 4, 3).to(dtype)
+    layer.clips, maps = True, 20 * torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0)).to(dtype)
+    with torch.no_grad():
+        assert torch.equal(layer(maps), nn.functional.relu6(nn.Conv2d.forward(layer, maps)))
 
 
 class Crossed(nn.Module):
