@@ -43,7 +43,8 @@ def main(folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     ceilings = measured_ceilings()
     say("ceilings: " + ", ".join(f"{name} {value:.0f}" for name, value in ceilings.items()))
-    reports = [report(arch, ceilings) for arch in ("efficientnet_lite0", "resnet34")]
+    works = [replace(Work(), arch=arch, pretrained=has_weights(arch)) for arch in ("efficientnet_lite0", "resnet34")]
+    reports = [report(work, ceilings) for work in works]
     (folder / "floors.json").write_text(
         json.dumps({"machine": machine(), "ceilings": ceilings, "floors": reports}, indent=1)
     )
@@ -84,9 +85,8 @@ def best_seconds(work: Callable[[], object], device: torch.device, repeats: int 
 # Floors --------------------------------------------------------------------------------------------------------
 
 
-def report(arch: str, ceilings: dict[str, float]) -> dict:
+def report(work: Work, ceilings: dict[str, float]) -> dict:
     """Floor, model and measurement per picture of one architecture, in milliseconds, and a profile of ours."""
-    work = replace(Work(), arch=arch, pretrained=has_weights(arch))
     ours = Ours(work)
     step_s = seconds_of(ours, "step", repeats=3) / (STEPS * work.batch_size)
     epoch_s = seconds_of(ours, "epoch", repeats=2) / (work.count("train"))
@@ -95,7 +95,7 @@ def report(arch: str, ceilings: dict[str, float]) -> dict:
     arithmetic_s = flops_per_picture(work) / ceilings["bfloat16 GFLOP/s" if bf16 else "float32 GFLOP/s"] / 1e9
     traffic_s = bytes_per_picture(work, bf16=bf16) / ceilings["copy GB/s"] / 1e9
     return {
-        "arch": arch, "precision": "bfloat16" if bf16 else "float32", "size_px": work.size_px,
+        "arch": work.arch, "precision": "bfloat16" if bf16 else "float32", "size_px": work.size_px,
         "arithmetic_ms": 1e3 * arithmetic_s, "traffic_ms": 1e3 * traffic_s,
         "floor_ms": 1e3 * max(arithmetic_s, traffic_s), "model_ms": 1e3 * (arithmetic_s + traffic_s),
         "R9_ms": 1e3 * step_s, "R4_ms": 1e3 * epoch_s, "profile": profile(ours), "work": asdict(work),

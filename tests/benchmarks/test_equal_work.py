@@ -18,7 +18,7 @@ from PIL import Image
 from data_setup.items import Item, label_by_folder
 from data_setup.splits import Split, split_stratified
 from tests.benchmarks import bench as bench_module
-from tests.benchmarks import growth, memory, processes, rows
+from tests.benchmarks import floors, growth, memory, processes, rows
 from tests.benchmarks.bench import Bench, allowed_for
 from tests.benchmarks.contenders import CONTENDERS, load
 from tests.benchmarks.processes import Failed
@@ -108,6 +108,27 @@ def test_a_forced_contender_computes_in_its_precision(name, work, monkeypatch):
     monkeypatch.setenv("COURSE_PRECISION", "")
     learn = load(name, work).learner(load("ours", work).data())
     assert {learn.precision, learn.prediction_precision} == {getattr(torch, name.split()[1])}
+
+
+def test_floors_are_found_in_three_arithmetics(work, monkeypatch, capsys):
+    """Catches a command that ends in an AttributeError, and three times of one arithmetic under three names."""
+    monkeypatch.setenv("COURSE_PRECISION", "bfloat16")
+    monkeypatch.setattr("tests.benchmarks.contenders.ours.STEPS", 1)  # bfloat16 may be emulated
+    real, seen = floors.seconds_of, []
+
+    def watched(ours, task, repeats):
+        if task in ours.kept and task == "step":
+            with ours.kept[task][0].autocast as mode:
+                seen.append((type(mode).__name__, (torch.ones(2, 2) @ torch.ones(2, 2)).dtype))
+        return real(ours, task, repeats)
+
+    monkeypatch.setattr(floors, "seconds_of", watched)
+    found = floors.report(work, {"float32 GFLOP/s": 100.0, "bfloat16 GFLOP/s": 200.0, "copy GB/s": 10.0})
+    plain, mixed = ("OnCPU", torch.float32), ("OnCPU", torch.bfloat16)
+    assert seen == [plain, ("autocast", torch.bfloat16), mixed] * 3
+    assert list(found["step_s"]) == ["float32", "bfloat16 alone", "mixed"] and min(found["step_s"].values()) > 0
+    assert found["model_ms"] == pytest.approx(found["arithmetic_ms"] + found["traffic_ms"])
+    assert sum(found["profile"].values()) == pytest.approx(1)
 
 
 def test_a_process_does_the_task_once_before_it_counts(work, tmp_path, capsys, monkeypatch):
