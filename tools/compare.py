@@ -254,12 +254,11 @@ def _marked(line: str) -> Iterable[_Span]:
 
 
 def _tolerance_of(line: str, span: _Span, earlier: list[Measured], head: str, tolerances: Tolerances) -> Tolerance:
-    """That of the longest phrase that fits, else the default for what the number counts."""
+    """That of the longest phrase right before the number, or else in its line; else the default for what it counts."""
     before = line[: span.end].removesuffix(span.text.lstrip("+-−")).rstrip(" +-−[")
-    fitting = [
-        phrase for phrase in tolerances.phrases if (before.endswith(phrase) if phrase.endswith("≈") else phrase in line)
-    ]
-    if fitting:
+    at_hand = [phrase for phrase in tolerances.phrases if phrase.endswith("≈") and before.endswith(phrase)]
+    in_line = [phrase for phrase in tolerances.phrases if not phrase.endswith("≈") and _stands_in(phrase, line)]
+    if fitting := at_hand or in_line:
         return tolerances.phrases[max(fitting, key=len)]
     defaults, since = tolerances.defaults, line[earlier[-1].end if earlier else 0 : span.start]
     column = _column(line, span, head)
@@ -279,6 +278,11 @@ def _tolerance_of(line: str, span: _Span, earlier: list[Measured], head: str, to
     if "loss" in since:
         return defaults["loss"]
     return defaults["share" if share else "other"]
+
+
+def _stands_in(phrase: str, line: str) -> bool:
+    """Whether the parts of a phrase, "cost…better", stand in the line in this order."""
+    return re.search(".*".join(map(re.escape, phrase.split("…"))), line) is not None
 
 
 def _of_its_neighbour(number: Measured) -> Tolerance:

@@ -46,7 +46,7 @@ PAIR = record([1, 1, 1] + [0] * 7 + [1] * 10, TARGETS)  # three wrong, others th
 def test_the_photographs_that_only_one_gets_right(only_pair):
     verdict = check_06_2(5, 3, only_pair, PLAIN, PAIR)
     assert verdict.state == RIGHT and "≈ 1 against ≈ 3, and 5 was predicted" in verdict.message
-    assert "about 2 each, give or take 1" in verdict.message  # 4 coins: mean 2, deviation 1
+    assert "≈ 2 each, give or take ≈ 1;" in verdict.message  # 4 coins: mean 2, deviation 1
 
 
 @pytest.mark.parametrize(

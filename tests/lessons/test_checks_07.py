@@ -41,7 +41,7 @@ def test_misses_that_the_saved_looks_pay_for(price):
     assert (int(price.looks[price.half]), int(price.misses[price.half])) == (LOOKS, MISSES)
     assert check_07_1(0, price).state == RIGHT
     verdict = check_07_1(5, replace(price, cost_of_miss=11.0))
-    assert verdict.state == RIGHT and "the 30 looks she saves are worth 60" in verdict.message
+    assert verdict.state == RIGHT and "the ≈ 30 looks she saves are worth ≈ 60" in verdict.message
     assert check_07_1(None, price).state == UNFINISHED
 
 

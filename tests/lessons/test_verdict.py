@@ -252,3 +252,11 @@ def test_lessons_that_have_checks_have_three():
     lessons = sorted({name.split("_")[1] for name in names})
     assert lessons[:4] == ["00", "01", "01b", "02"]
     assert names == [f"check_{lesson}_{k}" for lesson in lessons for k in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("before", range(40, 80))
+def test_a_measured_interval_stays_on_one_line(before):
+    """Catches "≈" at the end of a line and its number in the next, where nobody knows that it is measured."""
+    said = repr(right("x" * (before - 20) + " accuracy ≈ 86.9 % of 221, interval ≈ 81.8 to 90.7; and so on"))
+    assert "≈ 86.9" in said and "≈ 81.8 to 90.7" in said and "\x1f" not in said
+    assert max(map(len, said.splitlines())) <= 80

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nbformat.v4 import new_output
 
-from tools.compare import TOLERANCES, Tolerance, compare_texts, differences, measured_in, tolerances_of
+from tools.compare import (
+    DEFAULTS,
+    TOLERANCES,
+    Tolerance,
+    Tolerances,
+    compare_texts,
+    differences,
+    measured_in,
+    tolerances_of,
+)
 
 TABLE = "epoch  train_loss  valid_loss  accuracy    time\n    0      0.8136      0.5635    0.7927    0.6s"
 SIZES = Path(__file__).with_name("tolerances.toml")
@@ -194,6 +203,20 @@ def lesson(tmp_path):
         return tolerances_of(name, path)
 
     return read
+
+
+def test_a_phrase_at_the_number_goes_before_those_of_its_line_and_may_have_gaps():
+    """Catches a count whose tolerance is that of the whole line, and parts that are found in any order."""
+    defaults = {name: Tolerance(1, "absolute", name) for name in DEFAULTS}
+    phrases = {
+        "cost ≈…better with": Tolerance(3500, "absolute", ""),
+        "better with ≈": Tolerance(1, "absolute", ""),
+    }
+    sizes = Tolerances(defaults, phrases)
+    measured = measured_in("cost ≈ +205 (≈ +45 to ≈ +380), better with ≈ 2 of 3", sizes)
+    assert [number.tolerance.size for number in measured] == [3500, 3500, 3500, 1]
+    (number,) = measured_in("better with that, cost ≈ 205", sizes)
+    assert number.tolerance.size == 1
 
 
 def test_a_phrase_sets_the_size_of_its_line_and_the_longest_one_counts(lesson):

@@ -32,8 +32,8 @@ def check_06_2(guess, only_first, only_second, first: Predictions, second: Predi
     if counts == truth:
         predicted = number(guess, name="guess_2")
         return right(
-            f"≈ {truth[1]} against ≈ {truth[0]}, and {predicted:g} was predicted. Coins would give about "
-            f"{disagree / 2:g} each, give or take {disagree**0.5 / 2:.0f}; mcnemar(plain, pair) turns that into a p."
+            f"≈ {truth[1]} against ≈ {truth[0]}, and {predicted:g} was predicted. Coins would give ≈ {disagree / 2:g} "
+            f"each, give or take ≈ {disagree**0.5 / 2:.0f}; mcnemar(plain, pair) turns that into a p."
         )
     if counts == truth[::-1]:
         return not_yet("the two changed places: only_plain is right in plain and wrong in pair.")

@@ -21,8 +21,8 @@ def check_07_1(answer, price: DecisionCost) -> Verdict:
     came = number(answer, name="answer_1")
     if abs(came - wanted) < 1e-9:
         return right(
-            f"the {price.n - looks} looks she saves are worth {saved:g}, and a miss costs {price.cost_of_miss:g}. "
-            f"The model misses {missed}."
+            f"the ≈ {price.n - looks} looks she saves are worth ≈ {saved:g}, and a miss costs {price.cost_of_miss:g}. "
+            f"The model misses ≈ {missed}."
         )
     slips = {
         exact: "she misses whole cells, and one more than that would be too expensive; round down.",

@@ -8,6 +8,7 @@ After the second wrong try it also points to the next of the three folded hints.
 import dis
 import functools
 import math
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,8 @@ import torch
 RIGHT, NOT_YET, UNFINISHED = "right", "not yet", "not answered yet"
 HINTS = 3  # each exercise has as many
 WIDTH = 80  # letters in a line, so that a narrow page need not break it again
+TOGETHER = re.compile(r"≈ [\d.,]+( to [\d.,]+)?")  # a measured number or interval stays on one line
+UNBROKEN = "\x1f"  # stands for a blank where no line may end
 EMPTY_BODY = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}  # of a function that is only a stub
 
 wrong_tries: Counter[str] = Counter()  # by check, since the kernel started
@@ -32,7 +35,9 @@ class Verdict:
     title: str = "exercise"
 
     def __repr__(self) -> str:
-        return textwrap.fill(f"{self.title}: {self.state}: {self.message}", WIDTH, break_long_words=False)
+        whole = TOGETHER.sub(lambda found: found[0].replace(" ", UNBROKEN), self.message)
+        text = textwrap.fill(f"{self.title}: {self.state}: {whole}", WIDTH, break_long_words=False)
+        return text.replace(UNBROKEN, " ")
 
     def titled(self, title: str) -> "Verdict":
         """The same verdict under this name, e.g. "exercise 2"."""
