@@ -35,7 +35,7 @@ BOTH = (*EVERYBODY, *FORCED, IN_FLOAT32)
 AT_MOST_A_FIFTH_MORE = {"bare torch": 1 / 1.2}
 
 # What `make bench` measures: on 2,144 pictures about two hours on two quiet cores. Eager, the loops of timm and
-# Lightning take the steps of the plain one: in the last rows, which are dear, not all of them take part.
+# Lightning take the steps of the plain one: in the last rows, which take long, not all of them take part.
 FULL = (
     Row("import", "import of what a lesson needs", "import", STARTS, kind="script", least=AT_MOST_A_FIFTH_MORE,
         note="bare torch is `import torch`"),
