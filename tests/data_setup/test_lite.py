@@ -33,6 +33,30 @@ def test_scores_and_statistics_are_timms(pair):
     assert torch.equal(ours.eval()(images), theirs.eval()(images))
 
 
+def learned(network, images):
+    """(gradients by name, bytes that the forward pass keeps for them beside the weights)."""
+    kept, weights = {}, {weight.data_ptr() for weight in network.parameters()}
+
+    def keep(tensor):
+        kept[tensor.data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        scores = network.train()(images)
+    network.zero_grad()
+    scores.square().sum().backward()
+    others = (tensor for place, tensor in kept.items() if place not in weights)
+    return {name: weight.grad for name, weight in network.named_parameters()}, sum(t.nbytes for t in others)
+
+
+def test_gradients_are_timms_and_a_fifth_less_is_kept_for_them(pair):
+    """Catches a slope where ReLU6 is flat, one overwritten too early, and a copy of what is clipped."""
+    images = 3 * torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    (ours, our_bytes), (theirs, their_bytes) = (learned(network, images) for network in pair)
+    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
+    assert our_bytes < 0.85 * their_bytes
+
+
 def test_the_body_is_all_but_the_classes(pair):
     """Catches a forgotten last convolution."""
     network = pair[0]
