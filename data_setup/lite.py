@@ -58,15 +58,22 @@ def in_one_step_here(dtype: torch.dtype) -> bool:
 class StridedConv(Conv2d):
     """A convolution with a stride, padded as TensorFlow does it: where one pixel is over, at the right and below."""
 
-    def forward(self, maps: Tensor) -> Tensor:
-        (kernel, _), (stride, _) = self.kernel_size, self.stride
-        down, right = (max((math.ceil(side / stride) - 1) * stride + kernel - side, 0) for side in maps.shape[-2:])
+    def forward(self, maps: Tensor, *, padded: bool = False) -> Tensor:
+        if padded:
+            return super().forward(maps)
+        down, right = self.missing(maps)
         if right == down and self._only_answers(maps):
             above, odd = down // 2, down % 2
             weight = F.pad(self.weight, (odd, 0, odd, 0))  # zeros above and at the left: it meets the same pixels
             return self.convolve(maps, weight, (above + odd, above + odd))
         maps = F.pad(maps, (right // 2, right - right // 2, down // 2, down - down // 2))
         return super().forward(maps)
+
+    def missing(self, maps: Tensor) -> tuple[int, int]:
+        """Rows and columns of zeros that the maps need, half of them (the smaller half) above and at the left."""
+        (kernel, _), (stride, _) = self.kernel_size, self.stride
+        down, right = (max((math.ceil(side / stride) - 1) * stride + kernel - side, 0) for side in maps.shape[-2:])
+        return down, right
 
     def _only_answers(self, maps: Tensor) -> bool:
         """Whether larger filters pay: one a channel, on a CPU, no gradients. (Padded maps cost as much as the
@@ -90,6 +97,31 @@ class Clip(torch.autograd.Function):
         return torch.ops.aten.hardtanh_backward(gradient, *ctx.saved_tensors, 0.0, 6.0)
 
 
+class PaddedClip(torch.autograd.Function):
+    """`Clip`, into the middle of larger maps of zeros: two passes over the maps and one table fewer than one by one."""
+
+    @staticmethod
+    def forward(ctx, maps: Tensor, missing: tuple[int, int]) -> Tensor:
+        channels_last = maps.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        sides = [side + more for side, more in zip(maps.shape[2:], missing, strict=True)]
+        room = torch.empty(*maps.shape[:2], *sides, dtype=maps.dtype, device=maps.device, memory_format=layout)
+        rows, columns = (slice(more // 2, more // 2 + side) for side, more in zip(maps.shape[2:], missing, strict=True))
+        for margin in (room[:, :, : rows.start], room[:, :, rows.stop :]):
+            margin.zero_()
+        for margin in (room[..., : columns.start], room[..., columns.stop :]):
+            margin.zero_()
+        torch.clamp(maps, 0.0, 6.0, out=room[:, :, rows, columns])
+        ctx.save_for_backward(room)
+        ctx.middle = (..., rows, columns)
+        return room
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        (room,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(gradient[ctx.middle], room[ctx.middle], 0.0, 6.0), None
+
+
 class ReLU6(nn.ReLU6):
     """torch's, always in place; with gradients it remembers one table where torch's remembers two."""
 
@@ -97,8 +129,12 @@ class ReLU6(nn.ReLU6):
         super().__init__(inplace=True)
 
     def forward(self, maps: Tensor) -> Tensor:
-        learns = torch.is_grad_enabled() and maps.requires_grad and not torch.compiler.is_compiling()
-        return Clip.apply(maps) if learns else super().forward(maps)
+        return Clip.apply(maps) if learns_from(maps) else super().forward(maps)
+
+
+def learns_from(maps: Tensor) -> bool:
+    """Whether a gradient will come back here, and no compiler reads along."""
+    return torch.is_grad_enabled() and maps.requires_grad and not torch.compiler.is_compiling()
 
 
 class NormAct(nn.BatchNorm2d):
@@ -108,8 +144,10 @@ class NormAct(nn.BatchNorm2d):
         super().__init__(channels, eps=EPSILON)
         self.act = ReLU6() if activate else nn.Identity()
 
-    def forward(self, maps: Tensor) -> Tensor:
-        return self.act(super().forward(maps))
+    def forward(self, maps: Tensor, missing: tuple[int, int] | None = None) -> Tensor:
+        """With `missing` rows and columns of zeros around what comes out, where they are asked for."""
+        found = super().forward(maps)
+        return PaddedClip.apply(found, missing) if missing else self.act(found)
 
 
 def conv(channels: int, out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -145,8 +183,22 @@ class InvertedResidual(nn.Module):
         self.adds = stride == 1 and channels == out
 
     def forward(self, maps: Tensor) -> Tensor:
-        found = self.bn3(self.conv_pwl(self.bn2(self.conv_dw(self.bn1(self.conv_pw(maps))))))
+        found = self.bn3(self.conv_pwl(self.bn2(self.each_filtered(self.conv_pw(maps)))))
         return found + maps if self.adds else found
+
+    def each_filtered(self, wide: Tensor) -> Tensor:
+        """conv_dw(bn1(wide)). While it learns, the zeros that a stride needs come with the activation, unless a hook
+        looks at these layers."""
+        as_built = isinstance(self.bn1, NormAct) and isinstance(self.conv_dw, StridedConv)
+        if as_built and learns_from(wide) and not are_watched(self.bn1, self.bn1.act, self.conv_dw):
+            return self.conv_dw(self.bn1(wide, self.conv_dw.missing(wide)), padded=True)
+        return self.conv_dw(self.bn1(wide))
+
+
+def are_watched(*layers: nn.Module) -> bool:
+    """Whether one of them has a hook of its own."""
+    kinds = "_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks"
+    return any(getattr(layer, kind) for layer in layers for kind in kinds)
 
 
 class EfficientNetLite(nn.Module):

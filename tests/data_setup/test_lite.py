@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 
-from data_setup.lite import WIDTH_AND_DEPTH, EfficientNetLite, in_eights
+from data_setup.lite import WIDTH_AND_DEPTH, EfficientNetLite, InvertedResidual, in_eights
 
 
 @pytest.fixture(scope="module", params=WIDTH_AND_DEPTH)
@@ -49,12 +49,24 @@ def learned(network, images):
     return {name: weight.grad for name, weight in network.named_parameters()}, sum(t.nbytes for t in others)
 
 
-def test_gradients_are_timms_and_a_fifth_less_is_kept_for_them(pair):
-    """Catches a slope where ReLU6 is flat, one overwritten too early, and a copy of what is clipped."""
-    images = 3 * torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+def test_gradients_are_timms_and_three_tenths_less_is_kept_for_them(pair):
+    """Catches a slope where ReLU6 is flat, one overwritten too early, zeros at the wrong side (odd sizes), and a
+    copy of what is clipped or padded."""
+    images = 3 * torch.randn(4, 3, 75, 98, generator=torch.Generator().manual_seed(1))
     (ours, our_bytes), (theirs, their_bytes) = (learned(network, images) for network in pair)
     assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
-    assert our_bytes < 0.85 * their_bytes
+    assert our_bytes < 0.75 * their_bytes
+
+
+@pytest.mark.parametrize("layer", ["bn1", "bn1.act", "conv_dw"])
+def test_who_looks_at_a_layer_sees_it_as_timm_has_it(layer):
+    """Catches a hook that is passed over or sees the zeros around the maps, at a stride, while it trains."""
+    block = InvertedResidual(8, 16, 3, 2, 6).train()
+    seen, watched = [], block.get_submodule(layer)
+    watched.register_forward_hook(lambda _, came_in, came_out: seen.extend([came_in[0].shape, came_out.shape]))
+    block(torch.rand(2, 8, 10, 10, requires_grad=True)).sum().backward()
+    side = 5 if layer == "conv_dw" else 10
+    assert seen == [(2, 48, 10, 10), (2, 48, side, side)]
 
 
 def test_the_body_is_all_but_the_classes(pair):
