@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from data_setup.lite import are_watched
 from helpers.runtime.precision import evaluating
 
 PROBE_PX = 64
@@ -25,7 +26,7 @@ def predicting(model: nn.Module, device: torch.device, precision: torch.dtype) -
     """
     with evaluating(model, device, precision):
         layers = repr(model)
-        if layers not in _same_answers and not _watched(*model.modules()):  # a hook would count the trial's pictures
+        if layers not in _same_answers and not are_watched(*model.modules()):  # a hook would count the trial's pictures
             _same_answers[layers] = _answers_stay(model, device)
         with folded(model) if _same_answers.get(layers) else nullcontext():
             yield
@@ -46,7 +47,7 @@ def folded(model: nn.Module) -> Iterator[None]:
                     statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
                     conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics)
                     rest = [getattr(norm, name, None) for name in ("drop", "act")]  # of timm's BatchNormAct2d
-                    if hasattr(conv, "clips") and isinstance(rest[1], nn.ReLU6) and not _watched(rest[1]):
+                    if hasattr(conv, "clips") and isinstance(rest[1], nn.ReLU6) and not are_watched(rest[1]):
                         replaced.append((conv, "clips", False))
                         conv.clips, rest[1] = True, None
                     setattr(parent, norm_name, nn.Sequential(*(part for part in rest if part is not None)))
@@ -59,11 +60,7 @@ def folded(model: nn.Module) -> Iterator[None]:
 def _belong_together(conv: nn.Module, norm: nn.Module) -> bool:
     if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
         return False
-    return conv.out_channels == norm.num_features and "weight" in conv._parameters and not _watched(conv, norm)
-
-
-def _watched(*layers: nn.Module) -> bool:
-    return any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers)
+    return conv.out_channels == norm.num_features and "weight" in conv._parameters and not are_watched(conv, norm)
 
 
 def _answers_stay(model: nn.Module, device: torch.device) -> bool:
