@@ -5,6 +5,9 @@ Tan and Le 2019 (EfficientNet); the Lite variants leave out squeeze-and-excitati
 """
 
 import math
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -195,10 +198,25 @@ class InvertedResidual(nn.Module):
         return self.conv_dw(self.bn1(wide))
 
 
+HOOKS = "_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks"
+
+
 def are_watched(*layers: nn.Module) -> bool:
     """Whether one of them has a hook of its own."""
-    kinds = "_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks"
-    return any(getattr(layer, kind) for layer in layers for kind in kinds)
+    return any(getattr(layer, kind) for layer in layers for kind in HOOKS)
+
+
+@contextmanager
+def unwatched(model: nn.Module) -> Iterator[None]:
+    """Inside the block no hook of the model or its layers is called."""
+    hooks = [(layer, kind, getattr(layer, kind)) for layer in model.modules() for kind in HOOKS]
+    try:
+        for layer, kind, _ in hooks:
+            setattr(layer, kind, OrderedDict())
+        yield
+    finally:
+        for layer, kind, before in hooks:
+            setattr(layer, kind, before)
 
 
 class EfficientNetLite(nn.Module):

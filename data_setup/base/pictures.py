@@ -25,7 +25,7 @@ MOVED = "was the data set moved or deleted? Make the data again from the folder 
 
 METHODS = ("crop", "pad", "squish")
 MAX_ASPECT = 4
-CACHE_VERSION = 5  # in every key of stored pixels and features: raise it when the pixels a model sees change
+CACHE_VERSION = 6  # in every key of stored pixels and features: raise it when the pixels a model sees change
 
 
 class UnreadableImage(ValueError):

@@ -76,16 +76,12 @@ class Comparison:
     difference: Interval  # second minus first, as a share of all n; 0 lies outside exactly when p < 0.05
 
     @property
-    def significant(self) -> bool:
-        return self.p_value < 0.05
-
-    @property
     def text(self) -> str:
         p = "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.2g}"
         return (
             f"{100 * self.first_accuracy:.1f} % against {100 * self.second_accuracy:.1f} % of the same {self.n} "
             f"pictures (only the first gets {self.only_first} right, only the second {self.only_second}): "
-            f"the difference is {'significant' if self.significant else 'not significant'} ({p})"
+            f"the difference is {'significant' if self.p_value < 0.05 else 'not significant'} ({p})"
         )
 
 

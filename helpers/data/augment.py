@@ -8,14 +8,15 @@ import math
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from data_setup.base.arguments import did_you_mean
+from data_setup.base.resampling import move, pixel_numbers
 from helpers.runtime.device import upload
 
-IN_CACHE = 1_300_000  # pixels of a batch that a CPU takes from step to step without going back to main memory
 MOST_MINIFIED = 2.2  # times larger than the model sees: as far as `soften` is exact
 
 
@@ -98,8 +99,7 @@ def draw(n: int, ranges: Augment, rng: torch.Generator) -> Draws:
     def sometimes(values: Tensor, probability: float, otherwise: float = 0.0) -> Tensor:
         return torch.where(torch.rand(n, generator=rng) < probability, values, torch.full_like(values, otherwise))
 
-    most = math.radians(ranges.max_rotate_deg)
-    light = ranges.max_lighting
+    most, lighting = math.radians(ranges.max_rotate_deg), ranges.max_lighting
     zoom = sometimes(uniform(1, ranges.max_zoom), ranges.p_affine, 1.0)
     return Draws(
         crop_position=uniform(0, 1),
@@ -111,8 +111,8 @@ def draw(n: int, ranges: Augment, rng: torch.Generator) -> Draws:
         warp_y=sometimes(uniform(-ranges.max_warp, ranges.max_warp), ranges.p_affine),
         mirror=sometimes(-torch.ones(n), 0.5 if ranges.flip or ranges.dihedral else 0.0, 1.0),
         quarter_turns=uniform(0, 4).floor() if ranges.dihedral else torch.zeros(n),
-        brightness=sometimes(torch.logit(uniform(0.5 - light / 2, 0.5 + light / 2)), ranges.p_lighting),
-        contrast=sometimes(uniform(math.log(1 - light), -math.log(1 - light)), ranges.p_lighting).exp(),
+        brightness=sometimes(torch.logit(uniform(0.5 - lighting / 2, 0.5 + lighting / 2)), ranges.p_lighting),
+        contrast=sometimes(uniform(math.log(1 - lighting), -math.log(1 - lighting)), ranges.p_lighting).exp(),
     )
 
 
@@ -135,15 +135,12 @@ def matrices(draws: Draws) -> Tensor:
 
 def warp(images: Tensor, matrix: Tensor, size: int) -> Tensor:
     """Sample (N, C, H, W) float once, bilinear, through (N, 3, 3) on the CPU; edges mirrored: (N, C, size, size)."""
-    # without a perspective in the batch nothing is divided: the last row would give 1 at every pixel
-    affine = torch.equal(matrix[:, 2], torch.eye(3)[2].expand(len(matrix), 3))
-    matrix = upload(matrix[:, :2] if affine else matrix, images.device)
+    matrix = upload(matrix, images.device)
     centres = torch.linspace(1 / size - 1, 1 - 1 / size, size, device=images.device)  # of the pixels, in -1..1
-    # sums of a part along x and one along y: on a CPU two to three times as fast as a product at every pixel
-    along_x = matrix[:, :, 0, None] * centres  # (N, 2 or 3, size)
+    along_x = matrix[:, :, 0, None] * centres  # (N, 3, size)
     along_y = matrix[:, :, 1, None] * centres + matrix[:, :, 2, None]
-    points = along_y[..., :, None] + along_x[..., None, :]  # (N, 2 or 3, size, size), homogeneous
-    grid = (points if affine else points[:, :2] / points[:, 2:]).permute(0, 2, 3, 1)  # (N, size, size, 2)
+    points = along_y[..., :, None] + along_x[..., None, :]  # (N, 3, size, size), homogeneous
+    grid = (points[:, :2] / points[:, 2:]).permute(0, 2, 3, 1)  # (N, size, size, 2)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
@@ -153,15 +150,29 @@ def adjust_lighting(images: Tensor, brightness: Tensor, contrast: Tensor) -> Ten
     return logits.mul_(contrast.view(-1, 1, 1, 1)).add_(brightness.view(-1, 1, 1, 1)).sigmoid_()
 
 
-def soften(images: Tensor, minify: Tensor) -> Tensor:
-    """Blur (N, C, H, W) float by what bilinear sampling leaves out when it makes picture i `minify[i]` times smaller.
+def light(images: Tensor, draws: Draws) -> Tensor:
+    """`adjust_lighting` of the pictures that drew any; the others keep their pixels to the last bit."""
+    lit = (draws.brightness != 0) | (draws.contrast != 1)
+    if not lit.any():
+        return images
+    changed = adjust_lighting(images, *upload(torch.stack([draws.brightness, draws.contrast]), images.device))
+    return torch.where(upload(lit, images.device).view(-1, 1, 1, 1), changed, images)
 
-    Antialiasing weighs pixels by a triangle `minify` wide, of variance minify² / 6, sampling by one a pixel wide. Three
-    taps along each side add the missing variance: exactly until `MOST_MINIFIED`.
+
+def blur_taps(minify: Tensor) -> Tensor:
+    """(N, 3) weights along each side of the blur that bilinear sampling leaves out when it minifies.
+
+    Antialiasing weighs by a triangle of variance minify² / 6, sampling by one of 1 / 6; three taps add what is missing,
+    exactly until `MOST_MINIFIED`.
     """
+    share = ((minify**2 - 1) / 12).clamp(0, 1 / 3)  # what a neighbour gets
+    return torch.stack([share, 1 - 2 * share, share], dim=1)
+
+
+def soften(images: Tensor, minify: Tensor) -> Tensor:
+    """Blur picture i of (N, C, H, W) float for being made `minify[i]` times smaller."""
     n, channels, height, width = images.shape
-    share = ((minify**2 - 1) / 12).clamp(0, 1 / 3).repeat_interleave(channels)  # what a neighbour gets
-    taps = torch.stack([share, 1 - 2 * share, share], dim=1)  # (N * C, 3)
+    taps = blur_taps(minify).repeat_interleave(channels, dim=0)  # (N * C, 3)
     kernels = taps[:, None, :, None] * taps[:, None, None, :]
     padded = F.pad(images, (1, 1, 1, 1), mode="replicate").view(1, n * channels, height + 2, width + 2)
     with torch.autocast(images.device.type, enabled=False):
@@ -169,31 +180,26 @@ def soften(images: Tensor, minify: Tensor) -> Tensor:
 
 
 def apply_draws(squares: Tensor, draws: Draws, size: int) -> Tensor:
-    """uint8 (N, C, P, P) in, float (N, 3, size, size) in 0..1 out, on its device; draws stay on the CPU: no sync."""
-    matrix, n = matrices(draws), len(squares)
-    moved = not torch.equal(matrix, torch.eye(3).expand_as(matrix))
-    at_once = max(1, n if squares.device.type != "cpu" else IN_CACHE * n // max(1, squares.numel()))
-    parts = [slice(start, start + at_once) for start in range(0, max(1, n), at_once)]
-    images = [_apply(squares[part], draws[part], matrix[part] if moved else None, size) for part in parts]
-    return torch.cat(images).expand(-1, 3, -1, -1)
+    """uint8 (N, C, P, P) in, float (N, 3, size, size) in 0..1 out, on its device; draws stay on the CPU: no sync.
 
-
-def _apply(squares: Tensor, draws: Draws, matrix: Tensor | None, size: int) -> Tensor:
-    """The same of one part, without a matrix where no picture moves, and grey pictures with one channel."""
-    device, (channels, px) = squares.device, squares.shape[1:3]
-    sharp = size if matrix is None else 2 * size if px > MOST_MINIFIED * size else px
-    images = resize(squares, sharp)[:, :channels]
-    if matrix is not None:
-        minify = draws.scale * images.shape[-1] / size
-        if (minify > 1).any():
-            images = soften(images, upload(minify, device))
-        images = warp(images, matrix, size)
-    lit = (draws.brightness != 0) | (draws.contrast != 1)
-    if lit.any():
-        brightness, contrast = upload(torch.stack([draws.brightness, draws.contrast]), device)
-        changed = adjust_lighting(images, brightness, contrast)
-        images = torch.where(upload(lit, device).view(-1, 1, 1, 1), changed, images)
-    return images
+    A CPU moves pixels as whole numbers, several times as fast: the two ways differ in rounding alone.
+    """
+    matrix, px = matrices(draws), squares.shape[-1]
+    still = torch.equal(matrix, torch.eye(3).expand_as(matrix))
+    sharp = size if still else 2 * size if px > MOST_MINIFIED * size else px
+    minify = draws.scale * sharp / size
+    if squares.device.type == "cpu" and not still:
+        if sharp != px:
+            squares = F.interpolate(squares, (sharp, sharp), mode="bilinear", antialias=True)
+        places = pixel_numbers(sharp) @ matrix.double().numpy() @ np.linalg.inv(pixel_numbers(size))
+        levels = light(torch.linspace(0, 1, 256).expand(len(squares), 1, 1, 256), draws).flatten(1)
+        images = torch.from_numpy(move(squares.numpy(), places, blur_taps(minify).numpy(), levels.numpy(), size))
+    else:
+        images = resize(squares, sharp)[:, : squares.shape[1]]  # grey pictures with one channel
+        if (minify > 1).any() and not still:
+            images = soften(images, upload(minify, squares.device))
+        images = light(images if still else warp(images, matrix, size), draws)
+    return images.expand(-1, 3, -1, -1)
 
 
 def resize(squares: Tensor, size: int) -> Tensor:

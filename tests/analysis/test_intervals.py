@@ -89,7 +89,7 @@ def test_mcnemar_equals_the_exact_binomial_test(only_first, only_second, both, n
     assert result.difference.estimate == pytest.approx(result.second_accuracy - result.first_accuracy)
     assert result.difference.low - 1e-12 <= result.difference.estimate <= result.difference.high + 1e-12
     outside = result.difference.low > 0 or result.difference.high < 0
-    assert outside == result.significant, "interval and test must not contradict each other"
+    assert outside == (result.p_value < 0.05), "interval and test must not contradict each other"
 
 
 @pytest.mark.parametrize(("only_second", "more"), [(7, False), (8, True)])
@@ -99,7 +99,7 @@ def test_the_interval_of_the_difference_agrees_with_the_test_where_it_is_close(o
     second = preds_of([False] + [True] * only_second + [True] * 20)
     result = mcnemar(first, second)
     assert result.p_value == pytest.approx(2 * (only_second + 2) / 2 ** (only_second + 1))
-    assert result.significant == more == (result.difference.low > 0)
+    assert (result.p_value < 0.05) == more == (result.difference.low > 0)
 
 
 def test_compare_says_whether_the_difference_is_significant():

@@ -3,6 +3,7 @@
 import math
 from dataclasses import fields, replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,7 @@ from helpers.data.augment import (
     apply_draws,
     basic,
     draw,
+    light,
     matrices,
     no_augment,
     resize,
@@ -162,27 +164,28 @@ def test_what_happens_to_one_picture_does_not_depend_on_its_neighbours():
     assert (together - alone).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("ranges", [EVERYTHING, top_down(), Augment(p_lighting=1, max_lighting=0.3)])
-def test_a_batch_in_parts_is_the_batch_as_a_whole(ranges, monkeypatch):
-    """Catches a part that takes the draws of another, and one that is resampled otherwise as nothing moves in it."""
-    images, draws = squares(9, 20), draw(9, ranges, generator(4))
-    draws = replace(
-        draws,
-        **{
-            name: torch.where(torch.arange(9) < 4, values, getattr(draws, name))
-            for name, values in {
-                "scale": torch.ones(9),
-                "angle_rad": torch.zeros(9),
-                "mirror": torch.ones(9),
-                "quarter_turns": torch.zeros(9),
-                "warp_x": torch.zeros(9),
-                "warp_y": torch.zeros(9),
-            }.items()
-        },
-    )
-    whole = apply_draws(images, draws, 16)
-    monkeypatch.setattr(augment, "IN_CACHE", 2 * images[0].numel())
-    torch.testing.assert_close(apply_draws(images, draws, 16), whole, rtol=0, atol=1e-6)
+def in_floats(images, draws, size):
+    """The steps one after the other, as a GPU takes them."""
+    px = images.shape[-1]
+    sharp = resize(images, 2 * size if px > augment.MOST_MINIFIED * size else px)
+    minify = (draws.scale * sharp.shape[-1] / size).to(images.device)
+    return light(warp(soften(sharp, minify), matrices(draws), size), draws)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("px", "roundings"), [(30, 1), (56, 2), (100, 3)]
+)  # the sample; and the blur; and the resizing
+def test_whole_numbers_are_the_floats_rounded(px, roundings, channels):
+    """A CPU's way against a GPU's. Catches half a pixel of shift, other edges, another picture's blur or light."""
+    coarse = torch.rand(48, channels, px // 5, px // 5, generator=generator("coarse"))
+    images = nn.functional.interpolate(coarse, (px, px), mode="bicubic").clamp(0, 1).mul(255).byte()
+    draws = draw(48, replace(EVERYTHING, min_scale=0.9, max_zoom=1.1), generator(5))
+    found, dark = apply_draws(images, draws, 40), replace(draws, brightness=torch.zeros(48), contrast=torch.ones(48))
+    least, most = ((in_floats(images, dark, 40) + by * roundings * 0.6 / 255).clamp(0, 1) for by in (-1, 1))
+    assert (light(least, draws) <= found).all() and (found <= light(most, draws)).all()
+    error = 255 * (apply_draws(images, dark, 40) - in_floats(images, dark, 40))
+    assert error.abs().mean() < 0.3 * roundings**0.5 and error.mean().abs() < 0.1
 
 
 def test_without_a_perspective_nothing_is_divided():
@@ -368,7 +371,7 @@ def test_the_gpu_draws_the_same_and_shows_the_same():
     """Catches draws made on the device, whose generator gives other numbers than the CPU's."""
     images, draws = squares(16, 40), draw(16, EVERYTHING, generator(1))
     assert draws.scale.device.type == "cpu"
-    here, there = apply_draws(images, draws, 32), apply_draws(images.cuda(), draws, 32)
+    here, there = in_floats(images, draws, 32), apply_draws(images.cuda(), draws, 32)
     assert there.is_cuda and (here - there.cpu()).abs().max() < 1e-3
 
 
@@ -389,18 +392,25 @@ class Resamplings(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def test_a_training_batch_is_resampled_once(data):
+def test_a_training_batch_is_resampled_once(data, monkeypatch):
     """Catches a second interpolation: fastai v2 makes two with min_scale, and blurs every picture by it."""
     data.store  # noqa: B018 (decoding is not what is counted)
+    planes = sum(len(data.store.picture(row)) for row in data.rows["train"].tolist())
+    for name in [name for name in dir(cv2) if any(word in name for word in ("warp", "resize", "remap"))]:
+        function = getattr(cv2, name)
+        monkeypatch.setattr(cv2, name, lambda *args, f=function, n=name, **how: seen.names.append(n) or f(*args, **how))
     for ranges, expected in (
-        (side_on(min_scale=0.5), ["grid_sampler_2d"]),
-        (top_down(min_scale=0.3, max_zoom=2.0, max_warp=0.2), ["grid_sampler_2d"]),
-        (no_augment(), ["_upsample_bilinear2d_aa"]),
+        (side_on(min_scale=0.5), ["warpPerspective"] * planes),
+        (top_down(min_scale=0.3, max_zoom=2.0, max_warp=0.2), ["warpPerspective"] * planes),
+        (no_augment(), ["_upsample_bilinear2d_aa"] * math.ceil(len(data.rows["train"]) / 8)),
     ):
         augmented = data.with_augment(ranges)
         with Resamplings() as seen:
-            batches = list(augmented.train_batches(torch.device("cpu"), 8, "test"))
-        assert seen.names == expected * len(batches)
+            list(augmented.train_batches(torch.device("cpu"), 8, "test"))
+        assert seen.names == expected
+    with Resamplings() as seen:
+        in_floats(squares(3, 20), draw(3, EVERYTHING, generator(0)), 20)
+    assert seen.names == ["grid_sampler_2d"]
 
 
 # Batch transforms of torchvision -------------------------------------------------------------------------------

@@ -148,7 +148,8 @@ def test_each_operation_alone(data):
     }
     turned = data.with_augment(side_on(max_rotate_deg=0, max_zoom=1, max_warp=0, max_lighting=0))
     assert list(shown)[:3] == ["as it is", "mirrored", "turned 90°"] and "50 % low right" in shown
-    assert np.allclose(np.asarray(shown["turned 180°"])[::-1, ::-1], shown["mirrored"][:, ::-1], atol=1e-4)
+    one_level = 1 / 255 + 1e-6  # exactly between two a CPU takes either
+    assert np.allclose(np.asarray(shown["turned 180°"])[::-1, ::-1], shown["mirrored"][:, ::-1], atol=one_level)
     assert shown["darkest"].mean() < shown["as it is"].mean() < shown["brightest"].mean()
     assert shown["least contrast"].std() < shown["as it is"].std() < shown["most contrast"].std()
     assert show_each_operation(turned, 2).text == "02.png as it is, then each operation alone: mirrored."

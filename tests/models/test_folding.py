@@ -129,9 +129,12 @@ def test_who_looks_at_a_layer_sees_it_as_it_is():
 
 
 def test_a_hook_counts_the_pictures_that_are_predicted_and_no_others():
-    """Catches the trial of a network that a reader's hook takes for pictures."""
-    model, seen = moved(nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5))), []
-    model.register_forward_hook(lambda module, given, made: seen.append(len(made)))
+    """Catches the trial of a network that a reader's hook takes for pictures, and one that is left out for a hook: all
+    other layers would stay slow."""
+    model, seen = moved(nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU())), []
+    for watched in (model, model[2]):
+        watched.register_forward_hook(lambda module, given, made: seen.append(len(made)))
     with predicting(model, CPU, torch.float32):
+        assert not isinstance(model[1], nn.BatchNorm2d)
         model(torch.rand(1, 3, 16, 16))
-    assert seen == [1]
+    assert seen == [1, 1] and len(model._forward_hooks) == len(model[2]._forward_hooks) == 1
