@@ -7,14 +7,14 @@ import numpy as np
 
 
 def move(squares: np.ndarray, places: np.ndarray, taps: np.ndarray, levels: np.ndarray, size: int) -> np.ndarray:
-    """Blur, sample once, light: uint8 (N, C, P, P) in, float32 (N, C, size, size) out; edges mirrored.
+    """Blur, sample once, light: uint8 (N, C, P, P) in, (N, C, size, size) of the type of `levels` out; edges mirrored.
 
     places: (N, 3, 3), from pixel numbers in the result to pixel numbers in the square; taps: (N, 3), the blur's weights
-    along each side; levels: float32 (N, 256), what each of the 256 values becomes.
+    along each side; levels: float (N, 256), what each of the 256 values becomes.
     """
     import cv2  # takes a while
 
-    images = np.empty((*squares.shape[:2], size, size), np.float32)
+    images = np.empty((*squares.shape[:2], size, size), levels.dtype)  # of another type OpenCV would write elsewhere
     for square, place, weights, level, image in zip(squares, places, taps, levels, images, strict=True):
         for plane, seen in zip(square, image, strict=True):
             if weights[0] > 0:

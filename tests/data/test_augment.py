@@ -188,6 +188,18 @@ def test_whole_numbers_are_the_floats_rounded(px, roundings, channels):
     assert error.abs().mean() < 0.3 * roundings**0.5 and error.mean().abs() < 0.1
 
 
+def test_numbers_of_either_length_are_lit():
+    """Catches pictures that stay as memory had them, since the light was written into a copy of another type."""
+    images, draws = squares(4, 20), draw(4, EVERYTHING, generator(6))
+    expected = apply_draws(images, draws, 16)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = apply_draws(images, draws, 16)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(found.to(torch.float32), expected, rtol=0, atol=1e-6)
+
+
 def test_without_a_perspective_nothing_is_divided():
     """Against torch's own grid of an affine matrix. Catches two rows of the matrix where three are needed."""
     image, matrix = smooth(20, 6), matrices(draw(6, top_down(max_zoom=1.5), generator(7)))
