@@ -182,7 +182,7 @@ def soften(images: Tensor, minify: Tensor) -> Tensor:
 def apply_draws(squares: Tensor, draws: Draws, size: int) -> Tensor:
     """uint8 (N, C, P, P) in, float (N, 3, size, size) in 0..1 out, on its device; draws stay on the CPU: no sync.
 
-    A CPU moves pixels as whole numbers, several times as fast: the two ways differ in rounding alone.
+    A CPU moves pixels as whole numbers, in half the time: the two ways differ in rounding alone.
     """
     matrix, px = matrices(draws), squares.shape[-1]
     still = torch.equal(matrix, torch.eye(3).expand_as(matrix))

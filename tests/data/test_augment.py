@@ -173,9 +173,7 @@ def in_floats(images, draws, size):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(
-    ("px", "roundings"), [(30, 1), (56, 2), (100, 3)]
-)  # the sample; and the blur; and the resizing
+@pytest.mark.parametrize(("px", "roundings"), [(30, 1), (56, 2), (100, 3)])  # sampled; and blurred; and resized
 def test_whole_numbers_are_the_floats_rounded(px, roundings, channels):
     """A CPU's way against a GPU's. Catches half a pixel of shift, other edges, another picture's blur or light."""
     coarse = torch.rand(48, channels, px // 5, px // 5, generator=generator("coarse"))
