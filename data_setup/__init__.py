@@ -20,7 +20,7 @@ only a split by time reads EXIF data with Pillow.
 | downloads/ | the sets that are downloaded: records, download, check, safe unpacking, layout |
 | small_copies.py | a few pictures of every part and class |
 | weights.py | the packaged ImageNet weights, under timm's names, and the 1,000 class names |
-| lite.py | the networks these weights are for |
+| lite | the networks these weights are for |
 | backbones/ | networks of torchvision and timm by name: weights on disk or downloaded, what there is to choose from |
 | check/ | a folder of one's own, before a model learns from it: what is wrong there, and what to do |
 | own/ | a folder of one's own as it comes: labels in any table or text files, a split by class, group or time |

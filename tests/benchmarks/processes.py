@@ -17,8 +17,11 @@ from tests.benchmarks.memory import watched
 from tests.benchmarks.work import Work
 
 ROOT = Path(__file__).resolve().parents[2]
-# the same for all; waiting threads sleep, which is the better setting for loops with workers on few cores
-ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "COURSE_PROGRESS": "off", "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
+# the same for all; waiting threads soon sleep, which is the better setting for loops with workers on few cores
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000", "COURSE_PROGRESS": "off", "HF_HUB_OFFLINE": "1",
+    "PYTHONHASHSEED": "0",
+}  # fmt: skip
 
 ENDS_IN_S, ENDS_AFTER_ERROR_IN_S = 20, 2  # then it is killed: one that is asked nothing more ends in less than a second
 

