@@ -8,8 +8,8 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 
 ONE_PIXEL = [1, 1], [0, 0], [1, 1], False, [0, 0], 1  # of a convolution: stride, padding, dilation, how, groups
 COLUMNS = 3  # of a filter, for which oneDNN has a fast gradient with AVX2; it takes wider filters for full ones
-FEW_PIXELS = 64  # of a map: no more, and a table less is not worth the sums over all pictures
-PRODUCTS_PAY = torch.backends.cpu.get_cpu_capability() == "AVX2"  # for few pixels; measured there alone
+FEW_PIXELS = 64  # of a map, at most: there a norm stays a layer of its own, and a mixture may learn by a product
+PRODUCTS_PAY = torch.backends.cpu.get_cpu_capability() == "AVX2"  # measured there alone
 
 
 class Clip(torch.autograd.Function):

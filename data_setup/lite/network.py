@@ -174,8 +174,8 @@ class InvertedResidual(nn.Module):
         """conv_dw(bn1(conv_pw(maps))). While it learns, with fewer steps that are remembered, unless a hook looks at
         these layers: the mixture comes normed, and the zeros that a stride needs with the activation."""
         mixing, norm, filtering = self.conv_pw, self.bn1, self.conv_dw
-        as_built = type(mixing) is type(filtering) is Conv2d or isinstance(filtering, StridedConv)
-        as_built = as_built and type(norm) is NormAct and not are_watched(mixing, norm, norm.act, filtering)
+        as_built = type(mixing) is Conv2d and isinstance(filtering, Conv2d) and type(norm) is NormAct
+        as_built = as_built and type(norm.act) is ReLU6 and not are_watched(mixing, norm, norm.act, filtering)
         if not as_built or not learns(maps, mixing.weight, norm.weight):
             return filtering(norm(mixing(maps)))
         strides = isinstance(filtering, StridedConv)

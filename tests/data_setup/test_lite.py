@@ -126,7 +126,7 @@ def test_what_is_frozen_gets_no_gradient_and_the_rest_its_own(folding, frozen):
 
 def test_a_norm_that_is_not_as_usual_stays_a_layer(folding):
     """Statistics that are fixed, gathered for ever or not at all, another type in mixed precision, few pixels, a norm
-    put in its place: each is torch's business."""
+    or an activation put in its place: each is torch's business."""
     maps = torch.randn(3, 8, 9, 11, dtype=torch.float64)
     for setting in ({"training": False}, {"momentum": None}, {"track_running_stats": False, "running_mean": None}):
         both = block_and_plain()
@@ -135,6 +135,11 @@ def test_a_norm_that_is_not_as_usual_stays_a_layer(folding):
                 setattr(one.bn1, name, value)
         learned_alike(*both, maps)
     learned_alike(*block_and_plain(), maps[..., :8, :8])
+    for stride in (1, 2):
+        both = block_and_plain(stride)
+        for one in both:
+            one.bn1.act = torch.nn.Softplus()
+        learned_alike(*both, maps)
     block, _ = block_and_plain()
     block.bn1 = torch.nn.Sequential(torch.nn.BatchNorm2d(48), torch.nn.ReLU()).double()
     block(maps).sum().backward()

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import re
 
 import numpy as np
 import pytest
@@ -260,3 +261,14 @@ def test_a_measured_interval_stays_on_one_line(before):
     said = repr(right("x" * (before - 20) + " accuracy ≈ 86.9 % of 221, interval ≈ 81.8 to 90.7; and so on"))
     assert "≈ 86.9" in said and "≈ 81.8 to 90.7" in said and "\x1f" not in said
     assert max(map(len, said.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("before", range(40, 80))
+def test_lines_break_alike_whatever_was_measured(before):
+    """Catches a stored output that differs from a new one by where a line ends, because 13 became 6."""
+    lines = [
+        repr(right(f"{'x' * (before - 20)} right: ≈ {a} against ≈ {b}, and coins would give ≈ {c} each; and so on"))
+        for a, b, c in ((13, 10, "11.5"), (6, 7, "6.5"), (150, 9, "79.5"))
+    ]
+    assert len({re.sub(r"[\d.]+", "#", said) for said in lines}) == 1
+    assert max(map(len, "\n".join(lines).splitlines())) <= 80

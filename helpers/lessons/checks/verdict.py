@@ -20,7 +20,8 @@ RIGHT, NOT_YET, UNFINISHED = "right", "not yet", "not answered yet"
 HINTS = 3  # each exercise has as many
 WIDTH = 80  # letters in a line, so that a narrow page need not break it again
 TOGETHER = re.compile(r"≈ [\d.,]+( to [\d.,]+)?")  # a measured number or interval stays on one line
-UNBROKEN = "\x1f"  # stands for a blank where no line may end
+ROOM = 6  # letters that a measured number takes at least when lines are broken, so that 9 and 13 break them alike
+UNBROKEN, NOTHING = "\x1f", "\x1e"  # stand for a blank where no line may end, and for nothing
 EMPTY_BODY = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}  # of a function that is only a stub
 
 wrong_tries: Counter[str] = Counter()  # by check, since the kernel started
@@ -35,9 +36,9 @@ class Verdict:
     title: str = "exercise"
 
     def __repr__(self) -> str:
-        whole = TOGETHER.sub(lambda found: found[0].replace(" ", UNBROKEN), self.message)
+        whole = TOGETHER.sub(lambda found: found[0].replace(" ", UNBROKEN).ljust(ROOM, NOTHING), self.message)
         text = textwrap.fill(f"{self.title}: {self.state}: {whole}", WIDTH, break_long_words=False)
-        return text.replace(UNBROKEN, " ")
+        return text.replace(UNBROKEN, " ").replace(NOTHING, "")
 
     def titled(self, title: str) -> "Verdict":
         """The same verdict under this name, e.g. "exercise 2"."""
