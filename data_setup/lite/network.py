@@ -131,7 +131,8 @@ class NormAct(nn.BatchNorm2d):
     def can_be_folded(self, maps: Tensor, weight: Tensor) -> bool:
         """Whether `gradients.NormedMixture` does what this layer does after a convolution of `maps` by `weight`."""
         as_usual = self.training and self.momentum is not None and self.track_running_stats and self.affine
-        return as_usual and not gradients.has_few_pixels(maps) and computes_as_it_is(maps, weight)
+        exact = maps.dtype in (torch.float32, torch.float64) and computes_as_it_is(maps, weight)
+        return as_usual and exact and not gradients.has_few_pixels(maps)
 
 
 def conv(channels: int, out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:

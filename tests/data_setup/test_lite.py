@@ -5,6 +5,7 @@ import copy
 import pytest
 import timm
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from data_setup.lite import WIDTH_AND_DEPTH, Conv2d, EfficientNetLite, InvertedResidual, gradients, in_eights
 
@@ -125,7 +126,7 @@ def test_what_is_frozen_gets_no_gradient_and_the_rest_its_own(folding, frozen):
 
 
 def test_a_norm_that_is_not_as_usual_stays_a_layer(folding):
-    """Statistics that are fixed, gathered for ever or not at all, another type in mixed precision, few pixels, a norm
+    """Statistics that are fixed, gathered for ever or not at all, another type of numbers, few pixels, a norm
     or an activation put in its place: each is torch's business."""
     maps = torch.randn(3, 8, 9, 11, dtype=torch.float64)
     for setting in ({"training": False}, {"momentum": None}, {"track_running_stats": False, "running_mean": None}):
@@ -145,7 +146,22 @@ def test_a_norm_that_is_not_as_usual_stays_a_layer(folding):
     block(maps).sum().backward()
     with torch.autocast("cpu", torch.bfloat16):
         block_and_plain()[0].float()(maps.float()).sum().backward()
+    block_and_plain()[0].bfloat16()(maps.bfloat16()).sum().backward()
     assert folding == []
+
+
+def test_no_gradient_of_frozen_maps_is_computed(folding):
+    """Catches a backward pass into what does not train: two convolutions less than with it."""
+    counted = []
+    for wanted in (False, True):
+        block, maps = block_and_plain()[0], torch.rand(3, 8, 9, 11, dtype=torch.float64, requires_grad=wanted)
+        loss = block(maps).sum()
+        with FlopCounterMode(display=False) as counter:
+            loss.backward()
+        counted.append(counter.get_total_flops())
+    pixels, small = 3 * 9 * 11, 8 * 48 * 8 + 48 * 8  # the products of weights, and of a slope with weights
+    assert counted[1] - counted[0] == 2 * (pixels * 48 * 8 + pixels * 8 * 8 + small)
+    assert len(folding) == 2
 
 
 def test_one_number_a_channel_is_refused_as_torch_does():

@@ -88,6 +88,17 @@ print(given_back, faults())
 """
 
 
+@pytest.mark.parametrize(("said", "counts"), [(None, "10000"), ("77", "77")])
+def test_waiting_threads_stay_awake_for_a_moment_unless_somebody_says_otherwise(said, counts):
+    """Catches a setting that comes too late for torch, or overrules the learner's own."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    order = "import helpers, os, sys; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'], end=' ')"
+    command = [sys.executable, "-c", f"{order}; print(os.environ['GOMP_SPINCOUNT'])"]
+    env = bare | ({"GOMP_SPINCOUNT": said} if said else {})
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT, check=True)
+    assert done.stdout.split() == ["False", "PASSIVE", counts]
+
+
 @pytest.mark.alone
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_freed_memory_is_used_again():
