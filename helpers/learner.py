@@ -30,7 +30,7 @@ from helpers.training.loop import fit
 from helpers.training.losses import per_picture
 from helpers.training.lr_finder import lr_find
 from helpers.training.metrics import Metric, count_confusions, metrics_named
-from helpers.training.run import BatchTransform, History, Hook, Plan, Run
+from helpers.training.run import MOMENTUM, BatchTransform, History, Hook, Plan, Run
 
 Rates = float | Sequence[float] | slice
 Hooks = Hook | Sequence[Hook]
@@ -82,14 +82,14 @@ class Learner:
         if self.cuda_graphs and (self.device.type != "cuda" or n_ranks() > 1):
             found = f"this learner computes on {self.device}, number of processes {n_ranks()}"
             raise ValueError(f"cuda_graphs=True needs an NVIDIA GPU and one process; {found}: leave it out")
-        self._given = self.model
         own = not isinstance(self.model, Classifier)
         model = from_module(self.model, n_classes, size=self.data.size) if own else self.model
         self.arch = self.arch or model.arch
         self.model = model.to(self.device, memory_format=torch.channels_last).eval()
-        self.loss = per_picture(self.loss or nn.CrossEntropyLoss(), n_classes).to(self.device)
-        self.metrics = metrics_named(self.metrics)
+        self.loss, self.metrics = self.loss, self.metrics  # the device is known now
         self.path = Path(self.path or data_setup.home() / "models")
+        # a network of one's own keeps its history itself, also when it comes back as `learn.model`
+        self._given = self.model.body[0] if isinstance(self.model.head, nn.Identity) else self.model
         self._go_on_from(getattr(self._given, "learner_history", History()))
         self.groups = models.layer_groups(self.model, self.layer_groups)  # first layers first
         self.freeze_to(0 if own else -1)
@@ -109,6 +109,16 @@ class Learner:
 
     def __getattr__(self, name: str):
         raise old_attribute(self, name, OLDER["Learner"])
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """A loss and metrics may be set at any time, in the forms that the constructor takes."""
+        if name == "loss" and "device" in vars(self):
+            value = per_picture(value or nn.CrossEntropyLoss(), len(self.data.classes)).to(self.device)
+        elif name == "metrics" and "device" in vars(self):
+            value = metrics_named(value)
+        elif name == "layer_groups" and "groups" in vars(self):
+            raise AttributeError(f"groups are made once: type Learner(learn.data, learn.model, layer_groups={value!r})")
+        super().__setattr__(name, value)
 
     @property
     def history(self) -> History:
@@ -284,6 +294,7 @@ class Learner:
         if self.precompute and self.batch_transform:
             fix = "learn.precompute = False, or Learner.pretrained(data, precompute=False, batch_transform=...)"
             raise ValueError(f"batch_transform needs pictures, and this learner trains on cached features: type {fix}")
+        self.freeze_to(self.trained_from)  # another learner of this network may have frozen other parts
         data, source = self.data, self.source()
         self._refuse_leaks(data)
         names = "precision", "prediction_precision", "max_norm", "metrics", "batch_transform", "cuda_graphs", "seed"
@@ -291,7 +302,7 @@ class Learner:
         plan = Plan(epochs, schedule, momentum, data.batch_size * self.accumulate, self.accumulate, **own)
         parameters = models.optimizer_groups(self.model, self.groups, lr, self.weight_decay)
         # betas, eps and weight decay of fastai v2; fused: one pass over all parameters
-        optimizer = AdamW(parameters, betas=(0.9, 0.99), eps=1e-5, fused=self.device.type != "mps")
+        optimizer = AdamW(parameters, betas=(MOMENTUM, 0.99), eps=1e-5, fused=self.device.type != "mps")
         facts = {"arch": self.arch, "bn": self.bn, "trained from": self.trained_from, **source.facts}
         hooks = [hook for given in (self.hooks, hooks) for hook in ([given] if isinstance(given, Hook) else given)]
         before = replace(self.history, trained_on=self.history.trained_on.union(data.split.train))

@@ -1,15 +1,18 @@
 """The verbs: what they refuse, what they keep, what they say."""
 
 import copy
+import functools
 import json
 import math
 import struct
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from data_setup.base.arguments import OLDER
 from data_setup.items import Item, relabel
 from data_setup.splits import Split
 from helpers import learner
@@ -502,21 +505,68 @@ def test_load_brings_back_epochs_and_history(data):
     assert [epoch.number for epoch in other.history.epochs] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("own", [False, True])
-def test_a_network_brings_its_history_to_another_learner(data, capsys, own):
+@pytest.mark.parametrize(("own", "comes_back"), [(False, False), (True, False), (True, True)])
+def test_a_network_brings_its_history_to_another_learner(data, capsys, own, comes_back):
     """Catches a leak guard that ends where a second learner begins, and "0 epochs" of a network that was trained."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2)) if own else make(data).model
     first = Learner(data, network)
     first.fit(1e-3, 2)
     fresh = ImageData.from_items(data.items, size=32, batch_size=8, seed=5)
     capsys.readouterr()
-    second = Learner(fresh, network if own else copy.deepcopy(network))
+    second = Learner(fresh, first.model if comes_back else network if own else copy.deepcopy(network))
     trained = set(data.split.train) & set(fresh.split.valid)
     assert f"note: {len(trained)} of the validation pictures trained this model" in capsys.readouterr().out
     assert second.about()["epochs"] == 2 and second.arch == first.arch == ("Sequential" if own else "test_resnet")
     with pytest.raises(ValueError, match="have validated this model before"):
         second.fit(1e-3, 1)
     assert not make(fresh).history.epochs
+
+
+def test_what_is_set_later_trains_as_if_it_had_been_given(data):
+    """Catches a weighted mean that is weighted once more, and an epoch that ends in AttributeError."""
+    given = {"loss": nn.CrossEntropyLoss(weight=torch.tensor([1.0, 3.0])), "metrics": ["f1", "accuracy"]}
+    built, changed = make(data, **given).to_fp32(), make(data).to_fp32()
+    changed.loss, changed.metrics = given["loss"], given["metrics"]
+    for learn in (built, changed):
+        learn.fit(1e-3, 1)
+    assert changed.history.losses == built.history.losses
+    ours, theirs = changed.history.epochs[0], built.history.epochs[0]
+    assert (ours.valid_loss, ours.metrics) == (theirs.valid_loss, theirs.metrics)
+    assert list(ours.metrics) == given["metrics"]
+    with pytest.raises(AttributeError, match=r"type Learner\(learn.data, learn.model, layer_groups='stages'\)"):
+        changed.layer_groups = "stages"
+
+
+def test_a_learner_trains_what_it_says_it_trains(data):
+    """Catches a second learner of the network that has frozen the layers of the first, and statistics set to train."""
+    first = make(data, precompute=False).to_fp32()
+    first.unfreeze()
+    Learner(data, first.model)  # freezes all but the head
+    before = weights(first)
+    first.fit(1e-2, 1)
+    after = weights(first)
+    assert all(not torch.equal(after[name], before[name]) for name, _ in first.model.named_parameters())
+    first.freeze()
+    first.bn, before = "train", weights(first)
+    first.fit(1e-2, 1)
+    assert any("running_mean" in name and not torch.equal(now, before[name]) for name, now in weights(first).items())
+
+
+def test_a_mask_of_infinities_is_no_divergence(data):
+    """Catches "take a lower rate" for a network of one's own that masks with a buffer, whatever the rate."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
+    network.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+    assert len(Learner(data, network).fit(1e-4, 1).epochs) == 1
+
+
+ADVICE = sorted(line for line in OLDER["elsewhere"].values() if line.startswith("Learner.pretrained("))
+
+
+@pytest.mark.parametrize("line", ADVICE)
+def test_a_line_that_an_error_advises_works(data, line):
+    """Catches advice that ends in the next error."""
+    pretrained = functools.partial(Learner.pretrained, arch="test_resnet", pretrained=False)
+    assert isinstance(eval(line, {"Learner": SimpleNamespace(pretrained=pretrained), "data": data}), Learner)
 
 
 # Other networks, other losses ------------------------------------------------------------------------------------

@@ -152,7 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         rows = run_all(paths, folder, cell_timeout_s=chosen.cell_timeout)
     finally:
-        if not any(row.outcome.failure for row in rows):
+        if not any(folder.glob("*.ipynb")):  # a copy is kept of what failed
             shutil.rmtree(folder, ignore_errors=True)
     print(f"\n{table(rows)}")
     if chosen.table:

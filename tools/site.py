@@ -127,7 +127,7 @@ def build(folder: Path, site: Path) -> list[Path]:
         whole = f"{links}\n<main>\n{body}\n</main>\n{links}"
         documents[site / f"{name}.html"] = pages.page(titles[name], whole)
     documents[site / "index.html"] = contents(titles, found)
-    for old in site.glob("*.html"):
+    for old in site.glob("[0-9][0-9]*_*.html"):
         old.unlink()
     for path, text in documents.items():
         with write_atomically(path) as temporary:

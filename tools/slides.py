@@ -88,7 +88,9 @@ def build(folder: Path, site: Path) -> list[Path]:
     keys = "<p>Arrow keys move, S opens the speaker's notes, O an overview.</p>"
     body = f"<main>\n<h1>Slides</h1>\n{keys}\n<ul>\n{chr(10).join(links)}\n</ul>\n</main>"
     documents[site / "index.html"] = pages.page("Slides", body)
-    shutil.rmtree(site, ignore_errors=True)
+    for old in site.glob("[0-9][0-9]*_*.html"):  # of a lesson that is gone
+        old.unlink()
+    shutil.rmtree(site / "reveal", ignore_errors=True)
     shutil.copytree(REVEAL, site / "reveal")
     for path, text in documents.items():
         with write_atomically(path) as temporary:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -116,6 +117,11 @@ def computes_as_it_is(maps: Tensor, weight: Tensor) -> bool:
     return maps.device.type == "cpu" and maps.dtype == weight.dtype and not torch.is_autocast_enabled("cpu")
 
 
+def shares_its_batch() -> bool:
+    """Whether other processes have a part of the batch: its mean and variance are then not those of what is here."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
 class NormAct(nn.BatchNorm2d):
     """BatchNorm, and the activation after it where there is one."""
 
@@ -132,7 +138,7 @@ class NormAct(nn.BatchNorm2d):
         """Whether `gradients.NormedMixture` does what this layer does after a convolution of `maps` by `weight`."""
         as_usual = self.training and self.momentum is not None and self.track_running_stats and self.affine
         exact = maps.dtype in (torch.float32, torch.float64) and computes_as_it_is(maps, weight)
-        return as_usual and exact and not gradients.has_few_pixels(maps)
+        return as_usual and exact and not gradients.has_few_pixels(maps) and not shares_its_batch()
 
 
 def conv(channels: int, out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:

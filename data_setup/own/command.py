@@ -43,7 +43,10 @@ def main(argv: list[str]) -> int:
         with explained(file.parent, elsewhere="name another file with --out"):
             write_split(split, file, how=how_in_words(options))
         print(printable_table(items, split))
-        print(f"split written to {file}; ImageData.from_folders and helpers.recipe read it from there")
+        where = "ImageData.from_folders and helpers.recipe read it from there"
+        if options.out and options.out.absolute() != (options.path / SPLIT_FILE).absolute():
+            where = f"it is read only where it is called {options.path / SPLIT_FILE}"
+        print(f"split written to {file}; {where}")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -56,7 +56,7 @@ def label_by_table(
         if column not in columns:
             raise ValueError(f"{table} has no column {column!r}; {closest(column, columns)}")
     find = finder(folder)
-    guessed = [name_column, label_column]
+    guessed, asked = [name_column, label_column], weight_column
     name_column = name_column or guess_names(rows, columns, folder, table)
     weight_column = weight_column or _by_word(columns, WEIGHT_WORDS)
     rest = [column for column in columns if column not in (name_column, weight_column)]
@@ -66,6 +66,8 @@ def label_by_table(
     if guessed != [name_column, label_column] and [name_column, label_column] != ["name", "label"]:
         label = f"the largest of {listed(soft)}, which is also the weight" if soft else f"column {label_column!r}"
         print(f"{Path(table).name}: pictures from column {name_column!r}, labels from {label}")
+    if weight_column and not asked and len({row[weight_column] for row in rows}) > 1:
+        print(f"{Path(table).name}: a picture counts as its {weight_column!r} says; rename it if it is no weight")
     items = []
     for row in rows:
         name = find(row[name_column]) or row[name_column]

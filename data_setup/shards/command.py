@@ -29,10 +29,14 @@ def main(argv: list[str]) -> int:
         if not options.megabytes > 0:
             raise ValueError(f"--megabytes is the size of a shard, above 0; got {options.megabytes:g}")
         items = labelled(options.path, options.labels)
-        if split := saved_split(folder, items):
-            with explained(out, elsewhere="name another folder with --out"):
+        split = saved_split(folder, items)
+        index = write_shards(items, out, megabytes=options.megabytes)
+        with explained(out, elsewhere="name another folder with --out"):
+            if split:
                 write_split(split, out / SPLIT_FILE, how=f"as in {SPLIT_FILE} of {folder.name}")
-        print(report(write_shards(items, out, megabytes=options.megabytes)))
+            else:
+                (out / SPLIT_FILE).unlink(missing_ok=True)  # of an earlier set
+        print(report(index))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -5,21 +5,24 @@ Killed in between, the same command writes only what is missing.
 
 import io
 import json
+import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from data_setup.base.files import read_json, write_atomically
 from data_setup.base.files import sha256 as sha256_of
-from data_setup.base.files import write_atomically
 from data_setup.base.folders import explained, locked
 from data_setup.base.progress import progress
 from data_setup.items import Item, class_names
-from data_setup.shards.record import INDEX, Contents, Index, Shard, finished, write_contents, write_index
+from data_setup.own.split_file import SPLIT_FILE
+from data_setup.shards.record import INDEX, KIND, Contents, Index, Shard, finished, write_contents, write_index
 
 BLOCK = 512  # bytes in which a tar archive counts
 MEGABYTES = 256  # of a shard
+OURS = re.compile(r"\d{6}\.(tar|json)")  # an archive, and what is in it
 
 
 def write_shards(items: Iterable[Item], out: Path, *, megabytes: float = MEGABYTES) -> Index:
@@ -27,8 +30,12 @@ def write_shards(items: Iterable[Item], out: Path, *, megabytes: float = MEGABYT
 
     Every shard has pictures from anywhere in the set: the order follows the sha256 of the names. Each is written
     atomically, and one that an earlier run has finished stays, unless a picture or a label of it has changed since.
-    Raises OSError when the disk is full, with what to do.
+    Raises OSError when the disk is full, with what to do, and ValueError when `out` holds something else.
     """
+    held = sorted(entry.name for entry in out.iterdir() if not entry.name.startswith(".")) if out.is_dir() else []
+    foreign = [name for name in held if not OURS.fullmatch(name) and name not in (INDEX, SPLIT_FILE)]
+    if foreign and read_json(out / INDEX).get("kind") != KIND:
+        raise ValueError(f"{out} holds other files, e.g. {foreign[0]}: choose another folder")
     items = sorted(items, key=lambda item: sha256(item.name.encode()).digest())
     sizes = [item.path.stat().st_size for item in items]
     plans = portions(items, sizes, most_bytes=int(megabytes * 1e6))
@@ -40,8 +47,8 @@ def write_shards(items: Iterable[Item], out: Path, *, megabytes: float = MEGABYT
         ]
         index = Index(out, tuple(class_names(items)), tuple(shards))
         write_index(index)
-        for stale in out.glob("[0-9]" * 6 + ".*"):  # of an earlier set, which had more
-            if int(stale.name[:6]) >= len(shards):
+        for stale in out.iterdir():  # of an earlier set, which had more
+            if OURS.fullmatch(stale.name) and int(stale.name[:6]) >= len(shards):
                 stale.unlink()
     return index
 

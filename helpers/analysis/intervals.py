@@ -56,6 +56,7 @@ def weighted_accuracy(preds: Predictions) -> Interval:
 
     The published 88.42 % is this: 527 / 596, as 656 cells weigh about 598 (Deitsch et al. print 88.4228187919 %).
     """
+    preds = preds.labelled()
     weights = np.array([item.weight for item in preds.items])
     rows = np.random.default_rng(0).integers(len(weights), size=(1000, len(weights)))
     right = weights * preds.correct.numpy()

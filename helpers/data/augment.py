@@ -59,12 +59,6 @@ def top_down(**changes) -> Augment:
     return replace(Augment(dihedral=True, max_rotate_deg=10.0, max_zoom=1.1, max_lighting=0.2), **changes)
 
 
-@partial(did_you_mean, forwards_to=Augment)
-def basic(**changes) -> Augment:
-    """No mirroring at all, for letters and signs: a little rotation and light (fastai 0.7's `transforms_basic`)."""
-    return replace(Augment(max_rotate_deg=10.0, max_lighting=0.05), **changes)
-
-
 def no_augment() -> Augment:
     """Every picture as it is."""
     return Augment()
@@ -130,7 +124,8 @@ def matrices(draws: Draws) -> Tensor:
     angle = draws.angle_rad + draws.quarter_turns * (math.pi / 2)
     rotation = matrix(angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero, zero, zero, one)
     mirror = matrix(draws.mirror, zero, zero, zero, one, zero, zero, zero, one)
-    return mirror @ rotation @ perspective @ crop  # applied from right to left
+    with torch.autocast("cpu", enabled=False):  # in bfloat16 a picture would be half a pixel off
+        return mirror @ rotation @ perspective @ crop  # applied from right to left
 
 
 def warp(images: Tensor, matrix: Tensor, size: int) -> Tensor:

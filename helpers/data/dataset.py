@@ -252,8 +252,7 @@ class ImageData(Settings):
 
     def train_batches(self, device: torch.device, batch_size: int, *key: object, share=WHOLE) -> Iterator[Batch]:
         """One epoch of augmented batches, the `share` of each, in random order; `key` fixes it and every draw."""
-        rng = generator("epoch", *key)
-        indices = self.rows["train"]
+        rng, indices = generator("epoch", *key), self.rows["train"]
         order = indices[torch.randperm(len(indices), generator=rng)]
         draws = augmentation.draw(len(order), self.augment, rng)  # the whole epoch's draws at once
         return self.drawn_batches(order, draws, device, batch_size, share)
@@ -277,9 +276,8 @@ class ImageData(Settings):
 
     def one_batch(self, part: str = "train") -> tuple[Tensor, Tensor]:
         """(images (N, 3, size, size) float in 0..1, targets (N,) int64), augmented for "train", on the CPU."""
-        how = torch.device("cpu"), self.batch_size
-        plain = self.eval_batches(self.indices_of(part), *how)
-        batch = next(self.train_batches(*how, "one_batch") if part == "train" else plain)
+        how, rows = (torch.device("cpu"), self.batch_size), self.indices_of(part)
+        batch = next(self.train_batches(*how, "one_batch") if part == "train" else self.eval_batches(rows, *how))
         return batch.inputs, batch.targets
 
     def eval_images(self, rows: Sequence[int]) -> Tensor:

@@ -54,9 +54,10 @@ def export(learn: Learner, folder: Path | str, *, note: str = "") -> Path:
         save_tensors(staging / WEIGHTS, model.state_dict(), about)
         shutil.copyfile(Path(__file__).with_name("predict_template.py"), staging / PREDICTOR)
         about["sha256"] = {name: sha256(staging / name) for name in HASHED}
-        (staging / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
         card = model_card(about, accuracy_text(preds), source_of(data), note=note)
         (staging / CARD).write_text(card, encoding="utf-8")
+        about["card"] = sha256(staging / CARD)
+        (staging / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
     return folder
 
 
@@ -93,7 +94,9 @@ def versions() -> dict[str, str]:
 def _refuse_foreign(folder: Path) -> None:
     """Only nothing, an empty folder or an earlier export without anything added to it may be replaced."""
     held = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-    foreign = set(held) - {*FILES, "__pycache__"}
-    if folder.is_file() or foreign or (held and read_json(folder / ABOUT).get("kind") != KIND):
+    foreign, about = set(held) - {*FILES, "__pycache__"}, read_json(folder / ABOUT)
+    if CARD in held and about.get("card", "") not in ("", sha256(folder / CARD)):
+        raise FileExistsError(f"{folder / CARD} was edited: move it away to keep it, or choose another folder")
+    if folder.is_file() or foreign or (held and about.get("kind") != KIND):
         what = f"a folder with {', '.join(held[:5])}" if held else "a file"
         raise FileExistsError(f"{folder} is not an export that may be replaced, but {what}: choose another folder")

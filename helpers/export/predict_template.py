@@ -18,7 +18,8 @@ SESSION = onnxruntime.InferenceSession(str(FOLDER / "model.onnx"), providers=["C
 
 def read(path, px):
     """Upright, RGB, 8 bit; transparent becomes white. A large JPEG is decoded at a fraction of its size, above px."""
-    with Image.open(path, formats=["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]) as file:
+    # not by its path: Pillow garbles some TIFF files that it maps into memory
+    with Path(path).open("rb") as raw, Image.open(raw, formats=["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]) as file:
         file.draft(None, (px, px))
         image = ImageOps.exif_transpose(file)
     if image.mode.startswith("I") or image.mode == "F":  # 16 bit: 65535 is white

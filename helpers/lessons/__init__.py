@@ -75,7 +75,7 @@ MODULE_OF = {
     "examine": "lessons.doctor",
     "AugmentBrowser": "lessons.labs",
     "ScheduleLab": "lessons.labs",
-    "basic": "data.augment",
+    "basic": "lessons.upright",
     "side_on": "data.augment",
     "identity": "lessons.figures",
     "Quiz": "lessons.quiz",

@@ -87,7 +87,7 @@ def _few(features: FeatureSet) -> HeadRun:
     """Train on twenty photographs, as many of each class as there are."""
     order = torch.randperm(len(features.train), generator=generator("twenty photographs"))
     by_class = [order[features.train_targets[order] == number] for number in range(len(features.classes))]
-    rows = torch.stack([rows[: -(-N_FEW // len(by_class))] for rows in by_class]).flatten()[:N_FEW]
+    rows = torch.cat([rows[: -(-N_FEW // len(by_class))] for rows in by_class])[:N_FEW]  # a class may have fewer
     head = hidden_head(features.train.shape[1], len(features.classes))
     return train_head(head, _subset(features, rows), rate=RATE, epochs=EPOCHS)
 

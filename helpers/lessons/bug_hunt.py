@@ -56,6 +56,8 @@ def _share_of_functional(share_correct: Callable) -> str | None:
 def _loss_of_a_sure_answer(loss_of: Callable) -> str | None:
     logits, targets = torch.tensor([[30.0, -30.0], [-30.0, 30.0]]), torch.tensor([0, 1])
     value = float(outcome(loss_of, logits, targets))
+    if value < 0:
+        return f"two answers cost {value:.3g}, less than nothing: it adds up what are no logarithms of probabilities"
     return None if value < 0.01 else f"two answers, both right and as sure as can be, still cost {value:.3f}"
 
 

@@ -15,10 +15,11 @@ from data_setup.base.pictures import read_image
 from data_setup.items import Item
 from data_setup.splits import PARTS
 from helpers.analysis.predictions import Predictions
-from helpers.data.augment import Augment, basic, side_on, top_down
+from helpers.data.augment import Augment, side_on, top_down
 from helpers.data.dataset import ImageData
 from helpers.learner import Learner
 from helpers.lessons.chosen import is_solar, kept_as, set_items
+from helpers.lessons.upright import basic
 from helpers.models.classifier import Classifier, make_head
 from helpers.models.folding import predicting
 from helpers.recipe.averaging import AverageWeights

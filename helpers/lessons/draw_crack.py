@@ -144,7 +144,6 @@ class CrackPainter(StaticWidget):
         self.clear = button("Clear", self._clear, hint="the photograph as it was")
         self.said = SafeText()
         self.said.add_class("course-status")
-        self.before = self.p = p_of(learn, [self._plain])[0]
         super().__init__([row(self.width, self.clear), self.canvas, self.said])
         self._refresh()
 
@@ -162,7 +161,9 @@ class CrackPainter(StaticWidget):
 
     def _refresh(self) -> None:
         strokes = counted(len(self.canvas.strokes), "stroke")
-        self.p = p_of(self._learn, [self.picture])[0] if self.canvas.strokes else self.before
+        pictures = [self._plain, *([self.picture] if self.canvas.strokes else [])]
+        answers = p_of(self._learn, pictures)  # both by the model as it is now
+        self.before, self.p = answers[0], answers[-1]
         name = self._learn.data.classes[0]
         sentence = f"p({name}) = {self.p:.2f} with {strokes}, {self.before:.2f} without."
         self.said.value = fill("<b>{sentence}</b>", sentence=sentence)

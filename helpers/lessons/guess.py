@@ -7,11 +7,13 @@ import ipywidgets as widgets
 from data_setup.base.html import Html, fill
 from helpers.review.widgets import FULL_NAME, SafeText, StaticWidget
 
+THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
 
 
 def read_number(text: str) -> float | None:
-    """The number a person typed: "12", "12 %", "0,5", "about 1e-3"; None where there is none."""
+    """The number a person typed: "12", "12 %", "0,5", "1,700", "about 1e-3"; None where there is none."""
+    text = THOUSANDS.sub(lambda found: found[0].replace(",", ""), text)
     found = NUMBER.search(text.replace(",", "."))
     return float(found[0]) if found else None
 

@@ -32,10 +32,13 @@ class MeasureWords:
 
     def step_text(self, change: Interval) -> str:
         """ "≈ +4 (≈ -1 to ≈ +9)": how much more."""
-        now, low, high = (
-            f"≈ {self.scale * value:+z.{self.digits}f}" for value in (change.estimate, change.low, change.high)
-        )
-        return f"{now} ({low} to {high})"
+        now, low, high = map(self.signed, (change.estimate, change.low, change.high))
+        return f"≈ {now} (≈ {low} to ≈ {high})"
+
+    def signed(self, value: float) -> str:
+        """ "+4"; what would round to nothing keeps a digit more: a reader asks on which side of zero it lies."""
+        shown, finer = (f"{self.scale * value:+z.{digits}f}" for digits in (self.digits, self.digits + 1))
+        return shown if value == 0 or float(shown) else finer
 
 
 MEASURES = {

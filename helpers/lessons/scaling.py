@@ -1,6 +1,6 @@
 """How long an epoch takes on several machines: computed from what one machine does alone, and from the network.
 
-In a step each machine computes on its own batch, then all of them average their gradients in a ring (Patarasu and Yuan
+In a step each machine computes on its own batch, then all of them average their gradients in a ring (Patarasuk and Yuan
 2009): every machine sends 2(n - 1) messages of a n-th of the gradients. While the backward pass still computes the
 gradients of early layers, those of late ones travel already (Li et al. 2020).
 """

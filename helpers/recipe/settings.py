@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from hashlib import sha256
 from pathlib import Path
 
 import data_setup
@@ -43,6 +44,8 @@ class Settings:
             raise ValueError("every number of epochs, --average, --tta and --stages is at least 1, --copies at least 0")
         if self.schedule == "sgdr" and (self.epochs + 1).bit_count() != 1:
             raise ValueError(f"sgdr cycles of 1, 2, 4 ... make 1, 3, 7, 15 or 31 epochs; got {self.epochs}")
+        if self.average > len(self.cycles):
+            raise ValueError(f"--average {self.average}, and {len(self.cycles)} cycles (one-cycle: epochs) to average")
 
     @property
     def folder(self) -> Path:
@@ -85,5 +88,7 @@ def parse(argv: Sequence[str], about: str) -> tuple[Settings, Path]:
     given |= {"data": path} if (path := given.pop("path")) else {}
     settings = Settings(**presets | given)
     arch = settings.arch.replace("/", "-")  # timm/resnet18 is no folder
-    name = f"{Path(settings.data).name}-{settings.protocol}-{arch}-{settings.size}px-seed{settings.seed}"
+    path = Path(settings.data).resolve()  # two folders may have the same name
+    data = f"{path.name}-{sha256(str(path).encode()).hexdigest()[:6]}" if path.is_dir() else Path(settings.data).name
+    name = f"{data}-{settings.protocol}-{arch}-{settings.size}px-seed{settings.seed}"
     return settings, report or data_setup.home() / "runs" / name

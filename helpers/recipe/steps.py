@@ -79,7 +79,7 @@ def run(settings: Settings, folder: Path, *, command: str = "") -> None:
         try:
             export(learn, folder / "model", note=facts["meaning"])
             step.done = "Exported to model/, beside the report."
-            (folder / "model.safetensors").unlink()  # the export holds what it held
+            (folder / "model.safetensors").unlink(missing_ok=True)  # the export holds what it held
         except (OSError, RuntimeError) as error:
             step.done = f"Not exported: {error}. The weights are in model.safetensors, beside the report."
     facts |= {"steps": [asdict(step) for step in steps], "seconds": sum(step.seconds for step in steps)}
@@ -87,13 +87,14 @@ def run(settings: Settings, folder: Path, *, command: str = "") -> None:
     for name, text in (("result.json", json.dumps(facts, indent=1)), ("report.html", page)):
         with write_atomically(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    (folder / UNFINISHED).unlink()
+    (folder / UNFINISHED).unlink(missing_ok=True)
     forget_checkpoints(folder)
 
 
 def was_cut_off(settings: Settings, folder: Path) -> bool:
     """Whether a run with these settings has not come to its end here, as the first process finds; else one begins."""
-    goes_on = rank() == 0 and was_begun(folder / UNFINISHED, asdict(settings))
+    work = asdict(settings) | ({"data": str(Path(settings.data).resolve())} if Path(settings.data).is_dir() else {})
+    goes_on = rank() == 0 and was_begun(folder / UNFINISHED, work)
     if rank() == 0 and not goes_on:
         forget_checkpoints(folder)
     goes_on = bool(total(torch.tensor(float(goes_on))))
@@ -105,7 +106,7 @@ def was_cut_off(settings: Settings, folder: Path) -> bool:
 def forget_checkpoints(folder: Path) -> None:
     """Delete the checkpoints of the recipe's trainings; other files of the folder stay."""
     for file in folder.glob("model.*.checkpoint.safetensors"):
-        file.unlink()
+        file.unlink(missing_ok=True)
 
 
 def train(settings: Settings, folder: Path, steps: list[Step], *, resume=False) -> tuple[Learner, list[LRFinderResult]]:

@@ -199,9 +199,8 @@ class Browser(StaticWidget):
             classes.value = None
 
     def _page_is_right(self) -> None:
-        names = [r.name for r in self.review.page_rows() if not self.review.mark_of(r.name)]
-        self.review.mark(names, "right")
-        self._say(f"{counted(len(names), 'picture')} marked as correct.")
+        n = self.review.mark_rest([r.name for r in self.review.page_rows()])
+        self._say(f"{counted(n, 'picture')} marked as correct.")
         if self.advance.value:
             self._turn(min(self.review.page + 1, self.review.pages - 1))
 

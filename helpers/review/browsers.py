@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from data_setup.base.arguments import did_you_mean
 from data_setup.base.text import counted
@@ -22,13 +21,7 @@ class LabelBrowser(Browser):
 
     @did_you_mean
     def __init__(
-        self,
-        source,
-        *,
-        found: Iterable | None = None,
-        classes: Iterable[str] = (),
-        save_to: Path | str | None = PER_DATA_SET,
-        page_size: int = 12,
+        self, source, *, found: Iterable | None = None, classes: Iterable[str] = (), save_to=PER_DATA_SET, page_size=12
     ):
         rows = rows_from_items(source)
         view = None if found is None else ranked(rows, found)
@@ -46,14 +39,7 @@ class MistakeBrowser(Browser):
 
     @did_you_mean
     def __init__(
-        self,
-        preds: Predictions | Iterable[Predictions],
-        source=None,
-        *,
-        found: Iterable | None = None,
-        views: Mapping[str, View] = {},
-        save_to: Path | str | None = PER_DATA_SET,
-        page_size: int = 12,
+        self, preds, source=None, *, found=None, views: Mapping[str, View] = {}, save_to=PER_DATA_SET, page_size=12
     ):
         records = _records(preds)
         if source is not None and image_data_of(source) is None:

@@ -27,6 +27,7 @@ class Row:
     top: tuple[tuple[str, float], ...] = ()  # the likeliest classes with their probabilities, likeliest first
     loss: float | None = None  # -log p(label)
     caption: str = ""  # why it is in a ranked list
+    weight: float = 1.0  # its item's
 
     @property
     def predicted(self) -> str | None:
@@ -104,7 +105,7 @@ def rows_from_items(source) -> tuple[Row, ...]:
     for item in items if not data else ():
         top = item.name.split("/")[0]
         part_of[item.name] = "valid" if top in VALID_FOLDERS else top if top in PARTS else ""
-    return tuple(Row(item.name, item.path, item.label, part_of[item.name]) for item in items)
+    return tuple(Row(item.name, item.path, item.label, part_of[item.name], weight=item.weight) for item in items)
 
 
 def rows_from_predictions(preds: Predictions) -> tuple[Row, ...]:
@@ -114,7 +115,8 @@ def rows_from_predictions(preds: Predictions) -> tuple[Row, ...]:
     rows = []
     for item, places, probs, loss in zip(*columns, strict=True):
         top = tuple((preds.classes[k], p) for k, p in zip(places, probs, strict=True))
-        rows.append(Row(item.name, item.path, item.label, preds.part, top, None if math.isnan(loss) else loss))
+        loss = None if math.isnan(loss) else loss
+        rows.append(Row(item.name, item.path, item.label, preds.part, top, loss, weight=item.weight))
     return tuple(rows)
 
 

@@ -18,7 +18,7 @@ from data_setup.splits import PARTS
 from helpers.review.mark_file import KINDS, Mark, MarkFile, Step, default_file, read_table, write_table
 from helpers.review.rows import SORTS, Filter, Row
 
-TABLE_COLUMNS = ["name", "label", "old_label", "mark", "note"]
+TABLE_COLUMNS = ["name", "label", "old_label", "mark", "note", "weight"]
 HELD_OUT = ("valid", "test")
 CHANGES = ("relabel", "remove")  # kinds of marks that `apply` carries out
 PER_DATA_SET = "one file per data set"  # as `save_to`: see `default_file`
@@ -111,6 +111,10 @@ class Review:
             raise ValueError(f"cannot mark as {kind!r}; {closest(kind, KINDS[1:4])}, or relabel(name, label)")
         self._mark(names, lambda old: Mark(kind, old))
 
+    def mark_rest(self, names: Names) -> int:
+        """Mark as "right" those that have no mark now, nobody's; returns how many that were."""
+        return len(self._change(names, lambda name, now: now or Mark("right", self.row_of[name].label)))
+
     def note(self, names: Names, text: str) -> None:
         """Write a note beside the mark; a picture without a mark gets one that is only a note. "" removes it."""
 
@@ -128,13 +132,14 @@ class Review:
         """Give each picture the mark that `new_mark` makes from its label; a note stays."""
         self._change(names, lambda name, now: replace(new_mark(self.row_of[name].label), note=now.note if now else ""))
 
-    def _change(self, names: Names, change: Callable[[str, Mark | None], Mark | None]) -> None:
+    def _change(self, names: Names, change: Callable[[str, Mark | None], Mark | None]) -> Step:
         names = [names] if isinstance(names, str) else list(names)
         for name in set(names).difference(self.row_of):
             raise KeyError(f"no picture here is called {name!r}; {closest(name, list(self.row_of)[:2000], most=3)}")
         if step := self.file.update(names, change):
             self._done.append(step)
             self._undone.clear()
+        return step
 
     def undo(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Undo the last marks made here: (pictures whose mark changed, pictures somebody else has marked since)."""
@@ -201,17 +206,17 @@ class Review:
     def export(self, path: Path | str, *, held_out: bool = False) -> Path:
         """Write the labels of the whole data set as `apply` leaves them, for `ImageData.from_table` (a new split).
 
-        Columns: name, label, old_label, mark, note. Raises FileExistsError rather than replace any other file.
+        Columns: name, label, old_label, mark, note, weight. Raises FileExistsError rather than replace any other file.
         """
         path = Path(path)
-        if path.exists() and read_table(path)[:1] != [TABLE_COLUMNS]:
+        if path.exists() and read_table(path)[:1] not in ([TABLE_COLUMNS], [TABLE_COLUMNS[:-1]]):  # an older one
             raise FileExistsError(f"{path} is not a table of labels; export to another name")
-        items = [Item(row.name, row.path, row.label) for _, row in sorted(self.row_of.items())]
+        items = [Item(row.name, row.path, row.label, row.weight) for _, row in sorted(self.row_of.items())]
         lines = []
         for item in self.apply(items, held_out=held_out):
             mark, old = self.mark_of(item.name), self.row_of[item.name].label
             kind, note = (mark.kind, mark.note) if mark else ("", "")
-            lines.append([item.name, item.label or "", old or "", kind, note])
+            lines.append([item.name, item.label or "", old or "", kind, note, str(item.weight)])
         write_table(path, TABLE_COLUMNS, lines)
         return path
 

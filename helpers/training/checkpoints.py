@@ -119,7 +119,7 @@ def resume_run(run: Run) -> None:
     sections: dict[str, dict[str, Tensor]] = defaultdict(dict)  # a hook's dict may have been empty
     for name, tensor in tensors.items():
         section, _, key = name.partition("/")
-        sections[section][key] = tensor.to(run.device)
+        sections[section][key] = tensor.to(run.device, copy=True)  # Windows replaces no file that is still mapped
     run.model.load_state_dict(sections["model"])
     _load_optimizer(run.optimizer, sections["optimizer"])
     for place, (hook, state) in enumerate(zip(_remembering(run), about["hooks"], strict=True)):

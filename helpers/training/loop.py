@@ -62,7 +62,7 @@ def fit(run: Run, *, resume: bool = False) -> History:
 
 def train_epochs(run: Run) -> None:
     """The epochs that are left, a row in the history and the table for each, and now and then a checkpoint."""
-    saved_at = perf_counter()
+    unsaved = 0.0  # seconds, without those of hooks: the same clock says in the end whether a checkpoint stays
     while run.done < run.plan.epochs and not run.stop:
         started = perf_counter()
         with seeded("dropout", run.plan.seed, run.epoch, *([rank()] if rank() else [])):
@@ -70,13 +70,13 @@ def train_epochs(run: Run) -> None:
         valid_loss, metrics = evaluate(run)
         epoch = Epoch(run.epoch, train_loss, valid_loss, metrics, perf_counter() - started)
         run.history += replace(steps, epochs=(epoch,))
-        run.done, run.epoch = run.done + 1, run.epoch + 1
+        run.done, run.epoch, unsaved = run.done + 1, run.epoch + 1, unsaved + epoch.seconds
         values = "".join(f"  {value:>{max(len(name), 6)}.4f}" for name, value in metrics.items())
         print(f"{epoch.number:>5}  {train_loss:>10.4f}  {valid_loss:>10.4f}{values}  {epoch.seconds:>5.1f}s")
         call_hooks(run, "on_epoch_end")
-        if run.checkpoint and run.done < run.plan.epochs and perf_counter() - saved_at > CHECKPOINT_SECONDS:
+        if run.checkpoint and run.done < run.plan.epochs and unsaved > CHECKPOINT_SECONDS:
             save_run(run)
-            saved_at = perf_counter()
+            unsaved = 0.0
 
 
 def train_epoch(run: Run) -> tuple[History, float]:
@@ -97,7 +97,8 @@ def train_epoch(run: Run) -> tuple[History, float]:
             looked_at = perf_counter()
         call_hooks(run, "on_step_end")
     losses = torch.stack(losses)
-    stop_unless_finite(run, losses.sum() + sum(tensor.sum() for tensor in run.model.state_dict().values()), good)
+    moved = (torch.where(good[name].isfinite(), now, 0).sum() for name, now in run.model.state_dict().items())
+    stop_unless_finite(run, losses.sum() + sum(moved), good)
     momentums = tuple(momentum for _, momentum in run.rates[first : run.step]) if plan.momentum else ()
     steps = History((), tuple(losses.tolist()), tuple(lrs), momentums, (len(lrs),))
     sizes = total(losses.new_tensor(sizes))
@@ -119,7 +120,7 @@ def train_step(run: Run, batch: Batch) -> Tensor:
         halve_micro_batches(run, batch)  # outside: the error holds on to the tensors that filled the memory
     run.scaler.unscale_(run.optimizer)
     if run.plan.max_norm is not None:
-        nn.utils.clip_grad_norm_(run.model.parameters(), run.plan.max_norm)
+        nn.utils.clip_grad_norm_([p for some in run.optimizer.param_groups for p in some["params"]], run.plan.max_norm)
     try:
         run.scaler.step(run.optimizer)
     except RuntimeError as error:

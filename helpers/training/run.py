@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from helpers.training.metrics import Metric
 from helpers.training.schedules import Schedule, constant
 
 BatchTransform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+MOMENTUM = 0.9  # AdamW's, where no schedule says otherwise
 
 
 class Source(Protocol):
@@ -59,6 +60,8 @@ class History:
         return f"History: epochs {len(self.epochs)}, steps {len(self.losses)}"
 
     def __add__(self, later: "History") -> "History":
+        if self.momentums or later.momentums:  # a training without a schedule for it has AdamW's at every step
+            self, later = (replace(h, momentums=h.momentums or (MOMENTUM,) * len(h.lrs)) for h in (self, later))
         columns = zip(vars(self).values(), vars(later).values(), strict=True)
         return History(*(a | b if isinstance(a, frozenset) else a + b for a, b in columns))
 

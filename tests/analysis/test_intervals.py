@@ -170,6 +170,16 @@ def test_weighted_accuracy_weighs():
     assert weighted_accuracy(preds).estimate == pytest.approx((1 + 2 / 3) / 2)
 
 
+def test_what_has_no_label_has_no_weight():
+    """Catches unlabelled pictures counted as mistakes, and a number for answers that are none."""
+    items = tuple(Item(str(n), None, label) for n, label in enumerate(("a", None, None)))
+    answers = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.2, 0.8]]).log()
+    preds = Predictions(items, answers, torch.tensor([0, -1, -1]), ("a", "b"))
+    assert weighted_accuracy(preds).estimate == 1
+    with pytest.raises(ValueError):
+        weighted_accuracy(replace(preds, log_probs=torch.full((3, 2), torch.nan)))
+
+
 def test_the_interval_of_the_weighted_accuracy_is_scipys():
     """Catches weights drawn apart from their pictures: the share of a draw is that of its own weights."""
     rng = np.random.default_rng(1)

@@ -21,7 +21,6 @@ from helpers.data.augment import (
     Draws,
     adjust_lighting,
     apply_draws,
-    basic,
     draw,
     light,
     matrices,
@@ -33,6 +32,7 @@ from helpers.data.augment import (
     warp,
 )
 from helpers.lessons.figures import identity
+from helpers.lessons.upright import basic
 from helpers.runtime.seeds import generator
 
 QUICK = settings(max_examples=25, deadline=None)
@@ -82,6 +82,14 @@ def test_all_operations_together_are_what_they_are_one_by_one(seed, sizes):
     draws = draw(1, ranges, generator(seed))
     image = smooth(sizes[0])
     np.testing.assert_allclose(warp(image, matrices(draws), sizes[1])[0], by_hand(image[0], draws, sizes[1]), atol=2e-4)
+
+
+def test_geometry_is_exact_where_a_network_predicts_in_bfloat16():
+    """Catches views for test-time augmentation that are off by half a pixel: autocast multiplies matrices, too."""
+    draws = draw(16, top_down(max_rotate_deg=45, max_zoom=1.6, p_affine=1.0), generator(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = matrices(draws)
+    assert torch.equal(found, matrices(draws))
 
 
 @pytest.mark.parametrize(("angle_deg", "zoom"), [(0, 1.3), (10, 1.0), (-25, 1.0), (40, 1.5)])

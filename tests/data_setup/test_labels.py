@@ -89,7 +89,9 @@ def test_soft_labels_give_the_largest_and_how_large_it_is(folder, capsys):
     """Ones and zeros, too; a weight column counts besides."""
     items = label_by_table(table(folder, "id,cat,dog,weight\n1,0.75,0.25,1\n2,0.4,0.6,2\n3,0,1,1\n"), folder=folder)
     assert [(item.label, item.weight) for item in items] == [("cat", 0.75), ("dog", 1.2), ("dog", 1.0)]
-    assert "labels from the largest of cat and dog, which is also the weight" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "labels from the largest of cat and dog, which is also the weight" in printed
+    assert "t.csv: a picture counts as its 'weight' says; rename it if it is no weight" in printed
 
 
 def test_a_text_file_beside_each_picture(folder):

@@ -151,6 +151,24 @@ def test_the_split_of_the_folder_goes_with_the_shards(folder):
     index = shards_of(folder)
     ours, theirs = (json.loads((where / "split.json").read_text()) for where in (folder, index.folder))
     assert ours["valid"] == theirs["valid"] and ours["train"] == theirs["train"]
+    (folder / "split.json").unlink()
+    assert not (shards_of(folder).folder / "split.json").exists(), "nor stays what an earlier set was split like"
+
+
+def test_other_files_of_the_folder_are_safe(folder, tmp_path, capsys):
+    """Catches pictures called 000123.jpg deleted as shards of an earlier, larger set."""
+    (tmp_path / "mine").mkdir()
+    for name in ("000123.jpg", "split.json"):
+        (tmp_path / "mine" / name).write_text("mine")
+    assert main(["shard", str(folder), "--out", str(tmp_path / "mine")]) == 1
+    assert "holds other files, e.g. 000123.jpg: choose another folder" in capsys.readouterr().err
+    assert {path.read_text() for path in (tmp_path / "mine").iterdir()} == {"mine"}
+    shards_of(folder)
+    (folder.with_name("photos-shards") / "000123.jpg").write_text("mine")
+    last = len(shards_of(folder).shards) - 1
+    assert last > 0 and main(["shard", str(folder), "--megabytes", "1"]) == 0
+    held = {path.name for path in folder.with_name("photos-shards").iterdir()}
+    assert "000123.jpg" in held and f"{last:06}.tar" not in held and f"{last:06}.json" not in held
 
 
 @pytest.mark.parametrize(("most", "expected"), [(1, [1, 1, 1]), (10_000, [3]), (6_200, [2, 1])])

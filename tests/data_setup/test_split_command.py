@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -178,6 +179,8 @@ def test_the_file_is_read_back_and_what_it_does_not_name_is_said(folder, capsys)
         split_in(folder, items)
     (folder / "split.json").unlink()
     assert split_in(folder, items, seed=3) == split_stratified(items, seed=3)
+    flat = [replace(item, name=f"{'valid' if place % 3 else 'train'}/{place}.png") for place, item in enumerate(items)]
+    assert set(split_in(folder, flat).valid) == {item.name for item in flat if item.name.startswith("valid/")}
     with pytest.raises(FileNotFoundError, match="there is no split file"):
         read_split(folder / "split.json", items)
 

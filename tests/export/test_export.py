@@ -62,6 +62,7 @@ def strange_pictures(folder):
     colour.convert("P").save(folder / "palette.gif")
     deep.save(folder / "deep.png")
     seen_through.save(folder / "seen_through.png")
+    colour.convert("L").save(folder / "turned.tif", tiffinfo={274: 6})  # in one piece: Pillow would map it
     Image.fromarray(scene(300, 31, 4).astype(np.uint8)).save(folder / "strip.bmp")
     Image.fromarray(scene(401, 300, 5).astype(np.uint8)).save(folder / "large.jpg")
     Image.fromarray(scene(7, 9, 5).astype(np.uint8)).save(folder / "tiny.png")
@@ -352,6 +353,11 @@ def test_an_export_replaces_an_export_and_clears_up_after_a_killed_one(made, kep
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert sorted(held(target)) == sorted(FILES)
     assert "second" in (target / "MODEL_CARD.md").read_text(encoding="utf-8")
+    with (target / "MODEL_CARD.md").open("a", encoding="utf-8") as card:
+        card.write("Photographs of the plant in Goslar, 2014.")
+    with pytest.raises(FileExistsError, match="MODEL_CARD.md was edited: move it away"):
+        export(learn, target)
+    assert "Goslar" in (target / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
 def test_the_earlier_export_comes_back_when_the_new_one_cannot_take_its_place(made, kept_onnx, tmp_path, monkeypatch):

@@ -281,6 +281,14 @@ def test_rate_and_momentum_stand_one_above_the_other():
     assert drawing.text.endswith("momentum is between 0.85 and 0.95.")
 
 
+def test_momentum_stands_under_its_own_steps():
+    """Catches a one-cycle's momentum drawn under the training before it, which had none of its own."""
+    record, before = history(), History(losses=(1.0,) * 5, lrs=(0.01,) * 5)
+    both = before + record
+    assert both.momentums[:5] == (0.9,) * 5 and both.momentums[5:] == record.momentums
+    assert [len(line.get_ydata()) for ax in plot_lr(both).figure.axes for line in ax.lines] == [len(both.lrs)] * 2
+
+
 def test_constant_rate_without_momentum_is_one_flat_panel():
     drawing = plot_lr(replace(history(), lrs=(0.01,) * 80, momentums=()))
     (ax,) = drawing.figure.axes

@@ -33,6 +33,13 @@ def test_twenty_photographs_are_learned_unless_they_all_look_the_same(features):
     assert _few(black).train_accuracy == pytest.approx(0.5)
 
 
+def test_a_class_may_have_fewer_photographs_than_its_share_of_twenty(features):
+    """Catches "stack expects each tensor to be equal size", which lesson 01 explains as pictures of different sizes."""
+    targets = torch.zeros_like(features.train_targets)
+    targets[:7] = 1
+    assert _few(replace(features, train_targets=targets)).train_accuracy == 1
+
+
 def test_shuffled_labels_are_learned_and_do_not_help_on_true_ones(features):
     run = _shuffled(features)
     assert run.train_accuracy > 0.97 and run.valid_accuracy < 0.68

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from helpers.analysis.intervals import Interval
 from helpers.analysis.predictions import Predictions
 from helpers.lessons.board import Board, no_model
 from helpers.lessons.measure_words import MEASURES, table
@@ -86,6 +87,15 @@ def test_every_measured_number_stands_behind_its_sign(board, weak, strong):
     plain = [measured.sub("≈", line) for line in lines]
     for line, words in zip(plain, MEASURES.values(), strict=True):
         assert line == f"  {words.short:8}  {words.meaning:50}  ≈{words.unit} (≈), step ≈ (≈ to ≈)"
+
+
+def test_a_step_says_on_which_side_of_zero_its_interval_ends():
+    """Catches "-16 to +0" of an interval that ends below zero: the lesson reads off whether it contains zero."""
+    skip, auc = MEASURES["skip"], MEASURES["auc"]
+    assert skip.step_text(Interval(-0.12, -0.161, -0.0037)) == "≈ -12 (≈ -16 to ≈ -0.4)"
+    assert skip.step_text(Interval(0.11, 0.0019, 0.16)) == "≈ +11 (≈ +0.2 to ≈ +16)"
+    assert skip.step_text(Interval(0.07, 0.0, 0.15)) == "≈ +7 (≈ +0 to ≈ +15)"
+    assert auc.step_text(Interval(-0.019, -0.042, 0.0003)) == "≈ -0.019 (≈ -0.042 to ≈ +0.0003)"
 
 
 def test_without_a_model(board, weak):

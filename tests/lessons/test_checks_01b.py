@@ -75,6 +75,7 @@ def test_a_kernel_for_the_slanted_line_alone_is_right(kernel):
         (KERNELS["slanted line /"], "the other slant: mirror it"),
         ([[2, -1, -1], [-1, 2, -1], [-1, -1, 2]], "must be negative"),
         ([[-1, 0, 0], [0, -1, 0], [0, 0, -1]], "add up to zero"),
+        ([[0] * 3] * 3, "does not answer to the slanted line at all"),
         ([[1, 1, 1], [1, -8, 1], [1, 1, 1]], "every row and every column"),
         (KERNELS["level line"], "every row and every column"),
         ([[-2, 1, 1], [1, -2, 1]], "three rows of three"),

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from helpers.data.augment import basic, side_on, top_down
+from helpers.data.augment import side_on, top_down
 from helpers.lessons.checks.lesson_03 import SETS, WRONG_SETS, check_03_1, check_03_2, check_03_3
 from helpers.lessons.checks.verdict import NOT_YET, RIGHT, UNFINISHED
+from helpers.lessons.upright import basic
 
 GOOD = {"numbers": basic, "hands": basic, "leaves": top_down, "dogs": side_on}
 

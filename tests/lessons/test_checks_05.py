@@ -35,7 +35,7 @@ AT_96 = record([0.9, 0.3, 0.3, 0.2])  # one of four
 
 
 def test_a_step_down_is_measured():
-    verdict = check_05_2(60, AT_96, TRAINED)
+    verdict = check_05_2(60, AT_96, TRAINED, 96)
     assert verdict.state == RIGHT and "≈ 25.0 % after ≈ 75.0 %, and 60 was predicted" in verdict.message
 
 
@@ -50,13 +50,19 @@ def test_a_step_down_is_measured():
     ],
 )
 def test_other_steps_are_told_apart(guess, at_96, said):
-    verdict = check_05_2(guess, at_96, TRAINED)
+    verdict = check_05_2(guess, at_96, TRAINED, 96)
     assert verdict.state == NOT_YET and said in verdict.message
+
+
+def test_another_size_than_the_one_asked_for_is_said():
+    """Catches the line of the last hint, typed as it stands there."""
+    verdict = check_05_2(60, AT_96, TRAINED, 112)
+    assert verdict.state == NOT_YET and "looks at 112 px now; 96 are asked for" in verdict.message
 
 
 def test_nothing_measured_is_no_answer_yet():
     assert check_05_1(None).state == UNFINISHED
-    assert check_05_2(None, None, TRAINED).state == check_05_2(60, None, TRAINED).state == UNFINISHED
+    assert check_05_2(None, None, TRAINED, 160).state == check_05_2(60, None, TRAINED, 160).state == UNFINISHED
 
 
 def means(p):

@@ -26,7 +26,7 @@ def test_no_answer_yet():
 
 def test_the_steps_of_an_epoch():
     verdict = check_08_2(41, 41, 1968)
-    assert verdict.state == RIGHT and verdict.message.startswith("and predicted")
+    assert verdict.state == RIGHT and verdict.message.startswith("you predicted it")
     assert "and 48 was predicted" in check_08_2(48, 41, 1968).message
     assert check_08_2(4, 4, 145).state == RIGHT, "rounded up"
 

@@ -1,5 +1,6 @@
 """Lesson 09: each typical mistake meets its own sentence."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -88,6 +89,7 @@ def test_what_belongs_together():
         (lambda item: item.label, "that is the folder"),
         (lambda item: item.path.stem, "both show part07"),
         (lambda item: item.path.stem[:4], "they are different parts"),
+        (lambda item: re.search(r"\d+", item.path.stem).group(), "left_wheel_12"),
         (lambda item: item.path.stem.partition("_")[0], "cut at the last underscore"),
         (lambda item: item.path.stem.rsplit("_"), "got a list of 2"),
         (lambda item: item.stem, "stopped with AttributeError"),

@@ -64,6 +64,7 @@ def test_a_warm_up_is_accepted_however_it_is_written(warm_up):
         (lambda s, k, n: n ** min(1, s / k), "even steps add"),
         (lambda s, k, n: n, "nothing warms up"),
         (lambda s, k, n: 1 + n * min(1, s / k) if s <= k else n, "ends at n + 1"),
+        (lambda s, k, n: 1 + n * min(1, s / k), "ends at n + 1"),
         (lambda s, k, n: 1 + 7 * min(1, s / 10), "not for 3 machines"),
         (lambda s, k, n: 1, "half way"),
         (lambda s, k, n: print(s), "returns nothing"),

@@ -5,12 +5,13 @@ import pytest
 import data_setup
 from data_setup.own.split_file import write_split
 from data_setup.splits import Split
-from helpers.data.augment import basic, side_on
+from helpers.data.augment import side_on
 from helpers.lessons import chosen, course
 from helpers.lessons.board import Board
 from helpers.lessons.envelope import open_envelope
 from helpers.lessons.one_class import OTHERS, against_the_rest
 from helpers.lessons.photo_map import doubts_of
+from helpers.lessons.upright import basic
 from tests.conftest import draw_pictures
 from tests.made_predictions import honest_preds
 

@@ -84,6 +84,16 @@ class Crossed(nn.Module):
         return self.second(self.norm(self.first(pictures)).relu()).mean(dim=(2, 3))
 
 
+class Straight(Crossed):
+    """Prints the same, and its layers follow each other as they are listed."""
+
+    def forward(self, pictures):
+        return self.norm(self.second(self.first(pictures))).relu().mean(dim=(2, 3))
+
+
+Straight.__name__ = Crossed.__name__  # as when a notebook's cell is changed and run again
+
+
 class OneSize(nn.Module):
     """Takes pictures of 32 pixels, and raises for any other."""
 
@@ -103,6 +113,26 @@ def test_a_network_that_cannot_be_checked_is_not_folded(network):
         expected = model(pictures)
     with predicting(model, CPU, torch.float32):
         assert torch.equal(model(pictures), expected)
+
+
+def test_a_network_is_tried_with_statistics_that_do_something():
+    """Catches a verdict on a new network, whose normalisations change nothing yet wherever they stand, that is kept."""
+    model, pictures = Crossed().eval(), torch.rand(2, 3, 32, 32)
+    with predicting(model, CPU, torch.float32):
+        model(pictures)
+    moved(model)
+    with torch.no_grad():
+        expected = model(pictures)
+    with predicting(model, CPU, torch.float32):
+        assert torch.equal(model(pictures), expected)
+
+
+def test_networks_that_print_the_same_are_tried_one_by_one():
+    """Catches the old verdict after the `forward` of a notebook's cell was changed."""
+    straight, crossed = moved(Straight()), moved(Crossed())
+    assert repr(straight) == repr(crossed)
+    assert norms_seen(straight, predicting(straight, CPU, torch.float32)) == 0
+    assert norms_seen(crossed, predicting(crossed, CPU, torch.float32)) == 1
 
 
 def test_nothing_is_left_behind():

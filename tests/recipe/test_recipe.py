@@ -380,6 +380,18 @@ def test_flags_become_settings_and_beat_presets(course_data):
     full = parse(["--data", "solar", "--arch", "efficientnet_lite0", "--size", "224"], "")[0]
     assert parse([], "")[0] == Settings() == full, "what the README names is the default"
     assert Settings().cycles == [1, 2, 4, 8]
+    with pytest.raises(ValueError, match="--average 9, and 4 cycles"):
+        parse(["--average", "9"], "")
+
+
+def test_two_folders_of_one_name_have_reports_of_their_own(tmp_path, monkeypatch):
+    """Catches a result that another data set's replaces, and a resume of somebody else's run."""
+    found = []
+    for above in ("a", "b"):
+        (tmp_path / above / "photos").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / above)
+        found += [parse(["photos"], "")[1], parse([str(tmp_path / above / "photos")], "")[1]]
+    assert found[0] == found[1] != found[2] == found[3] and found[0].name.startswith("photos-")
 
 
 def test_the_published_command_still_parses():

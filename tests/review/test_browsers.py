@@ -436,7 +436,7 @@ def test_export_writes_into_this_folder_and_reports(browser, tmp_path):
     browser.buttons["export"].click()
     (table,) = tmp_path.glob("labels_after_review_of_*.csv")
     assert f"Written: {table}" in browser.status.value
-    assert table.read_text().startswith('"name","label","old_label","mark","note"\n')
+    assert table.read_text().startswith('"name","label","old_label","mark","note","weight"\n')
     table.write_text("mine")
     browser.buttons["export"].click()
     assert "Not written" in browser.status.value and table.read_text() == "mine"

@@ -1,6 +1,7 @@
 """The state of a review: what is shown, what is marked, and that nothing is ever lost. No widget, no kernel."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from filelock import FileLock
@@ -366,6 +367,17 @@ def test_two_reviews_share_a_file_and_neither_loses_the_others_marks(tmp_path):
     assert set(read_marks(file)) == {"train/000.png", "test/002.png"}
 
 
+def test_the_rest_of_a_page_is_what_nobody_has_marked(tmp_path):
+    """Catches a removal made in another browser that a page marked as correct here takes back without a word."""
+    first, second = (Review(make_rows(), CLASSES, save_to=tmp_path / "marks.csv") for _ in range(2))
+    second.mark("valid/001.png", "remove")
+    assert first.mark_rest(["train/000.png", "valid/001.png"]) == 1
+    kinds = {name: mark.kind for name, mark in first.marks.items()}
+    assert kinds == {"train/000.png": "right", "valid/001.png": "remove"}
+    first.undo()
+    assert [mark.kind for mark in first.marks.values()] == ["remove"] and first.mark_rest(["valid/001.png"]) == 0
+
+
 def test_what_cannot_be_saved_stays_in_memory_and_is_saved_later(tmp_path):
     blocked = tmp_path / "folder"
     blocked.write_text("a file where the folder should be")
@@ -446,6 +458,8 @@ def test_the_exported_table_can_be_read_as_labels(tmp_path):
     assert label_by_table(table, folder=pictures) == review.apply(items)
     review.undo()
     assert label_by_table(review.export(table), folder=pictures) == review.apply(items)  # our own may be replaced
+    heavy = tuple(replace(item, weight=1 + number / 3) for number, item in enumerate(items))
+    assert label_by_table(Review(rows_from_items(heavy)).export(table), folder=pictures) == heavy
     (tmp_path / "notes.csv").write_text("my notes\n")
     with pytest.raises(FileExistsError, match="export to another name"):
         review.export(tmp_path / "notes.csv")

@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +26,7 @@ KINDS = {  # settings of a learner: what it trains, and what BatchNorm does ther
     "statistics frozen": {"trained_from": 0, "bn": "frozen everywhere", "max_norm": 0.5},
     "statistics of frozen groups": {"trained_from": 1, "bn": "train"},
     "micro-batches": {"trained_from": 0, "accumulate": 2},
+    "a norm folded into a convolution while it trains": {"own": True},
 }
 EPOCHS, STEPS = 3, 2  # 22 training pictures in batches of at most 11, which neither 2 nor 3 processes halve
 SHARDS = 5  # 29 pictures by 6
@@ -34,18 +36,29 @@ HOME = {"COURSE_DEVICE": "cpu", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
 # What torchrun starts ------------------------------------------------------------------------------------------------
 
 
-def learner(folder, *, trained_from=None, precompute=False, **settings):
+def learner(folder, *, trained_from=None, precompute=False, own=False, **settings):
     from helpers.data.augment import side_on
     from helpers.data.dataset import ImageData
     from helpers.learner import Learner
 
     how = {"size": 32, "batch_size": -(-11 // settings.get("accumulate", 1)), "augment": side_on()}
     data = ImageData.from_folders(folder / "pictures", **how)
+    if own:
+        return Learner(data, network_with_a_block(), path=folder, **settings)
     how = {"pretrained": False, "dropout": 0.0, "precompute": precompute, "path": folder}
     learn = Learner.pretrained(data, "test_resnet", **how, **settings)
     if trained_from is not None:
         learn.freeze_to(trained_from)
     return learn
+
+
+def network_with_a_block():
+    """A block of the efficientnets on maps of 16 x 16: large enough for its first norm to be folded."""
+    from data_setup.lite.network import InvertedResidual, conv
+
+    torch.manual_seed(0)
+    block = InvertedResidual(4, 6, 3, 2, 3)
+    return nn.Sequential(conv(3, 4, 3, 2), block, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2))
 
 
 def train_all_kinds(folder):

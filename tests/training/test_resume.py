@@ -509,6 +509,54 @@ def test_a_hook_that_has_nothing_to_remember_yet_is_resumed(learn, training):
     assert resumed.kept == {} and len(learn.history.epochs) == 1
 
 
+def test_slow_hooks_leave_no_unfinished_checkpoint_of_a_short_training(learn, training, monkeypatch):
+    """Catches one clock for checkpoints on the way and another for the last one: the training would be "resumed" that
+    was finished long ago."""
+    from helpers.training.run import Hook
+
+    now = [0.0]
+
+    class Draw(Hook):
+        def on_step_end(self, run):
+            now[0] += 1  # an epoch of 3 s
+
+        def on_epoch_end(self, run):
+            now[0] += 60
+
+    monkeypatch.setattr(training, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 10)
+    learn.fit(1e-3, 2, hooks=Draw())
+    assert learn.history.epochs[0].seconds == 3 and not list(learn.path.glob("*.checkpoint*"))
+    learn.fit(1e-3, 9, hooks=Draw())
+    learn.fit(1e-3, 9, hooks=Draw(), resume=True)
+    assert len(learn.history.epochs) == 11, "that one was long, and its checkpoint says that it is finished"
+
+
+def test_what_was_resumed_holds_no_file(data, training, monkeypatch):
+    """Catches tensors mapped from the checkpoint: Windows would refuse to replace that file for the whole training."""
+    from helpers.learner import Learner
+    from helpers.recipe.averaging import AverageWeights
+    from helpers.training import checkpoints
+
+    mapped, load_tensors = [], checkpoints.load_tensors
+
+    def load_and_note(file):
+        found = load_tensors(file)
+        mapped.extend(found[0].values())
+        return found
+
+    runs = []
+    for resume in (False, True):
+        learn = Learner.pretrained(data, "test_resnet", pretrained=False)
+        run = learn._run(1e-3, 3, lambda progress: 1.0, hooks=[AverageWeights([1, 2, 3]), stop_at(training, 7)])
+        monkeypatch.setattr(checkpoints, "load_tensors", load_and_note)
+        training.fit(run, resume=resume)
+        runs.append(run)
+    held = [*run.model.state_dict().values(), *run.hooks[0].mean.values()]
+    held += [value for state in run.optimizer.state.values() for value in state.values()]
+    assert mapped and not {tensor.data_ptr() for tensor in mapped} & {tensor.data_ptr() for tensor in held}
+
+
 def test_the_loss_scaler_goes_on_where_it_was(data, training, tmp_path):
     """Catches a scaler that starts at its first scale again (it takes part on CUDA only, so its record is faked)."""
     from helpers.learner import Learner

@@ -193,6 +193,22 @@ def test_clipping_is_torchs(make_run):
     torch.testing.assert_close(list(run.model.parameters()), expected, atol=1e-6, rtol=1e-5)
 
 
+def test_clipping_leaves_out_what_does_not_train(make_run):
+    """Catches a head that never trains again because frozen layers still hold the nan of a training that diverged."""
+    run = make_run(max_norm=0.05)
+    run.model.body.requires_grad_(False)
+    for parameter in run.model.body.parameters():
+        parameter.grad = torch.full_like(parameter, torch.nan)
+    run.optimizer = torch.optim.SGD(run.model.head.parameters(), lr=1.0)
+    run.model.eval()
+    batch = run.source.batch(run.source.rows["train"])
+    F.cross_entropy(run.model(batch.inputs), batch.targets).backward()
+    assert nn.utils.clip_grad_norm_(run.model.head.parameters(), 0.05) > 0.1, "else nothing is clipped here"
+    expected = [p.detach() - p.grad for p in run.model.head.parameters()]
+    train_step(run, batch)
+    torch.testing.assert_close(list(run.model.head.parameters()), expected, atol=1e-6, rtol=1e-5)
+
+
 # Out of memory -------------------------------------------------------------------------------------------------
 
 
@@ -313,6 +329,7 @@ class Reads(TorchDispatchMode):
 def test_the_verdict_is_read_once_whatever_the_number_of_batches(make_run, batch_size):
     """Catches an .item() per validation batch: one read for the loss, and one for each metric, an epoch."""
     run = make_run(batch_size=batch_size, metrics=metrics_named(["accuracy", "f1"]))
+    training.evaluate(run)  # whether a network may be folded is tried once
     with Reads() as reads:
         training.evaluate(run)
     assert reads.count == 3

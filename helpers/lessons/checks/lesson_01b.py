@@ -89,6 +89,8 @@ def check_01b_3(kernel) -> Verdict:
         return not_yet(
             "it waits for a bright line: the numbers along the line must be negative, those beside it positive."
         )
+    if answer <= 1e-6:
+        return not_yet("it does not answer to the slanted line at all.")
     others = {
         "a level line, such as a busbar,": flat - 150 * (torch.arange(9) == 4).float()[:, None],
         "an upright line": flat - 150 * (torch.arange(9) == 4).float()[None, :],

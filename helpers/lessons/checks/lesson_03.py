@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import torch
 
-from helpers.data.augment import Augment, basic, matrices, side_on, top_down
+from helpers.data.augment import Augment, matrices, side_on, top_down
 from helpers.lessons.checks.verdict import Settled, Verdict, exercise, not_yet, outcome, right, unfinished, what
 from helpers.lessons.figures import identity
+from helpers.lessons.upright import basic
 
 SETS = {"side_on": side_on, "top_down": top_down, "basic": basic}
 WRONG_SETS = {

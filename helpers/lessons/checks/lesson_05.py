@@ -29,14 +29,16 @@ def check_05_1(answer) -> Verdict:
 
 
 @exercise(2, todo="write the accuracy you expect, in percent, into guess_2, then measure and put the record into at_96")
-def check_05_2(guess, at_96, trained: Predictions) -> Verdict:
-    """What three fifths of the side do to the answers of a network that was `trained` at the larger one."""
+def check_05_2(guess, at_96, trained: Predictions, size: int) -> Verdict:
+    """What three fifths of the side do to a network `trained` at the larger one; its data have `size` px now."""
     if not isinstance(at_96, Predictions):
         return not_yet(f"at_96 is {what(at_96)}; the whole record is wanted, as learn.get_preds() gives it.")
     if [item.name for item in at_96.items] != [item.name for item in trained.items]:
         return not_yet("at_96 is about other photographs; ask for the validation part, as section 3 does.")
     if bool(torch.equal(at_96.log_probs, trained.log_probs)):
         return not_yet("at_96 is the record of the larger size; give the network the smaller data first.")
+    if size != 96:
+        return not_yet(f"the network looks at {size} px now; 96 are asked for.")
     predicted = number(guess, name="guess_2")
     if 0 < predicted < 1:
         return not_yet(f"guess_2 is {predicted:g}; in percent that would be {100 * predicted:g}.")

@@ -42,7 +42,7 @@ def check_08_2(guess, steps, n_train: int, batch_size: int = 48) -> Verdict:
         other = "train a new head for one epoch with batches of 48 and count the losses of its history."
         return not_yet(f"steps_2 is {count:g}: {slips.get(count, other)}")
     if predicted == wanted:
-        return right("and predicted. No picture is left out, so it is the number of pictures by 48, rounded up.")
+        return right("you predicted it. No picture is left out, so it is the number of pictures by 48, rounded up.")
     return right(f"{wanted} steps, and {predicted:g} was predicted: the pictures by 48, rounded up, none left out.")
 
 
