@@ -5,10 +5,11 @@ For editing as text there is jupytext's percent format: `--to-text 03 > 03_augme
 `--from 03_augmentation.py`; the draft's file name is the notebook's.
 
 All notebooks together (no names) are stored as a new reader's run: what earlier runs have left in the data folder is
-put aside first, and their board is written to board.json beside them.
+put aside first, and their board is written to board.json and images/board.png beside them.
 """
 
 import argparse
+import base64
 import os
 import sys
 from pathlib import Path
@@ -20,7 +21,15 @@ from helpers.lessons.chosen import SOLAR
 from tools.course import ProgressLine
 from tools.execute import CELL_TIMEOUT_S, execute
 from tools.lesson_state import put_aside
-from tools.notebook_files import NOTEBOOKS, find_notebooks, normalise, read_notebook, run_cli, write_notebook
+from tools.notebook_files import (
+    NOTEBOOKS,
+    code_cells,
+    find_notebooks,
+    normalise,
+    read_notebook,
+    run_cli,
+    write_notebook,
+)
 
 
 def from_text(text: str) -> NotebookNode:
@@ -49,10 +58,20 @@ def store(notebook: NotebookNode, path: Path, *, cell_timeout_s: int = CELL_TIME
 
 
 def export_board(folder: Path) -> None:
-    """Write the board of the lessons that have just run beside their notebooks."""
+    """Write the board of the lessons that have just run beside their notebooks, and as lesson 07 draws it."""
     from helpers.lessons.board import Board  # loads torch, which no other part of this tool needs
 
     Board().export(folder / "board.json")
+    for lesson in folder.glob("07_*.ipynb"):
+        (folder / "images").mkdir(exist_ok=True)
+        (folder / "images" / "board.png").write_bytes(picture_of_the_board(read_notebook(lesson)))
+
+
+def picture_of_the_board(notebook: NotebookNode) -> bytes:
+    """The last board that the notebook shows, as a PNG file."""
+    shown = [output.data for cell in code_cells(notebook) for output in cell.outputs if "data" in output]
+    boards = [data["image/png"] for data in shown if data.get("text/plain", "").startswith("The board:")]
+    return base64.b64decode(boards[-1])
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -36,9 +36,9 @@ class MeasureWords:
         return f"≈ {now} (≈ {low} to ≈ {high})"
 
     def signed(self, value: float) -> str:
-        """ "+4"; what would round to nothing keeps a digit more: a reader asks on which side of zero it lies."""
-        shown, finer = (f"{self.scale * value:+z.{digits}f}" for digits in (self.digits, self.digits + 1))
-        return shown if value == 0 or float(shown) else finer
+        """ "+4"; what would round to nothing keeps more digits: a reader asks on which side of zero it lies."""
+        shown = [f"{self.scale * value:+z.{digits}f}" for digits in range(self.digits, self.digits + 4)]
+        return next((text for text in shown if float(text)), shown[0])
 
 
 MEASURES = {

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 MIB = 1024**2
-EVERY_S = 2.0  # a look at a process of 3.5 GB takes 85 ms of a core away from what is timed
+EVERY_S = 0.25
 
 
 def tree_mib(pid: int, kind: str = "Pss") -> float:
@@ -54,13 +54,21 @@ class Peak:
 
 @contextmanager
 def watched(pid: int) -> Iterator[Peak]:
-    """Looks at the tree of `pid` every other second while the block runs."""
+    """Looks at the tree of `pid` four times a second while the block runs.
+
+    The kernel keeps count of resident pages, and to read that costs nothing. The proportional sizes it computes page by
+    page, for a process of 3.5 GB in 85 ms of a core that are taken from what is timed: only where a count is higher
+    than ever, by a hundredth.
+    """
     peak, done = Peak(), threading.Event()
 
     def look() -> None:
+        highest = (0, 0)
         while not done.is_set():
-            now = tree(pid)
-            peak.mib, peak.anonymous_mib = max(peak.mib, now["Pss"]), max(peak.anonymous_mib, now["Pss_Anon"])
+            counts = counted(pid)
+            if any(count > 1.01 * before for count, before in zip(counts, highest, strict=True)):
+                highest, now = tuple(map(max, counts, highest)), tree(pid)
+                peak.mib, peak.anonymous_mib = max(peak.mib, now["Pss"]), max(peak.anonymous_mib, now["Pss_Anon"])
             done.wait(EVERY_S)
 
     thread = threading.Thread(target=look, daemon=True)
@@ -70,3 +78,15 @@ def watched(pid: int) -> Iterator[Peak]:
     finally:
         done.set()
         thread.join()
+
+
+def counted(pid: int) -> tuple[int, int]:
+    """Resident bytes of a process and its descendants, what they share as often as they are; and those of no file."""
+    resident = own = 0
+    with suppress(psutil.Error):
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            with suppress(psutil.Error):
+                info = process.memory_info()
+                resident, own = resident + info.rss, own + info.rss - getattr(info, "shared", 0)
+    return resident, own

@@ -16,6 +16,7 @@ from nbval.plugin import comment_markers, find_comment_markers, find_metadata_ta
 from tools import links
 from tools.learner_copies import clean_copy, learner_copy
 from tools.notebook_files import NOTEBOOKS, ROOT, code_cells, headings, normalise, read_notebook, tags
+from tools.store import picture_of_the_board
 
 MAX_BYTES = 1_500_000
 MIN_COMPARED_OUTPUTS = 10
@@ -54,6 +55,12 @@ def is_compared(cell) -> bool:
 
 def in_code(notebook, pattern: str) -> list[str]:
     return [label(cell) for cell in code_cells(notebook) if re.search(pattern, cell.source, flags=re.MULTILINE)]
+
+
+def test_the_picture_in_the_readme_is_the_board_that_lesson_07_shows():
+    """Catches a picture of an earlier run above the numbers of this one."""
+    (lesson,) = (path for path in PATHS if path.stem.startswith("07"))
+    assert (NOTEBOOKS / "images" / "board.png").read_bytes() == picture_of_the_board(stored(lesson))
 
 
 # --- the rules: each returns what is wrong, [] when nothing is --------------------------------------------------------
