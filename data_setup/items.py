@@ -97,6 +97,14 @@ def _tell_look_alikes(what: str, words: Iterable[str]) -> None:
         print(f"note: {counted(len(pairs), what)} named almost like another, e.g. {pairs[0]}: are both meant?")
 
 
+def has_parts(items: Iterable[Item]) -> bool:
+    """Whether the top folders are parts of the set: train/CLASS/..., or train/... and valid/... without classes."""
+    items = list(items)
+    deep = {item.name.split("/")[0] for item in items if item.name.count("/") > 1}
+    flat = {item.name.split("/")[0] for item in items if item.name.count("/") == 1}
+    return "train" in deep or ("train" in flat and bool(flat & {*VALID_FOLDERS}))
+
+
 def label_by_folder(folder: Path | str) -> tuple[Item, ...]:
     """Label = the name of the picture's own folder, but none directly in a top folder `test`.
 
@@ -104,10 +112,8 @@ def label_by_folder(folder: Path | str) -> tuple[Item, ...]:
     """
     folder = Path(folder)
     items = items_in(folder, lambda name: name.split("/")[-2] if "/" in name else None)
-    deep = {item.name.split("/")[0] for item in items if item.name.count("/") > 1}
-    flat = {item.name.split("/")[0] for item in items if item.name.count("/") == 1}
-    has_parts = "train" in deep or ("train" in flat and flat & {*VALID_FOLDERS})
-    no_class = {"", "train", *VALID_FOLDERS} if has_parts else {""}  # else these names are classes like any other
+    parts = {"train", *VALID_FOLDERS} if has_parts(items) else set()  # else these names are classes like any other
+    no_class = {"", *parts}
     for item in items:
         if (above := item.name.rpartition("/")[0]) in no_class:
             fix = "put pictures into one folder per class, or label them by name"

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-import shlex
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -186,7 +186,7 @@ def main(argv: list[str]) -> int:
         if options.quarantine and report.offenders:
             undo = quarantine(folder, report.offenders)
             print(f"{counted(len(report.offenders), 'file')} moved to {undo.parent}")
-            print(f"to move them back: python -m data_setup restore {shlex.quote(str(undo))}")
+            print(f"to move them back: python -m data_setup restore {subprocess.list2cmdline([str(undo)])}")
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

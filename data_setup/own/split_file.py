@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_setup.base.files import write_atomically
 from data_setup.base.text import counted
-from data_setup.items import VALID_FOLDERS, Item
+from data_setup.items import Item, has_parts
 from data_setup.splits import PARTS, Split, split_by_folder, split_stratified
 
 SPLIT_FILE = "split.json"
@@ -57,7 +57,4 @@ def split_in(folder: Path | str, items: Iterable[Item], *, valid_frac: float = 0
     items = list(items)
     if saved := saved_split(folder, items):
         return saved
-    deep = {item.name.split("/")[0] for item in items if item.name.count("/") > 1}  # train/CLASS/name
-    flat = {item.name.split("/")[0] for item in items if item.name.count("/") == 1}  # train/name, labelled otherwise
-    has_parts = "train" in deep or ("train" in flat and bool(flat & {*VALID_FOLDERS}))
-    return (split_by_folder if has_parts else split_stratified)(items, valid_frac=valid_frac, seed=seed)
+    return (split_by_folder if has_parts(items) else split_stratified)(items, valid_frac=valid_frac, seed=seed)

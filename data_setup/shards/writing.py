@@ -33,8 +33,9 @@ def write_shards(items: Iterable[Item], out: Path, *, megabytes: float = MEGABYT
     Raises OSError when the disk is full, with what to do, and ValueError when `out` holds something else.
     """
     held = sorted(entry.name for entry in out.iterdir() if not entry.name.startswith(".")) if out.is_dir() else []
-    foreign = [name for name in held if not OURS.fullmatch(name) and name not in (INDEX, SPLIT_FILE)]
-    if foreign and read_json(out / INDEX).get("kind") != KIND:
+    foreign = [name for name in held if not OURS.fullmatch(name)]
+    was_cut_off = foreign == [SPLIT_FILE] and len(held) > 1  # the index goes first
+    if foreign and not was_cut_off and read_json(out / INDEX).get("kind") != KIND:
         raise ValueError(f"{out} holds other files, e.g. {foreign[0]}: choose another folder")
     items = sorted(items, key=lambda item: sha256(item.name.encode()).digest())
     sizes = [item.path.stat().st_size for item in items]

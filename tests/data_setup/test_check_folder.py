@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -322,6 +323,16 @@ def test_a_place_that_is_taken_is_left_alone(few):
     assert (few / "dog" / "p0_1.png").exists() and undo.exists()
     (few / "cat" / "p0_0.png").unlink()
     assert restore(undo) == "1 file moved back" and not undo.parent.exists()
+
+
+def test_the_printed_line_that_moves_back_is_one_that_can_be_typed(few, capsys):
+    """Catches a path with a blank in it, printed as two arguments."""
+    folder = few.rename(few.with_name("two words"))
+    (folder / "cat" / "broken.png").write_bytes(b"no picture")
+    cli.main(["check", str(folder), "--quarantine"])
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("to move them back: "))
+    assert cli.main(shlex.split(line)[shlex.split(line).index("restore") :]) == 0
+    assert (folder / "cat" / "broken.png").is_file()
 
 
 def test_a_second_quarantine_has_a_folder_of_its_own(few):

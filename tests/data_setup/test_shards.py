@@ -163,6 +163,9 @@ def test_other_files_of_the_folder_are_safe(folder, tmp_path, capsys):
     assert main(["shard", str(folder), "--out", str(tmp_path / "mine")]) == 1
     assert "holds other files, e.g. 000123.jpg: choose another folder" in capsys.readouterr().err
     assert {path.read_text() for path in (tmp_path / "mine").iterdir()} == {"mine"}
+    (tmp_path / "mine" / "000123.jpg").unlink()
+    assert main(["shard", str(folder), "--out", str(tmp_path / "mine")]) == 1, "nor is a split.json of its own replaced"
+    assert (tmp_path / "mine" / "split.json").read_text() == "mine"
     shards_of(folder)
     (folder.with_name("photos-shards") / "000123.jpg").write_text("mine")
     last = len(shards_of(folder).shards) - 1

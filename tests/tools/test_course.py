@@ -42,6 +42,20 @@ def test_a_failing_cell_is_named_and_the_next_notebook_still_runs(tmp_path, cour
     assert read_notebook(copy).cells[1].outputs[0].ename == "ValueError"
 
 
+def test_the_copy_of_what_failed_outlives_a_ctrl_c_in_the_next_notebook(tmp_path, course_data, monkeypatch):
+    """Catches a copy whose place was printed, deleted because the run did not come to its end."""
+    write_notebook(tmp_path / "lessons" / "01_bad.ipynb", notebook_of("1 / 0"))
+
+    def failed_and_stopped(paths, folder, **how):
+        write_notebook(folder / "01_bad.ipynb", notebook_of("1 / 0"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(course, "run_all", failed_and_stopped)
+    with pytest.raises(KeyboardInterrupt):
+        course.main(["--folder", str(tmp_path / "lessons")])
+    assert len(list((course_data / "runs").rglob("01_bad.ipynb"))) == 1
+
+
 @pytest.mark.notebooks
 def test_a_dead_kernel_is_named_with_its_memory(tmp_path, course_data, capsys):
     folder = tmp_path / "lessons"

@@ -123,6 +123,17 @@ def test_pages_of_lessons_that_are_gone_go_too(rich, tmp_path):
     assert not (tmp_path / "site/03_rich.html").exists()
 
 
+@pytest.mark.parametrize("tool", [site, slides])
+def test_other_files_of_the_folder_stay(rich, tmp_path, tool):
+    """Catches a public folder that is emptied because slides or pages go there."""
+    (tmp_path / "public").mkdir()
+    for name in ("about.html", "photo.jpg"):
+        (tmp_path / "public" / name).write_text("mine")
+    tool.build(rich, tmp_path / "public")
+    tool.build(rich, tmp_path / "public")
+    assert [(tmp_path / "public" / name).read_text() for name in ("about.html", "photo.jpg")] == ["mine", "mine"]
+
+
 def test_only_tagged_cells_are_slides(rich, tmp_path):
     slides.build(rich, tmp_path / "slides")
     deck = BeautifulSoup((tmp_path / "slides/01_lesson.html").read_text(), "html.parser")
