@@ -203,7 +203,7 @@ def _read(file: Path) -> Tensor | None:
 
 def _compute(model, data: ImageData, split_point: int, device: torch.device, rows: Tensor, draws, bar) -> Tensor:
     """Features of the pictures at `rows`, augmented as `draws` say, if there are any."""
-    how, features = (device, max(data.batch_size, 64)), []
+    how, features = (device, max(2 * data.batch_size, 64)), []  # twice, as without gradients there is room
     for batch in data.eval_batches(rows, *how) if draws is None else data.drawn_batches(rows, draws, *how):
         features.append(model.before(batch.inputs, split_point))
         bar.update(len(batch))

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from data_setup.base.progress import progress
 from data_setup.items import relabel
 from helpers.analysis.predictions import Arithmetic, predict
 from helpers.data import augment
@@ -59,6 +60,17 @@ def copies_in(kept):
 def pooled(model, images):
     """The pooled features of the whole body, by hand: (N, D)."""
     return model.pool(model.body(model.normalize(images)))
+
+
+@pytest.mark.parametrize(("batch_size", "at_a_time"), [(8, 64), (64, 128)])
+def test_the_body_sees_twice_the_pictures_of_a_step_and_never_few(learn, data, batch_size, at_a_time):
+    """Catches a pass in small batches: a tenth slower (lite0, 128 px, two cores)."""
+    seen, many = [], ImageData(data.items, data.split, size=data.size, presize_px=data.size, batch_size=batch_size)
+    learn.model.body.register_forward_pre_hook(lambda body, given: seen.append(len(given[0])))
+    rows = torch.arange(len(data.items)).repeat(200)[:200]
+    with torch.no_grad():
+        features._compute(learn.model, many, len(learn.model.body), CPU, rows, None, progress([]))
+    assert seen == [at_a_time] * (200 // at_a_time) + [200 % at_a_time]
 
 
 def test_every_cut_agrees_with_the_whole_model(learn, data):
