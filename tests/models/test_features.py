@@ -64,7 +64,7 @@ def pooled(model, images):
 
 @pytest.mark.parametrize(("batch_size", "at_a_time"), [(8, 64), (64, 128)])
 def test_the_body_sees_twice_the_pictures_of_a_step_and_never_few(learn, data, batch_size, at_a_time):
-    """Catches a pass in small batches: a tenth slower (lite0, 128 px, two cores)."""
+    """Catches a pass in batches that are smaller than those of a prediction, which has as much room."""
     seen, many = [], ImageData(data.items, data.split, size=data.size, presize_px=data.size, batch_size=batch_size)
     learn.model.body.register_forward_pre_hook(lambda body, given: seen.append(len(given[0])))
     rows = torch.arange(len(data.items)).repeat(200)[:200]
