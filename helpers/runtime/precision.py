@@ -71,7 +71,7 @@ def _measure(kind: str, device: torch.device, work: str) -> dict[str, float]:
     recording, as small networks leave it waiting for Python whatever they compute in.
 
     Not the shortest: beside a busy program bfloat16's threads (oneDNN's weight gradients) wait for each other in a
-    loop, a step takes up to ten times as long, and whoever trains feels it.
+    loop, and a step takes up to ten times as long.
     """
     import timm  # takes seconds to import
 
@@ -118,10 +118,7 @@ def _clock(device: torch.device) -> float:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether timing is worth while: never on Apple's GPUs, and not where bfloat16 is only emulated.
-
-    (A CPU that emulates it is up to 100 times slower: pytorch issue 146508.)
-    """
+    """Whether timing is worth while: not on Apple's GPUs, nor where it is emulated (pytorch issue 146508: 100 x)."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and any(has is True for name, has in _capabilities().items() if "bf16" in name)

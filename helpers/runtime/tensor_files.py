@@ -21,9 +21,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
     """Write `tensors` and the JSON-able `about` to `path`, atomically. Raises OSError with the room the file needs."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     owners = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values())
-    for name, tensor in tensors.items():
-        if owners[tensor.untyped_storage().data_ptr()] > 1:  # tied weights: the format takes each as its own
-            tensors[name] = tensor.clone()
+    tied = [name for name, tensor in tensors.items() if owners[tensor.untyped_storage().data_ptr()] > 1]
+    tensors |= {name: tensors[name].clone() for name in tied}  # weights the format takes each as its own
     header = {"about": json.dumps(about)}
     header["sha256"] = _digest(tensors, header["about"])
     try:
@@ -33,6 +32,12 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
         needed = f"it needs {sum(tensor.nbytes for tensor in tensors.values()) / 1e6:.0f} MB"
         fix = "make room there, or choose another folder. An older file there is untouched"
         raise OSError(f"{path} could not be written ({error}); {needed}: {fix}") from error
+
+
+def load_about(path: Path) -> dict:
+    """The description alone, without reading what it describes. Raises OSError, SafetensorError or LookupError."""
+    with safe_open(path, framework="pt") as file:
+        return json.loads((file.metadata() or {})["about"])
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:

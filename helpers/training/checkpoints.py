@@ -12,10 +12,11 @@ from inspect import getclosurevars, isfunction
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from helpers.runtime.distributed import rank
-from helpers.runtime.tensor_files import load_tensors, save_tensors
+from helpers.runtime.tensor_files import load_about, load_tensors, save_tensors
 from helpers.training.run import History, Hook, Run
 
 STATE = ("done", "step", "epoch", "stop", "finished", "micro_batches")  # of a run
@@ -69,7 +70,7 @@ def _settings_of(thing: object, but: Sequence[str] = ()) -> dict:
 def save_run(run: Run) -> None:
     """Copy weights, optimizer, hooks and history, and begin to write them to `run.checkpoint`, atomically."""
     tensors = {f"model/{name}": tensor for name, tensor in run.model.state_dict().items()}
-    for index, state in run.optimizer.state_dict()["state"].items():
+    for index, state in ({} if run.finished else run.optimizer.state_dict()["state"]).items():  # no step follows
         tensors |= {f"optimizer/{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
     hooks = [{name: getattr(hook, name) for name in hook.remembers} for hook in _remembering(run)]
     for place, state in enumerate(hooks):
@@ -95,11 +96,8 @@ def finish_saving(run: Run) -> None:
 
 def forget_finished(file: Path) -> None:
     """Delete the checkpoint of a training that is over: if the next one is killed early, it must not be resumed."""
-    finished = True
-    with suppress(FileNotFoundError, ValueError):  # none, or damaged
-        finished = load_tensors(file)[1]["state"]["finished"]
-    if finished and rank() == 0:
-        with suppress(OSError):  # none, or a folder that is only read
+    with suppress(OSError, SafetensorError, LookupError, ValueError):  # none, damaged, or only to be read
+        if load_about(file)["state"]["finished"] and rank() == 0:
             file.unlink()
 
 

@@ -346,6 +346,19 @@ def test_a_training_killed_before_its_first_checkpoint_is_not_the_finished_one_b
     assert [epoch.number for epoch in learn.history.epochs] == [0, 1, 2, 3]
 
 
+def test_a_finished_training_keeps_its_weights_alone_and_the_next_reads_none_of_them(learn, training, monkeypatch):
+    """Catches 175 MB of an optimizer that takes no step again, and all read and hashed to see that it is finished."""
+    from helpers.runtime.tensor_files import load_tensors
+    from helpers.training import checkpoints
+
+    learn.fit(1e-3, 2)
+    file = learn.path / "model.checkpoint.safetensors"
+    assert_same({name.removeprefix("model/"): tensor for name, tensor in load_tensors(file)[0].items()}, weights(learn))
+    monkeypatch.setattr(checkpoints, "load_tensors", None)
+    learn.fit(1e-3, 2, hooks=[stop_at(training, 1)])
+    assert not file.exists()
+
+
 def test_an_unfinished_training_outlives_one_that_was_started_by_mistake(data, training, capsys):
     """Catches hours that are lost because resume=True was left out once, and Ctrl-C was pressed at once."""
     from helpers.learner import Learner
