@@ -245,7 +245,7 @@ class Learner:
 
     @did_you_mean
     def fit_flat_cos(self, epochs: int, lr: Rates, *, pct_start=0.75, hooks: Hooks = (), resume=False) -> History:
-        """A constant rate for `pct_start` of the training, then a cosine to zero (fastai v2)."""
+        """A constant rate for `pct_start` of the training, then a cosine to zero (fastai v2, but for its last 1e-5)."""
         return self._train(lr, epochs, schedules.flat_cosine(pct_start=pct_start), None, hooks, resume)
 
     @did_you_mean

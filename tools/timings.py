@@ -1,7 +1,7 @@
 """The table of lessons in README.md: `python -m tools.timings` rewrites it from the notebooks.
 
 Titles and minutes come from the notebooks themselves. Times, memory and result are those that `make timings`
-(`tools.course --table`) has measured; a lesson that it has not run since keeps its figures.
+(`tools.course --table`) measures; a lesson that it does not run keeps its figures.
 """
 
 import argparse

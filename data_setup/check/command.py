@@ -170,7 +170,7 @@ def main(argv: list[str]) -> int:
         "--quarantine",
         action="store_true",
         help="move files that cannot be read and copies "
-        "into a folder beside; `python -m data_setup restore` moves them back",
+        "into a folder beside; `python -m data_setup restore FOLDER` moves them back",
     )
     options = parser.parse_args(argv)
     try:

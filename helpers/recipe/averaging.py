@@ -14,7 +14,7 @@ class AverageWeights(Hook):
     """At the end the weights become the mean of those after the epochs `ends`, counted from 1.
 
     With the cycles' last epochs: the mean of SGDR's models; with the last few epochs: stochastic weight averaging
-    (Izmailov et al. 2018). Raises ValueError when the training has no two of these epochs.
+    (Izmailov et al. 2018). Raises ValueError for fewer than two, and for one that the training does not have.
     """
 
     remembers = ("n", "mean")

@@ -64,7 +64,7 @@ def keep_freed_memory() -> None:
     """From here on memory that tensors leave stays with this process (mallopt(3)).
 
     glibc gives each large block back and asks for it anew a moment later, and the system fills the new pages with
-    zeros: a sixth of a training step, two fifths of a prediction (lite0, 128 px, two cores). Others are left alone.
+    zeros: a fifth of a training step, two fifths of a prediction (lite0, 128 px, two cores). Others are left alone.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:

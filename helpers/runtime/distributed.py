@@ -19,6 +19,8 @@ from helpers.runtime.torch_gaps import WholeBatchNorm, meeting
 
 def join(device: torch.device) -> None:
     """Meet the other processes, if a launcher such as torchrun started any; from here on only the first one prints."""
+    if "WORLD_SIZE" in os.environ:  # ranks that time themselves may not agree, nor a later number of them
+        os.environ.setdefault("COURSE_PRECISION", "float32")
     if int(os.environ.get("WORLD_SIZE", 1)) < 2 or dist.is_initialized():
         return
     how = {"backend": "gloo", **meeting()}
@@ -27,7 +29,6 @@ def join(device: torch.device) -> None:
         how |= {"backend": "cpu:gloo,cuda:nccl", "device_id": device}
     dist.init_process_group(**how)
     atexit.register(dist.destroy_process_group)
-    os.environ.setdefault("COURSE_PRECISION", "float32")  # ranks that time themselves may not agree
     if rank() > 0:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 

@@ -70,8 +70,7 @@ def _measure(kind: str, device: torch.device, work: str) -> dict[str, float]:
     """The median of some turns each: processor seconds on a CPU; a GPU's own time for more and larger pictures, from a
     recording, as small networks leave it waiting for Python whatever they compute in.
 
-    Not the shortest: beside a busy program bfloat16's threads (oneDNN's weight gradients) wait for each other in a
-    loop, and a step takes up to ten times as long.
+    Not the shortest: beside a busy program bfloat16's threads wait for each other, a step takes up to ten times longer.
     """
     import timm  # takes seconds to import
 

@@ -74,7 +74,7 @@ def one_cycle_momentum(*, pct_start: float = 0.25, high: float = 0.95, low: floa
 
 
 def flat_cosine(*, pct_start: float = 0.75) -> Schedule:
-    """1 for the first `pct_start` of training, then a cosine to 0 (fastai v2's `fit_flat_cos`)."""
+    """1 for the first `pct_start` of training, then a cosine to 0 (fastai v2's `fit_flat_cos`, which ends at 1e-5)."""
     if not 0 <= pct_start < 1:
         raise ValueError(f"pct_start is the flat share of training, at least 0 and below 1; got {pct_start}")
     return lambda progress: 1.0 if progress < pct_start else cosine((progress - pct_start) / (1 - pct_start))

@@ -10,6 +10,7 @@ from torch import nn
 
 from helpers.models.classifier import build_classifier
 from helpers.runtime import precision
+from helpers.runtime.distributed import join
 from helpers.runtime.precision import autocast, fast_precision, network_kind
 
 CPU = torch.device("cpu")
@@ -221,3 +222,13 @@ def test_convolutions_called_with_keywords_compute_too():
         named = nn.functional.conv2d(input=images, weight=weight, padding=1, groups=4)
     torch.testing.assert_close(mixed.float(), expected)
     torch.testing.assert_close(named.float(), expected, atol=0.05, rtol=0.05)
+
+
+def test_a_launched_process_computes_as_several_would_also_when_it_is_alone(slower, monkeypatch):
+    """Catches a training of two processes that one cannot take up: its precision would be another one."""
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    join(CPU)
+    assert fast_precision(CPU, "depthwise") is torch.bfloat16
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    join(CPU)
+    assert fast_precision(CPU, "depthwise") is torch.float32
