@@ -70,7 +70,7 @@ def _measure(kind: str, device: torch.device, work: str) -> dict[str, float]:
     """The median of some turns each: processor seconds on a CPU; a GPU's own time for more and larger pictures, from a
     recording, as small networks leave it waiting for Python whatever they compute in.
 
-    Not the shortest: beside a busy program bfloat16's threads wait for each other, a step takes up to ten times longer.
+    Not the shortest: beside a busy program bfloat16's threads wait for each other, for up to ten times as long a step.
     """
     import timm  # takes seconds to import
 
@@ -117,7 +117,7 @@ def _clock(device: torch.device) -> float:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether timing is worth while: not on Apple's GPUs, nor where it is emulated (pytorch issue 146508: 100 x)."""
+    """Whether timing is worth while: never on Apple's GPUs; emulated it is up to 100 times slower (pytorch 146508)."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and any(has is True for name, has in _capabilities().items() if "bf16" in name)

@@ -22,7 +22,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     owners = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values())
     tied = [name for name, tensor in tensors.items() if owners[tensor.untyped_storage().data_ptr()] > 1]
-    tensors |= {name: tensors[name].clone() for name in tied}  # weights the format takes each as its own
+    tensors |= {name: tensors[name].clone() for name in tied}  # the format takes each as its own
     header = {"about": json.dumps(about)}
     header["sha256"] = _digest(tensors, header["about"])
     try:
@@ -35,7 +35,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
 
 
 def load_about(path: Path) -> dict:
-    """The description alone, without reading what it describes. Raises OSError, SafetensorError or LookupError."""
+    """The description alone, its tensors unread. Raises what `safe_open` does, LookupError or ValueError."""
     with safe_open(path, framework="pt") as file:
         return json.loads((file.metadata() or {})["about"])
 

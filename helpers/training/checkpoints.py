@@ -68,7 +68,7 @@ def _settings_of(thing: object, but: Sequence[str] = ()) -> dict:
 
 
 def save_run(run: Run) -> None:
-    """Copy weights, optimizer, hooks and history, and begin to write them to `run.checkpoint`, atomically."""
+    """Copy weights, hooks, history and, if steps follow, the optimizer; begin to write `run.checkpoint`, atomically."""
     tensors = {f"model/{name}": tensor for name, tensor in run.model.state_dict().items()}
     for index, state in ({} if run.finished else run.optimizer.state_dict()["state"]).items():  # no step follows
         tensors |= {f"optimizer/{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
