@@ -13,8 +13,11 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
+settings.register_profile("course", deadline=None)  # a busy machine is no fault
+settings.load_profile("course")
 # jsonschema, which nbformat loads, builds 38 grammars for a kind of address that no notebook's schema has: seconds
 sys.modules.setdefault("rfc3987_syntax", None)
 

@@ -44,18 +44,20 @@ class PaddedClip(torch.autograd.Function):
 
 class ByColumns(torch.autograd.Function):
     """One filter a channel, whose gradient is found for a few columns of it at a time. For 64 pictures and filters of
-    5 x 5 that takes 12 ms instead of 77 (1,152 channels of 4 x 4), 11 instead of 17 (672 of 8 x 8; AVX2)."""
+    5 x 5 that takes 12 ms instead of 77 (1,152 channels of 4 x 4), 11 instead of 17 (672 of 8 x 8; AVX2). Computes in
+    the filter's precision and keeps the maps in theirs."""
 
     @staticmethod
     def forward(ctx, maps, weight, padding):
         ctx.save_for_backward(maps, weight)
         ctx.padding = padding
-        return F.conv2d(maps, weight, padding=padding, groups=len(weight))
+        return F.conv2d(maps.to(weight.dtype), weight, padding=padding, groups=len(weight)).to(maps.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, arriving):
         (maps, weight), (above, before) = ctx.saved_tensors, ctx.padding
+        maps, arriving = maps.to(weight.dtype), arriving.to(weight.dtype)
         channels, one, rows, columns = weight.shape
         of_maps, found = None, []
         if ctx.needs_input_grad[0]:
@@ -68,6 +70,26 @@ class ByColumns(torch.autograd.Function):
             part = F.pad(maps, (before - first, after))
             found.append(conv2d_weight(part, (channels, one, rows, n), arriving, 1, (above, 0), 1, channels))
         return of_maps, torch.cat(found, dim=3), None
+
+
+class MixedConvolution(torch.autograd.Function):
+    """A convolution without bias in the filter's precision, of maps in another that are kept as they came: what follows
+    from them is remembered in half as many bytes. `how`: stride, padding, dilation, groups."""
+
+    @staticmethod
+    def forward(ctx, maps, weight, *how):
+        ctx.save_for_backward(maps, weight)
+        ctx.how = how
+        return F.conv2d(maps.to(weight.dtype), weight, None, *how).to(maps.dtype)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, arriving):
+        (maps, weight), (stride, padding, dilation, groups) = ctx.saved_tensors, ctx.how
+        exact = arriving.to(weight.dtype), maps.to(weight.dtype), weight
+        how = [0], stride, padding, dilation, False, [0, 0], groups, [*ctx.needs_input_grad[:2], False]
+        of_maps, of_weight, _ = torch.ops.aten.convolution_backward(*exact, *how)
+        return of_maps, of_weight, None, None, None, None
 
 
 class Mixture(torch.autograd.Function):
@@ -103,11 +125,15 @@ class NormedMixture(torch.autograd.Function):
         dx = Σ (γ/σ) (g - dβ/n - (w·x) dγ/(nσ)) w, summed over the channels of u
 
     that is, the gradients of a mixture by (γ/σ) w, and what the mean and σ add (Ioffe and Szegedy 2015).
+
+    The mixture and its gradients are computed in `dtype`; means, covariances and all that follows from them in the
+    weights' own.
     """
 
     @staticmethod
-    def forward(ctx, maps, weight, gamma, beta, norm, missing: tuple[int, int] | None) -> Tensor:
-        mix, n = weight.flatten(1), maps.numel() // maps.shape[1]
+    @torch.autocast("cpu", enabled=False)
+    def forward(ctx, maps, weight, gamma, beta, norm, missing: tuple[int, int] | None, dtype: torch.dtype) -> Tensor:
+        mix, n, maps = weight.flatten(1), maps.numel() // maps.shape[1], maps.to(weight.dtype)
         mean = maps.mean(dim=(0, 2, 3))
         around = maps - mean[:, None, None]
         covariance = torch.mm(pixels(around).T, pixels(around)) / n
@@ -116,8 +142,8 @@ class NormedMixture(torch.autograd.Function):
         norm.running_mean.lerp_(mix @ mean, norm.momentum)
         norm.running_var.lerp_(variance * (n / (n - 1)), norm.momentum)
         deviation = (variance + norm.eps).sqrt()
-        folded = (gamma / deviation)[:, None, None, None] * weight
-        found, ctx.middle = F.conv2d(around, folded, beta), ...
+        folded, around = (gamma / deviation)[:, None, None, None] * weight, around.to(dtype)
+        found, ctx.middle = F.conv2d(around, folded.to(dtype), beta.to(dtype)), ...
         if missing:
             found, ctx.middle = clipped_among_zeros(found, missing)
         else:
@@ -127,20 +153,20 @@ class NormedMixture(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @torch.autocast("cpu", enabled=False)
     def backward(ctx, arriving: Tensor):
         around, mix, gain, deviation, covariance, found = ctx.saved_tensors
         n, folded = around.numel() // around.shape[1], gain[:, None] * mix
-        arriving = slope(arriving[ctx.middle], found[ctx.middle])
-        of_maps, together, of_beta = torch.ops.aten.convolution_backward(
-            arriving, around, folded[..., None, None], [len(folded)], *ONE_PIXEL, [ctx.needs_input_grad[0], True, True]
-        )
-        together = together.flatten(1)
+        mixed = slope(arriving[ctx.middle], found[ctx.middle]), around, folded[..., None, None].to(around.dtype)
+        wanted = [ctx.needs_input_grad[0], True, True]
+        of_maps, together, of_beta = torch.ops.aten.convolution_backward(*mixed, [len(mix)], *ONE_PIXEL, wanted)
+        together, of_beta = together.flatten(1).to(mix.dtype), of_beta.to(mix.dtype)
         of_gamma = (together * mix).sum(dim=1) / deviation
         of_weight = gain[:, None] * (together - (of_gamma / deviation)[:, None] * (mix @ covariance))
         if of_maps is not None:
-            again = folded.T @ ((of_gamma / deviation / n)[:, None] * mix)
-            of_maps -= F.conv2d(around, again[..., None, None], of_beta @ folded / n)
-        return of_maps, of_weight[..., None, None], of_gamma, of_beta, None, None
+            again = (folded.T @ ((of_gamma / deviation / n)[:, None] * mix))[..., None, None]
+            of_maps -= F.conv2d(around, again.to(around.dtype), (of_beta @ folded / n).to(around.dtype))
+        return of_maps, of_weight[..., None, None], of_gamma, of_beta, None, None, None
 
 
 def slope(arriving: Tensor, clipped: Tensor) -> Tensor:

@@ -117,6 +117,16 @@ def computes_as_it_is(maps: Tensor, weight: Tensor) -> bool:
     return maps.device.type == "cpu" and maps.dtype == weight.dtype and not torch.is_autocast_enabled("cpu")
 
 
+def meets_in(maps: Tensor, weight: Tensor) -> torch.dtype | None:
+    """The precision in which these two meet on a CPU: their own, or bfloat16 in mixed precision; None: another case."""
+    if torch.is_autocast_enabled("cpu"):
+        as_usual = torch.get_autocast_dtype("cpu") == torch.bfloat16 and weight.dtype == torch.float32
+        fits = as_usual and maps.device.type == "cpu" and maps.dtype in (torch.float32, torch.bfloat16)
+        return torch.bfloat16 if fits else None
+    fits = computes_as_it_is(maps, weight) and maps.dtype in (torch.float32, torch.float64)
+    return maps.dtype if fits else None
+
+
 def shares_its_batch() -> bool:
     """Whether other processes have a part of the batch: its mean and variance are then not those of what is here."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
@@ -137,8 +147,8 @@ class NormAct(nn.BatchNorm2d):
     def can_be_folded(self, maps: Tensor, weight: Tensor) -> bool:
         """Whether `gradients.NormedMixture` does what this layer does after a convolution of `maps` by `weight`."""
         as_usual = self.training and self.momentum is not None and self.track_running_stats and self.affine
-        exact = maps.dtype in (torch.float32, torch.float64) and computes_as_it_is(maps, weight)
-        return as_usual and exact and not gradients.has_few_pixels(maps) and not shares_its_batch()
+        large = not gradients.has_few_pixels(maps)
+        return as_usual and large and meets_in(maps, weight) is not None and not shares_its_batch()
 
 
 def conv(channels: int, out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -188,7 +198,8 @@ class InvertedResidual(nn.Module):
         strides = isinstance(filtering, StridedConv)
         missing = filtering.missing(maps) if strides else None
         if norm.can_be_folded(maps, mixing.weight):
-            wide = gradients.NormedMixture.apply(maps, mixing.weight, norm.weight, norm.bias, norm, missing)
+            how = norm, missing, meets_in(maps, mixing.weight)
+            wide = gradients.NormedMixture.apply(maps, mixing.weight, norm.weight, norm.bias, *how)
         else:
             wide = norm(mixing(maps), missing)
         return filtering(wide, padded=True) if strides else filtering(wide)

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from data_setup.lite import WIDTH_AND_DEPTH, Conv2d, EfficientNetLite, InvertedResidual, gradients, in_eights
 from data_setup.lite.network import NormAct
+from helpers.runtime.precision import autocast
 
 
 @pytest.fixture(scope="module", params=WIDTH_AND_DEPTH)
@@ -68,7 +69,7 @@ def test_gradients_and_statistics_are_timms_and_two_fifths_less_is_kept_for_them
 
 
 def test_layer_by_layer_gradients_are_timms_to_the_last_bit_and_three_tenths_less_is_kept(pair, monkeypatch):
-    """What is clipped and padded, alone: as in mixed precision, where no norm is folded."""
+    """What is clipped and padded, alone."""
     monkeypatch.setattr(gradients, "PRODUCTS_PAY", False)
     monkeypatch.setattr(NormAct, "can_be_folded", lambda *_: False)
     images = 3 * torch.randn(4, 3, 75, 98, generator=torch.Generator().manual_seed(1))
@@ -155,10 +156,41 @@ def test_a_norm_that_is_not_as_usual_stays_a_layer(folding):
     block, _ = block_and_plain()
     block.bn1 = torch.nn.Sequential(torch.nn.BatchNorm2d(48), torch.nn.ReLU()).double()
     block(maps).sum().backward()
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.float16):
         block_and_plain()[0].float()(maps.float()).sum().backward()
     block_and_plain()[0].bfloat16()(maps.bfloat16()).sum().backward()
     assert folding == []
+
+
+def learned_by_block(block, maps, precision):
+    """({gradients and statistics by name}, bytes kept for them) of a step in float64 or in mixed precision."""
+    exact, kept = precision is torch.float64, {}
+    block, maps = copy.deepcopy(block).to(precision if exact else torch.float32), maps.to(precision, copy=True)
+
+    def keep(tensor):
+        kept[tensor.data_ptr()] = tensor
+        return tensor
+
+    mixed = autocast(torch.device("cpu"), torch.float32 if exact else precision)
+    with mixed, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        answers = block(maps.requires_grad_())
+    (answers.double() * torch.linspace(-1, 2, answers.numel()).view(answers.shape)).sum().backward()
+    found = {name: weight.grad for name, weight in block.named_parameters()} | dict(block.named_buffers())
+    return found | {"maps": maps.grad}, sum(tensor.nbytes for tensor in kept.values())
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_norm_folded_in_mixed_precision_is_more_exact_than_a_layer_and_less_is_kept(folding, stride):
+    """Each against float64, far from 0: catches a mean, a variance or a gain in bfloat16, gradients that are rounded
+    once more, and a copy in float32 that stays."""
+    maps = torch.randn(4, 8, 24, 25, generator=torch.Generator().manual_seed(0)).add(20).bfloat16()
+    block, plain = block_and_plain(stride)
+    expected, _ = learned_by_block(plain, maps, torch.float64)
+    (ours, our_bytes), (theirs, their_bytes) = (learned_by_block(one, maps, torch.bfloat16) for one in (block, plain))
+    assert len(folding) == 1 and our_bytes < 0.8 * their_bytes
+    for name in ("conv_pw.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var", "maps"):
+        off = [float((found[name] - expected[name]).norm() / expected[name].norm()) for found in (ours, theirs)]
+        assert off[0] < off[1], name
 
 
 def test_no_gradient_of_frozen_maps_is_computed(folding):

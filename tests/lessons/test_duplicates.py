@@ -84,7 +84,7 @@ def test_flat_pictures_are_only_the_same_when_every_pixel_is(tmp_path):
     assert [(d.first.name, d.second.name) for d in find_duplicates(items_in(tmp_path))] == [("a.png", "c.png")]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 20), st.integers(0, 20), st.integers(0, 99))
 def test_near_pairs_by_brute_force(n, n_train, seed):
     table = torch.from_numpy(np.random.default_rng(seed).normal(size=(n, 3)))

@@ -55,7 +55,6 @@ def test_found_is_the_mean_over_all_orders_of_equal_scores(rows, looks):
     assert rank(scores, truths).found_at(looks / len(rows))[0] == pytest.approx(found / truths.sum())
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.booleans(), min_size=2, max_size=60).filter(lambda truths: len(set(truths)) == 2),
     st.sampled_from([0.05, 0.1, 0.25, 0.5]),
@@ -73,7 +72,7 @@ def test_with_one_positive_in_twenty_allowed_a_whole_one_is_missed_and_the_run_o
     assert rank(np.arange(23), truths).may_skip(0.05)[0] == pytest.approx(4 / 23)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(n=st.integers(2, 30), levels=st.integers(1, 9), seed=st.integers(0, 999))
 def test_the_points_where_curves_bend_give_what_all_points_give(n, levels, seed):
     """Against the curves with a point after every distinct score, and numpy's own interpolation row by row."""

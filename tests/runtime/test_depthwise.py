@@ -94,6 +94,27 @@ def test_mixed_precision_keeps_the_filter_in_float32():
     assert (layer.weight.grad - expected).norm() < 0.01 * expected.norm()
 
 
+@pytest.mark.parametrize("stride, layout", [(1, torch.channels_last), (2, torch.contiguous_format)])
+def test_mixed_precision_keeps_maps_as_they_came(stride, layout):
+    """Against torch's gradients of the same numbers in float32: catches a stride or padding that is lost, a gradient
+    in the wrong layout, and maps that are remembered in twice as many bytes."""
+    layer, kept = nn.Conv2d(8, 8, 3, stride, padding=1, groups=8, bias=False), []
+    maps = torch.rand(4, 8, 9, 10).bfloat16().contiguous(memory_format=layout).requires_grad_()
+    exact = maps.detach().float().requires_grad_()
+    layer(exact).sum().backward()
+    expected = layer.weight.grad.clone(), exact.grad
+    layer.zero_grad()
+    with (
+        autocast(CPU, torch.bfloat16),
+        torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t),
+    ):
+        answer = layer(maps)
+    answer.sum().backward()
+    assert answer.dtype is torch.bfloat16 and [tensor.dtype for tensor in kept] == [torch.bfloat16, torch.float32]
+    torch.testing.assert_close(layer.weight.grad, expected[0])
+    torch.testing.assert_close(maps.grad, expected[1].bfloat16())
+
+
 def test_no_gradient_of_frozen_maps_is_computed(monkeypatch):
     """Catches a backward pass into what does not train."""
     monkeypatch.setattr(steps, "conv2d_input", lambda *_: pytest.fail("a gradient that nobody asked for"))

@@ -16,7 +16,7 @@ def test_a_seed_is_the_same_in_every_process():
     assert seed_for("é") == int(hashlib.sha256("('é',)".encode()).hexdigest()[:16], 16) // 2
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.one_of(st.integers(), st.text(), st.booleans()), min_size=1, max_size=3))
 def test_a_seed_fits_every_generator(parts):
     """Catches a seed of 64 bits, which `manual_seed` refuses for every other name."""

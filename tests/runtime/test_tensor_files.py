@@ -70,7 +70,7 @@ def test_values_that_are_no_numbers_come_back(tmp_path):
     assert torch.equal(load_tensors(tmp_path / "a.safetensors")[0]["x"].view(torch.int32), tensor.view(torch.int32))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),

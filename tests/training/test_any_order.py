@@ -168,6 +168,4 @@ def without_times(history):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(
-    max_examples=SEQUENCES, stateful_step_count=6, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestAnyOrder.settings = settings(max_examples=SEQUENCES, stateful_step_count=6, suppress_health_check=list(HealthCheck))

@@ -41,7 +41,7 @@ def naive_confusion(predicted, targets):
     return matrix
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(answers, st.integers(1, 5))
 def test_every_metric_is_scikit_learns(pairs, batches):
     """Catches micro for macro averages, rows for columns, and means of batch means."""
@@ -61,7 +61,7 @@ def test_every_metric_is_scikit_learns(pairs, batches):
         assert metric(counts) == pytest.approx(value, abs=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, K - 1), st.integers(-1, K - 1)), max_size=40))
 def test_pictures_without_a_label_do_not_count(pairs):
     """Catches a target of -1 counted as the last class, or as a mistake."""

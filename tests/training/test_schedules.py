@@ -20,7 +20,7 @@ from helpers.training.schedules import (
     sgdr,
 )
 
-QUICK = settings(max_examples=40, deadline=None)
+QUICK = settings(max_examples=40)
 close = pytest.approx
 
 
