@@ -5,15 +5,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from data_setup.lite.gradients import COLUMNS, ByColumns, MixedConvolution
+from data_setup.lite.gradients import COLUMNS, ByColumns
+from data_setup.lite.network import in_one_step_here
 
 CAPABILITY = torch.backends.cpu.get_cpu_capability()
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and "AVX" in CAPABILITY  # else groups come one by one
 
 
 class OnCPU(TorchFunctionMode):
-    """torch's autocast, but a `conv2d` of one filter a channel that will need gradients computes in float32: so lite0
-    learns 1.2 times as fast as in float32, and 1.8 times as in bfloat16 alone (two cores; `make bench WHAT=floors`)."""
+    """torch's autocast, but one filter a channel learns by `ByColumns` if that is faster, else in float32."""
 
     def __init__(self, precision: torch.dtype):
         super().__init__()
@@ -35,15 +35,14 @@ class OnCPU(TorchFunctionMode):
             if groups == images.shape[1] > 1:
                 with torch.autocast("cpu", enabled=False):
                     if _is_slow(images, weight, *rest):
-                        return ByColumns.apply(images, weight, rest[2])
-                    plain = len(rest) == 5 and rest[0] is None and isinstance(rest[2], tuple)  # no bias, no "same"
-                    if plain and images.dtype != weight.dtype:
-                        return MixedConvolution.apply(images, weight, *rest[1:])
+                        return ByColumns.apply(images, weight, rest[1], rest[2])
                     return function(images.to(weight.dtype), weight, *rest, **kwargs).to(images.dtype)
         return function(*args, **kwargs)
 
 
 def _is_slow(maps: Tensor, weight: Tensor, bias=None, stride=1, padding=0, dilation=1, groups=1) -> bool:
-    plain = bias is None and stride == dilation == (1, 1) and isinstance(padding, tuple) and groups == len(weight)
-    wide = min(maps.shape[2:]) < weight.shape[-1] or (CAPABILITY == "AVX2" and weight.shape[-1] > COLUMNS)
-    return HAS_ONEDNN and plain and wide
+    plain = bias is None and dilation == (1, 1) and isinstance(padding, tuple) and groups == len(weight)
+    if maps.dtype == weight.dtype:  # with AVX2 nothing is gained at a stride
+        wide = weight.shape[-1] > COLUMNS or min(maps.shape[2:]) < weight.shape[-1]
+        return HAS_ONEDNN and plain and wide and (stride == (1, 1) or CAPABILITY == "AVX512")
+    return plain and (maps.dtype, weight.dtype) == (torch.bfloat16, torch.float32) and in_one_step_here(maps.dtype)
