@@ -1,13 +1,15 @@
 """A second opinion without training a network: kernel ridge regression on the frozen network's features.
 
-Two photographs are alike as far as all stages find them alike, and a photograph's answer is a mean of the answers of
-those that it is like. Every training photograph stands there in several symmetries.
+Two photographs are alike as far as the stages of all bodies find them alike, whichever way each is turned: the mean
+over every pair of symmetries (an invariant kernel, Haasdonk and Burkhardt 2007). A photograph's answer is a mean of
+the answers of those that it is like.
 
 `across_modules` adds that cells of one module are alike for reasons of their own (the camera's exposure, the expert's
 eye that day): the random effects of statistics (Laird and Ware 1982). `by_number` does not look at all.
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import torch
@@ -19,11 +21,12 @@ from helpers.lessons.every_stage import EveryStage
 from helpers.lessons.symmetries import Symmetries
 from helpers.models.folding import predicting
 
-VIEWS = 4  # symmetries of each photograph: with n of them the kernel has (n * n_train)² numbers
-GAMMA, ALPHA = 1.0, 0.1  # the kernel's width and the penalty, chosen on splits that are not reported
-MODULE_GAMMA, SHARED = 0.3, 0.5  # with modules: a wider kernel; the likeness that cells of other modules have, too
+VIEWS = 4  # symmetries of each photograph: with n of them every likeness is a mean over n²
+GAMMA, POWER = 1.2, 1.5  # of the kernel exp(-GAMMA d^POWER)
+ALPHA = 0.01  # the penalty; all of these were chosen on splits that are not reported
+MODULE_GAMMA, SHARED = 0.5, 0.5  # with modules: a wider kernel; the likeness that cells of other modules have, too
 REACH = 40  # published numbers, at which cells share exp(-1) of what is their module's own
-NEAR = 5  # published numbers, for who goes by the number alone
+NEAR, NUMBER_ALPHA = 5, 0.1  # published numbers and the penalty, for who goes by the number alone
 LEAST = 0.005  # no probability is smaller: a regression may well say -0.1
 
 
@@ -38,15 +41,15 @@ def stage_features(model: EveryStage, symmetries: Symmetries, how: Arithmetic) -
     return [torch.stack(stage) for stage in zip(*views, strict=True)]
 
 
-def second_opinion(stages: Sequence[Tensor], targets: Tensor, train: Tensor, rows: Tensor, n_classes: int) -> Tensor:
-    """(len(rows), K) probabilities: a regression of the K answers (0 or 1) of the training rows, asked about every
-    view of `rows`, and the mean. stages: (V, n_items, D) each."""
-    known, asked = kernels(stages, train, rows, GAMMA)
-    return regression(known, asked, np.eye(n_classes)[targets[train]])
+def second_opinion(kernel: np.ndarray, targets: Tensor, train: Tensor, rows: Tensor, n_classes: int) -> Tensor:
+    """(len(rows), K) probabilities: a regression of the K answers (0 or 1) of the training rows, asked about `rows`.
+
+    kernel: (n_items, n_train), the `likeness` of all items and the training rows."""
+    return regression(kernel[train], kernel[rows], np.eye(n_classes)[targets[train]], ALPHA)
 
 
 def across_modules(
-    stages: Sequence[Tensor], numbers: Tensor, targets: Tensor, train: Tensor, rows: Tensor, n_classes: int
+    kernel: np.ndarray, numbers: Tensor, targets: Tensor, train: Tensor, rows: Tensor, n_classes: int
 ) -> Tensor:
     """As `second_opinion`, for cells of other modules than the training cells'.
 
@@ -54,11 +57,10 @@ def across_modules(
     other by their module, and what they say about `rows` is the shared part: a crack is learned from the cells beside
     it that have none. numbers: (n_items,), the published ones.
     """
-    known, asked = kernels(stages, train, rows, MODULE_GAMMA)
     numbers = numbers[train].float().numpy()
     near = np.exp(-np.abs(numbers[:, None] - numbers) / REACH)
-    known *= SHARED + (1 - SHARED) * np.tile(near, (len(stages[0]),) * 2)
-    return regression(known, SHARED * asked, np.eye(n_classes)[targets[train]])
+    known = kernel[train] * (SHARED + (1 - SHARED) * near)
+    return regression(known, SHARED * kernel[rows], np.eye(n_classes)[targets[train]], ALPHA)
 
 
 def by_number(numbers: Tensor, targets: Tensor, train: Tensor, rows: Tensor, n_classes: int) -> Tensor:
@@ -70,33 +72,36 @@ def by_number(numbers: Tensor, targets: Tensor, train: Tensor, rows: Tensor, n_c
 
     known, asked = (numbers[some, None].numpy() for some in (train, rows))
     answers = np.eye(n_classes)[targets[train]]
-    return regression(laplacian_kernel(known, gamma=1 / NEAR), laplacian_kernel(asked, known, gamma=1 / NEAR), answers)
+    kernels = laplacian_kernel(known, gamma=1 / NEAR), laplacian_kernel(asked, known, gamma=1 / NEAR)
+    return regression(*kernels, answers, NUMBER_ALPHA)
 
 
-def kernels(stages: Sequence[Tensor], train: Tensor, rows: Tensor, gamma: float) -> tuple[np.ndarray, np.ndarray]:
-    """How alike the training rows' views are, and `rows`' views to them: (V n_train, V n_train), (V n, V n_train)."""
-    from sklearn.metrics.pairwise import rbf_kernel  # takes a second to import
+def likeness(bodies: Sequence[Sequence[Tensor]], train: Tensor, gamma: float) -> np.ndarray:
+    """(n_items, n_train): the mean of exp(-gamma d^POWER) over the bodies and all pairs of views, d their distance.
 
-    features = np.concatenate([scaled(stage, train) for stage in stages], axis=2) / np.sqrt(len(stages))
-    known, asked = (np.concatenate(features[:, some]) for some in (train, rows))
-    return rbf_kernel(known, gamma=gamma), rbf_kernel(asked, known, gamma=gamma)
+    bodies: of each the stages' features, (V, n_items, D)."""
+    total, n_pairs = 0.0, sum(len(stages[0]) ** 2 for stages in bodies)
+    for stages in bodies:
+        views = torch.cat([scaled(stage, train) for stage in stages], dim=2) / len(stages) ** 0.5
+        for ours, theirs in product(views, views):
+            total += torch.exp(-gamma * torch.cdist(ours, theirs[train]) ** POWER) / n_pairs
+    return total.double().numpy()
 
 
-def regression(known: np.ndarray, asked: np.ndarray, answers: np.ndarray) -> Tensor:
-    """(n, K) probabilities: kernel ridge regression of the (n_train, K) `answers`, the mean over all views."""
+def regression(known: np.ndarray, asked: np.ndarray, answers: np.ndarray, alpha: float) -> Tensor:
+    """(n, K) probabilities: kernel ridge regression of the (n_train, K) `answers`."""
     from sklearn.kernel_ridge import KernelRidge
 
-    share, n_views = answers.mean(axis=0), len(known) // len(answers)
-    ridge = KernelRidge(kernel="precomputed", alpha=ALPHA)
-    ridge.fit(known, np.tile(answers - share, (n_views, 1)).astype(known.dtype))
-    found = ridge.predict(asked).reshape(n_views, -1, len(share)).mean(axis=0)
-    probs = (found + share).clip(LEAST)
+    share = answers.mean(axis=0)
+    probs = KernelRidge(kernel="precomputed", alpha=alpha).fit(known, answers - share).predict(asked) + share
+    probs = probs.clip(LEAST)
     return torch.from_numpy(probs / probs.sum(axis=1, keepdims=True))
 
 
-def scaled(stage: Tensor, train: Tensor) -> np.ndarray:
-    """Every column of mean 0 and deviation 1 over the training rows' views, all of mean square length 1 there."""
-    stage = stage.numpy()
-    known = stage[:, train].reshape(-1, stage.shape[2])
-    stage = (stage - known.mean(axis=0)) / (known.std(axis=0) + 1e-6)
-    return stage / np.sqrt((stage[:, train] ** 2).sum(axis=2).mean())
+def scaled(stage: Tensor, train: Tensor) -> Tensor:
+    """Roots (of a negative number minus its root); every column of mean 0 and deviation 1 over the training rows'
+    views, all of mean square length 1 there. A root brings large and small answers of a filter nearer."""
+    stage = stage.sign() * stage.abs().sqrt()
+    deviation, mean = torch.std_mean(stage[:, train], dim=(0, 1), correction=0)
+    stage = (stage - mean) / (deviation + 1e-6)
+    return stage / stage[:, train].square().sum(dim=2).mean().sqrt()

@@ -1,10 +1,10 @@
-"""Beside the published result: networks that learn the expert's four answers, a second opinion, and their mean.
+"""Beside the published result: a network that learns the expert's four answers, a second opinion, and their mean.
 
 python -m helpers.lessons.published --split 0               a quarter of the cells at random, as Deitsch et al. divide
 python -m helpers.lessons.published --split 0 --blocks      a quarter in whole blocks, as cells of a new module come
 python -m helpers.lessons.published --table FOLDER ...      the results below these folders as a Markdown table
 
-What was finished is kept, a network at a time: the same command goes on where it was cut off.
+What was finished is kept, a part at a time: the same command goes on where it was cut off.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -24,64 +24,63 @@ from data_setup import solar
 from data_setup.base.files import write_atomically
 from helpers.analysis.intervals import accuracy_interval, weighted_accuracy
 from helpers.analysis.predictions import Arithmetic, Predictions
+from helpers.data.augment import top_down
 from helpers.data.dataset import ImageData
+from helpers.learner import Hooks, Learner, Rates
+from helpers.lessons import kernel_ridge
 from helpers.lessons.envelope import measures_by_block, published_number
 from helpers.lessons.every_stage import build_every_stage
-from helpers.lessons.kernel_ridge import across_modules, by_number, second_opinion, stage_features
+from helpers.lessons.kernel_ridge import across_modules, by_number, likeness, second_opinion, stage_features
 from helpers.lessons.ratings import predictions, weighted_by_block
 from helpers.lessons.scoreboard import measures
-from helpers.lessons.symmetries import SymmetryLearner
+from helpers.lessons.symmetries import SYMMETRIES, SymmetryLearner, probs_by_symmetry
 from helpers.recipe.averaging import AverageWeights
 from helpers.runtime.tensor_files import load_tensors, save_tensors
 
 SIZE = 300  # px: the cells as they are
-NETWORKS = ("efficientnet_lite0", "efficientnet_lite2")
-STAGES = 2  # of each body train; the others are frozen, and see every cell once in each symmetry
+NETWORK = "efficientnet_lite0"  # which trains
+BODIES = ("efficientnet_lite0", "efficientnet_lite2")  # which the second opinion looks with
+STAGES = 2  # of the body train first; the others are frozen, and see every cell once in each symmetry
 EPOCHS, AVERAGED = 8, 3  # one-cycle; the mean of the weights after the last three epochs
 BODY_RATE, HEAD_RATE = 1e-3, 2e-3  # at their highest
-OPINION = 0.5  # share of the second opinions in the last answer
+WHOLE_EPOCHS, WHOLE_RATES = 4, slice(2e-4 / 3, 2e-4)  # then the whole network, on cells that are augmented anew
+AUGMENT = top_down(max_rotate_deg=2.0, max_zoom=1.1, max_lighting=0.1)
+OPINION = 0.5  # share of the second opinion in the last answer
 
 
 def run(split_seed: int, *, blocks: bool, folder: Path) -> dict:
-    """Train every network of the split, print what each answer is worth, and leave result.json in `folder`."""
+    """Train the network on the split, print what each answer is worth, and leave result.json in `folder`."""
     cells = data_setup.prepare("solar")
     split = (solar.block_split if blocks else solar.cell_split)(cells, split_seed)
     data = ImageData(solar.cell_items(cells, "ratings"), split, size=SIZE, presize_px=SIZE)
     names = [item.name for item in data.items_of("valid")]
-    opinions = {arch: opinions_of(data, arch, folder) for arch in dict.fromkeys(NETWORKS)}
-    answers, tta = {"number alone, no photograph": answer_by_number(data)}, []
-    answers |= {f"kernel ridge, {arch}": opinion["plain"] for arch, opinion in opinions.items()}
-    plain, modules = (
-        torch.stack([one[kind] for one in opinions.values()]).mean(dim=0) for kind in ("plain", "modules")
-    )
-    answers |= {"kernel ridge": plain, "kernel ridge across modules": modules}
-    for number, arch in enumerate(NETWORKS):
-        by_symmetry = trained(data, arch, number, folder)
-        tta.append(by_symmetry.mean(dim=0))
-        answers[f"network {number + 1}, {arch}, one view"] = by_symmetry[0]
-        answers[f"network {number + 1}, {arch}, TTA"] = tta[-1]
-        answers[f"mean of {len(tta)} networks, TTA"] = (mean := torch.stack(tta).mean(dim=0))
-    answers["these and kernel ridge across modules"] = (1 - OPINION) * mean + OPINION * modules
-    answers["these and kernel ridge"] = (1 - OPINION) * mean + OPINION * plain
+    opinions = opinions_of(data, folder)
+    answers = {"number alone, no photograph": answer_by_number(data)}
+    answers |= {"kernel ridge": opinions["plain"], "kernel ridge across modules": opinions["modules"]}
+    for part, by_symmetry in trained(data, folder).items():
+        answers[f"{part}, one view"], answers[f"{part}, TTA"] = by_symmetry[0], by_symmetry.mean(dim=0)
+        for name, opinion in (("kernel ridge across modules", "modules"), ("kernel ridge", "plain")):
+            both = (1 - OPINION) * answers[f"{part}, TTA"] + OPINION * opinions[opinion]
+            answers[f"{part}, TTA, and {name}"] = both
     scores = {}
     for name, probs in answers.items():
         both = [predictions(probs, data.classes, names, cells, protocol) for protocol in ("deitsch", "solar")]
         scores[name] = scores_of(*both, blocks=blocks)
-        print(f"{name:42} {in_words(scores[name])}", flush=True)
+        print(f"{name:50} {in_words(scores[name])}", flush=True)
     facts = {"split": split_seed, "blocks": blocks, "digest": split.digest(), "n": len(names), "scores": scores}
     parts = [load_tensors(file)[1]["seconds"] for file in folder.glob("*.safetensors") if "checkpoint" not in file.name]
-    facts |= {"networks": NETWORKS, "epochs": EPOCHS, "seconds": sum(parts)}
+    facts |= {"network": NETWORK, "epochs": [EPOCHS, WHOLE_EPOCHS], "seconds": sum(parts)}
     with write_atomically(folder / "result.json") as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return facts
 
 
-def frozen_learner(data: ImageData, arch: str, number: int, folder: Path) -> SymmetryLearner:
-    """A new head on a pretrained body whose last `STAGES` may train, with what the others make of every symmetry."""
-    model = build_every_stage(arch, len(data.classes), size=SIZE, seed=number)
-    learn = SymmetryLearner(data, model, layer_groups="stages", seed=number, path=folder)
+def frozen_learner(data: ImageData, arch: str, folder: Path, n_symmetries: int) -> SymmetryLearner:
+    """A new head on a pretrained body whose last `STAGES` may train, with what the others make of the symmetries."""
+    model = build_every_stage(arch, len(data.classes), size=SIZE)
+    learn = SymmetryLearner(data, model, layer_groups="stages", path=folder)
     learn.freeze_to(-1 - STAGES)
-    learn.look()
+    learn.look(n_symmetries)
     return learn
 
 
@@ -91,35 +90,48 @@ def answer_by_number(data: ImageData) -> Tensor:
     return by_number(numbers, data.targets, data.indices_of("train"), data.indices_of("valid"), len(data.classes))
 
 
-def opinions_of(data: ImageData, arch: str, folder: Path) -> dict[str, Tensor]:
-    """(n_valid, 4) probabilities of two kernel ridge regressions on the frozen network's features: "plain", and with
+def opinions_of(data: ImageData, folder: Path) -> dict[str, Tensor]:
+    """(n_valid, 4) probabilities of two kernel ridge regressions on the frozen networks' features: "plain", and with
     "modules" as random effects."""
-    file, started = folder / f"kernel-ridge-{arch}.safetensors", perf_counter()
+    file, started = folder / "kernel-ridge.safetensors", perf_counter()
     if not file.is_file():
-        learn = frozen_learner(data, arch, 0, folder)
-        how = Arithmetic(learn.device, learn.prediction_precision)
-        stages = stage_features(learn.model, learn.symmetries, how)
-        numbers = torch.tensor([published_number(item) for item in data.items])
-        rows = data.targets, data.indices_of("train"), data.indices_of("valid"), len(data.classes)
-        found = {"plain": second_opinion(stages, *rows), "modules": across_modules(stages, numbers, *rows)}
+        bodies = []
+        for arch in BODIES:
+            learn = frozen_learner(data, arch, folder, kernel_ridge.VIEWS)
+            how = Arithmetic(learn.device, learn.prediction_precision)
+            bodies.append(stage_features(learn.model, learn.symmetries, how))
+        train, numbers = data.indices_of("train"), torch.tensor([published_number(item) for item in data.items])
+        rows = data.targets, train, data.indices_of("valid"), len(data.classes)
+        wide = likeness(bodies, train, kernel_ridge.MODULE_GAMMA)
+        found = {"plain": second_opinion(likeness(bodies, train, kernel_ridge.GAMMA), *rows)}
+        found["modules"] = across_modules(wide, numbers, *rows)
         save_tensors(file, found, {"seconds": perf_counter() - started})
     return {kind: probs.double() for kind, probs in load_tensors(file)[0].items()}
 
 
-def trained(data: ImageData, arch: str, number: int, folder: Path) -> Tensor:
-    """(8, n_valid, 4) probabilities by symmetry of network `number`; from the disk if it was trained before."""
-    file, started = folder / f"network{number + 1}-{arch}-{EPOCHS}epochs.safetensors", perf_counter()
+def trained(data: ImageData, folder: Path) -> dict[str, Tensor]:
+    """Part of the training -> (8, n_valid, 4) probabilities by symmetry after it.
+
+    The last stages on cached activations, then the whole network on cells augmented anew in every epoch."""
+    learn = frozen_learner(data, NETWORK, folder, SYMMETRIES)
+    rates = [BODY_RATE] * (len(learn.groups) - 1) + [HEAD_RATE]
+    average = AverageWeights(range(EPOCHS - AVERAGED + 1, EPOCHS + 1))
+    found = {"last stages": answers_of(learn, "last-stages", EPOCHS, rates, average)}
+    whole = Learner(replace(data, augment=AUGMENT), learn.model, bn="frozen everywhere", path=folder)
+    whole.unfreeze()
+    return found | {"whole network": answers_of(whole, "whole-network", WHOLE_EPOCHS, WHOLE_RATES)}
+
+
+def answers_of(learn: Learner, name: str, epochs: int, rates: Rates, hooks: Hooks = ()) -> Tensor:
+    """(8, n_valid, 4) probabilities after `epochs` of one-cycle; a training finished or cut off before is taken up."""
+    file, started, learn.name = learn.path / f"{name}.safetensors", perf_counter(), name
+    before = (learn.path / f"{name}.checkpoint.safetensors").is_file()
+    print(f"{NETWORK}, {name.replace('-', ' ')}", flush=True)
+    learn.fit_one_cycle(epochs, rates, hooks=hooks, resume=before)
+    if learn.interrupted:
+        raise KeyboardInterrupt
     if not file.is_file():
-        print(f"network {number + 1} of {len(NETWORKS)}: {arch}", flush=True)
-        learn = frozen_learner(data, arch, number, folder)
-        learn.name = file.stem
-        rates = [BODY_RATE] * (len(learn.groups) - 1) + [HEAD_RATE]
-        average = AverageWeights(range(EPOCHS - AVERAGED + 1, EPOCHS + 1))
-        was_cut_off = (folder / f"{learn.name}.checkpoint.safetensors").is_file()
-        learn.fit_one_cycle(EPOCHS, rates, hooks=average, resume=was_cut_off)
-        if learn.interrupted:
-            raise KeyboardInterrupt
-        save_tensors(file, {"probs": learn.probs_by_symmetry()}, {"seconds": perf_counter() - started})
+        save_tensors(file, {"probs": probs_by_symmetry(learn)}, {"seconds": perf_counter() - started})
     return load_tensors(file)[0]["probs"].double()
 
 

@@ -7,6 +7,7 @@ pass through the frozen part. `python -m helpers.lessons.published` is built on 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -82,17 +83,31 @@ class SymmetryLearner(Learner):
         """The activations of this split point, once `look` has made them; else the pictures."""
         return self.symmetries or self.data
 
-    def look(self) -> None:
-        """Make the activations at the present split point, or read those that are on the disk."""
+    def look(self, n: int = SYMMETRIES) -> None:
+        """Make the activations of `n` symmetries at the present split point, or read those that are on the disk."""
         how = self.model, self.data, self.split_point, Arithmetic(self.device, self.prediction_precision)
-        views = [activations(*how, k) for k in range(SYMMETRIES)]
+        views = [activations(*how, k) for k in range(n)]
         self.symmetries = Symmetries(self.data, self.split_point, views)
 
-    def probs_by_symmetry(self) -> Tensor:
-        """(8, n_valid, K) probabilities of the validation pictures, rows in item order."""
-        rows = self.data.indices_of("valid")
-        sources, how = map(self.symmetries.seen_as, range(SYMMETRIES)), self._arithmetic(rows)
-        return torch.stack([predict(self.model, source, rows, how).exp() for source in sources])
+
+@dataclass(frozen=True)
+class Turned:
+    """The pictures of `data` in symmetry `k`: a source to predict from, for a network that is asked as a whole."""
+
+    data: ImageData
+    k: int
+
+    def eval_batches(self, rows: Tensor, device: torch.device, batch_size: int) -> Iterator[Batch]:
+        """In the order of `rows`."""
+        return self.data.drawn_batches(rows, symmetry(len(rows), self.k), device, batch_size)
+
+
+def probs_by_symmetry(learn: Learner) -> Tensor:
+    """(8, n_valid, K) probabilities of the validation pictures, rows in item order; from activations where they are."""
+    rows, found = learn.data.indices_of("valid"), learn.source(training=False)
+    seen_as = found.seen_as if isinstance(found, Symmetries) else partial(Turned, found)
+    how = Arithmetic(learn.device, learn.prediction_precision, 2 * learn.data.batch_size)
+    return torch.stack([predict(learn.model, seen_as(k), rows, how).exp() for k in range(SYMMETRIES)])
 
 
 def activations(model: Classifier, data: ImageData, split_point: int, how: Arithmetic, k: int) -> Tensor:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.gaussian_process.kernels import RBF
 from torch import nn
 
 import data_setup
@@ -16,12 +15,22 @@ from data_setup import solar
 from helpers.analysis.predictions import Arithmetic
 from helpers.data import augment
 from helpers.data.dataset import ImageData
+from helpers.learner import Learner
 from helpers.lessons import envelope, every_stage, kernel_ridge, published, ratings
 from helpers.lessons.every_stage import EveryStage, build_every_stage, pooled
-from helpers.lessons.kernel_ridge import across_modules, by_number, scaled, second_opinion
+from helpers.lessons.kernel_ridge import across_modules, by_number, likeness, scaled, second_opinion
 from helpers.lessons.ratings import predictions, read_ratings, weighted_by_block
-from helpers.lessons.symmetries import SYMMETRIES, Symmetries, activations, symmetry
+from helpers.lessons.symmetries import (
+    SYMMETRIES,
+    Symmetries,
+    SymmetryLearner,
+    activations,
+    probs_by_symmetry,
+    symmetry,
+)
 from helpers.models.classifier import Classifier, Normalize
+from helpers.runtime.tensor_files import load_tensors
+from helpers.training import loop
 
 CPU = Arithmetic(torch.device("cpu"), torch.float32, 8)
 CLASSES = tuple(sorted(solar.RATED))
@@ -169,45 +178,75 @@ def test_too_few_cells_for_a_block_are_said(cells, monkeypatch):
         solar.block_split(cells, 0)
 
 
-def test_second_opinion_is_the_closed_form_of_kernel_ridge_regression():
-    """Against (K + alpha)^-1 written out: catches a kernel of unscaled features, and validation rows that train."""
+@pytest.fixture
+def two_bodies():
+    """Features of 30 photographs: two stages and one, two views each; the answers, and who is asked about."""
     generator = torch.Generator().manual_seed(0)
-    stages = [torch.randn(2, 30, width, generator=generator) * width for width in (5, 9)]
-    targets, train, rows = torch.randint(4, (30,), generator=generator), torch.arange(0, 20), torch.arange(20, 30)
-    found = second_opinion(stages, targets, train, rows, 4)
-    features = np.concatenate([scaled(stage, train) for stage in stages], axis=2) / np.sqrt(2)
-    known, asked = features[:, :20].reshape(40, -1), features[:, 20:].reshape(20, -1)
-    np.testing.assert_allclose((known**2).sum(axis=1).mean(), 1, rtol=1e-5)
-    kernel, answers = RBF((1 / (2 * kernel_ridge.GAMMA)) ** 0.5), np.eye(4)[targets[:20]]
-    away = np.tile(answers - answers.mean(axis=0), (2, 1))
-    dual = np.linalg.solve(kernel(known) + kernel_ridge.ALPHA * np.eye(40), away)
-    expected = (kernel(asked, known) @ dual).reshape(2, 10, 4).mean(axis=0) + answers.mean(axis=0)
-    expected = expected.clip(kernel_ridge.LEAST)
-    np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), rtol=1e-4)
-    stages[0][:, 25] += 1000  # a cell that is asked about, not learned from
-    again = second_opinion(stages, targets, train, rows, 4)
-    np.testing.assert_allclose(np.delete(again.numpy(), 5, axis=0), np.delete(found.numpy(), 5, axis=0), rtol=1e-4)
+    bodies = [[torch.randn(2, 30, width, generator=generator) * width for width in widths] for widths in ((5, 9), (4,))]
+    targets = torch.randint(4, (30,), generator=generator)
+    return bodies, targets, torch.arange(0, 20), torch.arange(20, 30)
 
 
-def test_modules_explain_their_cells_to_each_other_and_to_no_one_else():
+def test_likeness_is_the_mean_over_bodies_and_pairs_of_views(two_bodies):
+    """Against the kernel written out, pair by pair: catches views compared with their like alone, unscaled features,
+    and photographs that are asked about among those that scale."""
+    bodies, _, train, _ = two_bodies
+    found = likeness(bodies, train, 1.2)
+    assert found.shape == (30, 20)
+    np.testing.assert_allclose(found[:20], found[:20].T, atol=1e-7)
+    for i, j in ((0, 0), (3, 7), (25, 4)):
+        pairs = []
+        for stages in bodies:
+            views = np.concatenate([scaled(stage, train).numpy() for stage in stages], axis=2) / len(stages) ** 0.5
+            np.testing.assert_allclose((views[:, :20] ** 2).sum(axis=2).mean(), 1, rtol=1e-5)
+            pairs += [np.exp(-1.2 * np.linalg.norm(a - b) ** 1.5) for a in views[:, i] for b in views[:, j]]
+        assert len(pairs) == 8
+        np.testing.assert_allclose(found[i, j], np.mean(pairs), atol=1e-4)  # float32's distance of a view to itself
+    bodies[0][0][:, 25] += 1000
+    np.testing.assert_allclose(np.delete(likeness(bodies, train, 1.2), 25, 0), np.delete(found, 25, 0), atol=1e-6)
+
+
+def test_likeness_does_not_depend_on_how_a_photograph_is_turned(two_bodies):
+    """What the kernel is for: the views of one photograph in another order change nothing."""
+    bodies, _, train, _ = two_bodies
+    turned = [[stage.clone() for stage in stages] for stages in bodies]
+    for stage in turned[0]:
+        stage[:, 7] = stage[:, 7].flip(0)
+    np.testing.assert_allclose(likeness(turned, train, 1.2), likeness(bodies, train, 1.2), atol=1e-6)
+
+
+def test_roots_keep_the_sign():
+    """Catches a root of a negative number, and columns that are scaled before it."""
+    stage = torch.tensor([[[4.0], [-9.0], [1.0]]])
+    roots = np.array([2.0, -3.0, 1.0])
+    expected = (roots - roots.mean()) / roots.std()
+    np.testing.assert_allclose(scaled(stage, torch.arange(3))[0, :, 0], expected, rtol=1e-4)
+
+
+def test_second_opinion_is_the_closed_form_of_kernel_ridge_regression(two_bodies):
+    """Against (K + alpha)^-1 written out: catches validation rows that train, and answers without their mean."""
+    bodies, targets, train, rows = two_bodies
+    kernel = likeness(bodies, train, 1.2)
+    answers = np.eye(4)[targets[:20]]
+    dual = np.linalg.solve(kernel[:20] + kernel_ridge.ALPHA * np.eye(20), answers - answers.mean(axis=0))
+    expected = (kernel[20:] @ dual + answers.mean(axis=0)).clip(kernel_ridge.LEAST)
+    found = second_opinion(kernel, targets, train, rows, 4)
+    np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), rtol=1e-6)
+
+
+def test_modules_explain_their_cells_to_each_other_and_to_no_one_else(two_bodies):
     """Against the closed form: a kernel of two terms, of which cells that are asked about have the first alone."""
-    generator = torch.Generator().manual_seed(0)
-    stages = [torch.randn(2, 30, 6, generator=generator)]
-    targets, train, rows = torch.randint(4, (30,), generator=generator), torch.arange(0, 20), torch.arange(20, 30)
-    numbers = torch.randperm(30, generator=generator) * 5
-    found = across_modules(stages, numbers, targets, train, rows, 4)
-    features = scaled(stages[0], train)
-    known, asked = features[:, :20].reshape(40, -1), features[:, 20:].reshape(20, -1)
-    kernel, answers = RBF((1 / (2 * kernel_ridge.MODULE_GAMMA)) ** 0.5), np.eye(4)[targets[:20]]
-    apart = np.abs(np.subtract.outer(*2 * [np.tile(numbers[:20].numpy(), 2)]))
-    anywhere, beside = 0.5 * kernel(known), 0.5 * kernel(known) * np.exp(-apart / kernel_ridge.REACH)
-    away = np.tile(answers - answers.mean(axis=0), (2, 1))
-    dual = np.linalg.solve(anywhere + beside + kernel_ridge.ALPHA * np.eye(40), away)
-    expected = (0.5 * kernel(asked, known) @ dual).reshape(2, 10, 4).mean(axis=0) + answers.mean(axis=0)
-    expected = expected.clip(kernel_ridge.LEAST)
+    bodies, targets, train, rows = two_bodies
+    numbers = torch.randperm(30, generator=torch.Generator().manual_seed(1)) * 5
+    kernel, answers = likeness(bodies, train, 0.5), np.eye(4)[targets[:20]]
+    apart = np.abs(np.subtract.outer(*2 * [numbers[:20].numpy()]))
+    anywhere, beside = 0.5 * kernel[:20], 0.5 * kernel[:20] * np.exp(-apart / kernel_ridge.REACH)
+    dual = np.linalg.solve(anywhere + beside + kernel_ridge.ALPHA * np.eye(20), answers - answers.mean(axis=0))
+    expected = (0.5 * kernel[20:] @ dual + answers.mean(axis=0)).clip(kernel_ridge.LEAST)
+    found = across_modules(kernel, numbers, targets, train, rows, 4)
     np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), rtol=1e-4)
     numbers[20:] += 1  # who is asked about does not stand beside anybody
-    assert torch.equal(across_modules(stages, numbers, targets, train, rows, 4), found)
+    assert torch.equal(across_modules(kernel, numbers, targets, train, rows, 4), found)
 
 
 def test_number_alone_answers_as_the_neighbours_do_and_by_the_shares_far_away():
@@ -243,33 +282,52 @@ def test_head_sees_each_stage_from_wherever_the_network_begins(monkeypatch):
         assert torch.allclose(model.after(model.before(images, split_point), split_point), logits, atol=1e-5)
 
 
+def test_pictures_and_their_activations_give_the_same_answers(data, monkeypatch):
+    """A network asked from cached activations and as a whole: catches views in another order, or turned twice."""
+    monkeypatch.setattr(every_stage, "PARTS", (4, 5, 8))
+    model = build_every_stage("test_efficientnet", 4, size=32, pretrained=False)
+    cached = SymmetryLearner(data, model, layer_groups="stages")
+    cached.freeze_to(-3)
+    cached.look()
+    found = probs_by_symmetry(Learner(data, model))
+    assert found.shape == (8, 12, 4) and not torch.allclose(found[0], found[1])
+    assert torch.allclose(found, probs_by_symmetry(cached), atol=1e-5)
+
+
 def test_command_goes_on_where_it_stopped_and_its_table_names_every_split(cells, course_data, tmp_path, monkeypatch):
-    """A run cut off after its first network, then finished: catches a network trained twice, and a lost result."""
+    """A run cut off after its first part, then finished: catches a part trained twice, and a lost result."""
     monkeypatch.setattr(data_setup, "prepare", lambda name: cells)
-    for name, value in {"SIZE": 32, "NETWORKS": ("test_efficientnet",) * 2, "EPOCHS": 2, "AVERAGED": 2}.items():
+    arch = "test_efficientnet"
+    small = {"SIZE": 32, "NETWORK": arch, "BODIES": (arch,) * 2, "EPOCHS": 2, "AVERAGED": 2, "WHOLE_EPOCHS": 1}
+    for name, value in small.items():
         monkeypatch.setattr(published, name, value)
     monkeypatch.setattr(every_stage, "PARTS", (4, 5, 8))
     monkeypatch.setattr(published, "build_every_stage", partial(build_every_stage, pretrained=False))
-    finished = published.trained
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    finished = published.answers_of
 
-    def first_only(data, arch, number, folder):
-        if number:
+    def first_only(learn, name, *how):
+        if name == "whole-network":
             raise KeyboardInterrupt
-        return finished(data, arch, number, folder)
+        return finished(learn, name, *how)
 
     folder = tmp_path / "runs" / "random-3"
-    monkeypatch.setattr(published, "trained", first_only)
+    monkeypatch.setattr(published, "answers_of", first_only)
     assert published.main(["--split", "3", "--folder", str(folder)]) == 130
-    kept = {file.name: file.stat().st_mtime_ns for file in folder.glob("network*")}
-    assert len(kept) == 1 and not (folder / "result.json").exists()
-    monkeypatch.setattr(published, "trained", finished)
+    kept = {file.name: file.stat().st_mtime_ns for file in folder.glob("*.safetensors")}
+    assert set(kept) == {"kernel-ridge.safetensors", "last-stages.safetensors", "last-stages.checkpoint.safetensors"}
+    assert not (folder / "result.json").exists()
+    monkeypatch.setattr(published, "answers_of", finished)
     assert published.main(["--split", "3", "--folder", str(folder)]) == 0
-    assert kept.items() <= {file.name: file.stat().st_mtime_ns for file in folder.glob("network*")}.items()
+    assert kept.items() <= {file.name: file.stat().st_mtime_ns for file in folder.glob("*.safetensors")}.items()
     result = json.loads((folder / "result.json").read_text())
     assert result["digest"] == solar.cell_split(cells, 3).digest() and result["n"] == 12
     answers = list(result["scores"])
-    assert answers[0] == "number alone, no photograph" and answers[-1] == "these and kernel ridge"
-    assert "mean of 2 networks, TTA" in answers
+    assert answers[0] == "number alone, no photograph" and answers[-1] == "whole network, TTA, and kernel ridge"
+    first, second = (
+        load_tensors(folder / f"{part}.safetensors")[0]["probs"] for part in ("last-stages", "whole-network")
+    )
+    assert not torch.allclose(first, second, atol=1e-6)
     (line,) = published.table([tmp_path / "runs"]).splitlines()[2:]
     assert line.split("|")[1:3] == [" at random ", " 3 "]
 
