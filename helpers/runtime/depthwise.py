@@ -42,7 +42,7 @@ class OnCPU(TorchFunctionMode):
 
 def _is_slow(maps: Tensor, weight: Tensor, bias=None, stride=1, padding=0, dilation=1, groups=1) -> bool:
     plain = bias is None and dilation == (1, 1) and isinstance(padding, tuple) and groups == len(weight)
-    if maps.dtype == weight.dtype:  # with AVX2 nothing is gained at a stride
-        wide = weight.shape[-1] > COLUMNS or min(maps.shape[2:]) < weight.shape[-1]
-        return HAS_ONEDNN and plain and wide and (stride == (1, 1) or CAPABILITY == "AVX512")
+    if maps.dtype == weight.dtype:  # with AVX512 little is gained, at a stride nothing
+        wide = (CAPABILITY == "AVX2" and weight.shape[-1] > COLUMNS) or min(maps.shape[2:]) < weight.shape[-1]
+        return HAS_ONEDNN and plain and wide and stride == (1, 1)
     return plain and (maps.dtype, weight.dtype) == (torch.bfloat16, torch.float32) and in_one_step_here(maps.dtype)
