@@ -41,32 +41,24 @@ class Conv2d(nn.Conv2d):
     clips = False
 
     def forward(self, maps: Tensor) -> Tensor:
-        if gradients.PRODUCTS_PAY and self.mixes_few_pixels(maps):
-            return gradients.Mixture.apply(maps, self.weight)
+        if self.mixes_few_pixels(maps):
+            return gradients.Mixture.apply(maps, self.weight, meets_in(maps, self.weight))
         return self.convolve(maps, self.weight, self.padding)
 
     def mixes_few_pixels(self, maps: Tensor) -> bool:
         """Whether `gradients.Mixture` does what this layer does, and learns faster."""
         plain = self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0) and self.bias is None
-        few = plain and gradients.has_few_pixels(maps)
-        return few and learns(maps, self.weight) and computes_as_it_is(maps, self.weight)
+        few = gradients.PRODUCTS_PAY.get(meets_in(maps, self.weight), 0)
+        return plain and maps.shape[-2:].numel() <= few and learns(maps, self.weight)
 
     def convolve(self, maps: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
         if not self.clips:
             return F.conv2d(maps, weight, self.bias, self.stride, padding, self.dilation, self.groups)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else maps.dtype
-        if torch.is_grad_enabled() or maps.device.type != "cpu" or not in_one_step_here(dtype):
+        if torch.is_grad_enabled() or maps.device.type != "cpu" or not gradients.in_one_step_here(dtype):
             return F.relu6(F.conv2d(maps, weight, self.bias, self.stride, padding, self.dilation, self.groups))
         tensors = [tensor.to(dtype) for tensor in (maps, weight, self.bias)]
-        in_one_step = torch.ops.mkldnn._convolution_pointwise  # oneDNN's, as torch's own compiler calls it
-        return in_one_step(*tensors, padding, self.stride, self.dilation, self.groups, "hardtanh", [0.0, 6.0], "")
-
-
-def in_one_step_here(dtype: torch.dtype) -> bool:
-    """Whether oneDNN is here and this processor convolves in `dtype`; torch emulates others, oneDNN does not."""
-    if not torch.backends.mkldnn.is_available():
-        return False
-    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return gradients.clipped_convolution(*tensors, padding, self.stride, self.dilation, self.groups)
 
 
 class StridedConv(Conv2d):

@@ -5,8 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from data_setup.lite.gradients import COLUMNS, ByColumns
-from data_setup.lite.network import in_one_step_here
+from data_setup.lite.gradients import COLUMNS, ByColumns, in_one_step_here
 
 CAPABILITY = torch.backends.cpu.get_cpu_capability()
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and "AVX" in CAPABILITY  # else groups come one by one

@@ -55,7 +55,7 @@ def learned(network, images):
     return found, sum(t.nbytes for t in others)
 
 
-@pytest.mark.parametrize("products", [False, True], ids=["convolutions", "products"])
+@pytest.mark.parametrize("products", [{}, {torch.float64: 64}], ids=["convolutions", "products"])
 def test_gradients_and_statistics_are_timms_and_two_fifths_less_is_kept_for_them(pair, products, monkeypatch):
     """Catches a slope where ReLU6 is flat, one overwritten too early, zeros at the wrong side (odd sizes), a copy of
     what is clipped or padded, and a norm whose mean or deviation is taken for a constant."""
@@ -70,7 +70,7 @@ def test_gradients_and_statistics_are_timms_and_two_fifths_less_is_kept_for_them
 
 def test_layer_by_layer_gradients_are_timms_to_the_last_bit_and_three_tenths_less_is_kept(pair, monkeypatch):
     """What is clipped and padded, alone."""
-    monkeypatch.setattr(gradients, "PRODUCTS_PAY", False)
+    monkeypatch.setattr(gradients, "PRODUCTS_PAY", {})
     monkeypatch.setattr(NormAct, "can_be_folded", lambda *_: False)
     images = 3 * torch.randn(4, 3, 75, 98, generator=torch.Generator().manual_seed(1))
     (ours, our_bytes), (theirs, their_bytes) = (learned(network, images) for network in pair)
@@ -212,24 +212,72 @@ def test_one_number_a_channel_is_refused_as_torch_does():
         block_and_plain()[0](torch.rand(1, 8, 1, 1, dtype=torch.float64))
 
 
+def is_product(layer, maps):
+    return "Mixture" in type(layer(maps).grad_fn).__name__
+
+
 def test_a_mixture_of_few_pixels_learns_by_products_where_they_pay(monkeypatch):
     """Catches a gradient that comes transposed, and a product for large maps, a stride or a prediction."""
-    monkeypatch.setattr(gradients, "PRODUCTS_PAY", True)
+    monkeypatch.setattr(gradients, "PRODUCTS_PAY", {torch.float32: 64})
     layer, maps = Conv2d(6, 4, 1, bias=False), torch.randn(2, 6, 8, 8, requires_grad=True)
     found = torch.autograd.grad(layer(maps).square().sum(), [maps, layer.weight])
     expected = torch.autograd.grad(torch.nn.Conv2d.forward(layer, maps).square().sum(), [maps, layer.weight])
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs)
-
-    def is_product(layer, maps):
-        return "Mixture" in type(layer(maps).grad_fn).__name__
-
     assert is_product(layer, maps) and not is_product(layer, torch.rand(2, 6, 9, 8))
     assert not is_product(Conv2d(6, 4, 1, stride=2, bias=False), maps) and not is_product(Conv2d(6, 4, 1), maps)
     with torch.no_grad():
         assert layer(maps).grad_fn is None
-    monkeypatch.setattr(gradients, "PRODUCTS_PAY", False)
+    monkeypatch.setattr(gradients, "PRODUCTS_PAY", {torch.bfloat16: 64})
     assert not is_product(layer, maps)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_products_in_mixed_precision_are_as_near_as_torchs_own(kind, monkeypatch):
+    """Catches gradients in another type than what they belong to, and products where maps are larger than was asked."""
+    monkeypatch.setattr(gradients, "PRODUCTS_PAY", {torch.bfloat16: 16})
+    layer, maps = Conv2d(6, 4, 1, bias=False), torch.randn(32, 6, 4, 4).to(kind).requires_grad_()
+    slopes, found = torch.linspace(-1, 2, 32 * 4 * 16).view(32, 4, 4, 4), []
+    exact = torch.nn.Conv2d.forward(layer, maps.float()).mul(slopes).sum()
+    expected = torch.autograd.grad(exact, [maps, layer.weight])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert is_product(layer, maps) and not is_product(layer, torch.rand(2, 6, 5, 4))
+        for answer in (layer(maps), torch.nn.Conv2d.forward(layer, maps)):
+            assert answer.dtype is torch.bfloat16
+            found.append(torch.autograd.grad((answer.float() * slopes).sum(), [maps, layer.weight]))
+    for ours, torchs, wanted in zip(*found, expected, strict=True):
+        assert ours.dtype is torchs.dtype is wanted.dtype
+        error, allowed = ((one.float() - wanted.float()).norm() for one in (ours, torchs))
+        assert error <= 1.2 * allowed + 1e-6 and error < 0.01 * wanted.float().norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("missing", [(0, 0), (1, 1), (3, 2)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_clipped_mixture_is_a_convolution_clipped_and_padded(dtype, missing, layout):
+    """Catches a bias beside the maps, where zeros belong, and zeros at the wrong side."""
+    rng = torch.Generator().manual_seed(0)
+    maps, weight, bias = (torch.randn(*shape, generator=rng) for shape in ((2, 5, 7, 9), (30, 5, 1, 1), (30,)))
+    maps, weight, bias = maps.to(dtype).contiguous(memory_format=layout), (4 * weight).to(dtype), bias.to(dtype)
+    found, middle = gradients.clipped_mixture(maps, weight, bias, missing)
+    clipped = torch.nn.functional.hardtanh(torch.nn.functional.conv2d(maps, weight, bias), 0.0, 6.0)
+    (down, right), (above, before) = missing, (missing[0] // 2, missing[1] // 2)
+    expected = torch.nn.functional.pad(clipped, (before, right - before, above, down - above))
+    assert (clipped == 6).any() and (clipped == 0).any()
+    torch.testing.assert_close(found, expected)  # torch may sum in another order
+    torch.testing.assert_close(found[middle], clipped)
+    found[middle] = 0
+    assert not found.any()
+
+
+def test_slopes_reach_a_norm_in_the_layout_of_its_maps():
+    """A pool sends them channel by channel; catches a norm that then goes through memory in leaps."""
+    clip, arrived = NormAct(4).act, []
+    maps = torch.randn(2, 4, 3, 3).bfloat16().contiguous(memory_format=torch.channels_last).requires_grad_()
+    entering = maps.clone(memory_format=torch.preserve_format)
+    entering.register_hook(arrived.append)
+    clip(entering * 1).backward(torch.ones(2, 4, 3, 3).bfloat16())
+    assert arrived[0].is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("layer", ["conv_pw", "bn1", "bn1.act", "conv_dw"])
