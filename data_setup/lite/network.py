@@ -48,8 +48,9 @@ class Conv2d(nn.Conv2d):
     def mixes_few_pixels(self, maps: Tensor) -> bool:
         """Whether `gradients.Mixture` does what this layer does, and learns faster."""
         plain = self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0) and self.bias is None
-        few = gradients.PRODUCTS_PAY.get(meets_in(maps, self.weight), 0)
-        return plain and maps.shape[-2:].numel() <= few and learns(maps, self.weight)
+        if not plain or not learns(maps, self.weight):
+            return False
+        return maps.shape[-2:].numel() <= gradients.PRODUCTS_PAY.get(meets_in(maps, self.weight), 0)
 
     def convolve(self, maps: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
         if not self.clips:

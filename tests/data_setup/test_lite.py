@@ -234,7 +234,7 @@ def test_a_mixture_of_few_pixels_learns_by_products_where_they_pay(monkeypatch):
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_products_in_mixed_precision_are_as_near_as_torchs_own(kind, monkeypatch):
-    """Catches gradients in another type than what they belong to, and products where maps are larger than was asked."""
+    """Against torch's in float32: catches a transposed gradient, and products where maps are larger than was asked."""
     monkeypatch.setattr(gradients, "PRODUCTS_PAY", {torch.bfloat16: 16})
     layer, maps = Conv2d(6, 4, 1, bias=False), torch.randn(32, 6, 4, 4).to(kind).requires_grad_()
     slopes, found = torch.linspace(-1, 2, 32 * 4 * 16).view(32, 4, 4, 4), []
