@@ -6,7 +6,7 @@ from itertools import product
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.grad import conv2d_input, conv2d_weight
+from torch.nn.grad import conv2d_weight
 
 ONE_PIXEL = [1, 1], [0, 0], [1, 1], False, [0, 0], 1  # of a convolution: stride, padding, dilation, how, groups
 COLUMNS = 3  # of a filter, for which oneDNN has a fast gradient; it takes wider filters for full ones
@@ -69,8 +69,15 @@ class ByColumns(torch.autograd.Function):
             if maps.dtype == torch.bfloat16 and stride != (1, 1):
                 of_maps = gradient_by_places(maps, weight.to(maps.dtype), arriving, stride, padding)
             else:
-                of_maps = conv2d_input(maps.shape, weight.to(maps.dtype), arriving, stride, padding, 1, len(weight))
+                of_maps = gradient_of_maps(maps, weight.to(maps.dtype), arriving, stride, padding)
         return of_maps, of_weight, None, None
+
+
+def gradient_of_maps(maps: Tensor, weight: Tensor, arriving: Tensor, stride=(1, 1), padding=(0, 0)) -> Tensor:
+    """As `torch.nn.grad.conv2d_input` finds it. That one makes maps up, and to copy these takes longer than the rest
+    (64 pictures, 144 channels of 32 x 32: 8.0 ms instead of 2.5 in bfloat16, 12.4 instead of 3.9 in float32)."""
+    how = None, stride, padding, (1, 1), False, (0, 0), maps.shape[1] // weight.shape[1], (True, False, False)
+    return torch.ops.aten.convolution_backward(arriving, maps, weight, *how)[0]
 
 
 def gradient_by_places(maps: Tensor, weight: Tensor, arriving: Tensor, stride, padding) -> Tensor:
@@ -125,7 +132,7 @@ class Mixture(torch.autograd.Function):
     @torch.autocast("cpu", enabled=False)
     def backward(ctx, arriving: Tensor) -> tuple[Tensor | None, Tensor, None]:
         maps, weight = ctx.saved_tensors
-        of_maps = conv2d_input(maps.shape, weight, arriving) if ctx.needs_input_grad[0] else None
+        of_maps = gradient_of_maps(maps, weight, arriving) if ctx.needs_input_grad[0] else None
         return of_maps, (pixels(arriving).T @ pixels(maps)).view_as(weight), None  # autograd sees to their types
 
 

@@ -1,8 +1,5 @@
 """Tensors in files, written atomically and verified when read: by a sha256 in the header, as no format notices a
-flipped bit.
-
-Nothing here ever unpickles: opening a stranger's file cannot run code.
-"""
+flipped bit. Nothing here ever unpickles: opening a stranger's file cannot run code."""
 
 import hashlib
 import json
