@@ -2,17 +2,14 @@
 
 import ctypes
 import functools
-import mmap
 import os
 import sys
 import threading
-from contextlib import suppress
 
 import torch
 from torch import Tensor
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # as malloc.h has them
-LARGE_PAGE, HEAP = 2**21, 2**31  # bytes: a page of the larger kind, and how much of the heap may come in such pages
 
 
 def pick_device() -> torch.device:
@@ -61,20 +58,15 @@ def make_ready(device: torch.device) -> None:
 
 @functools.cache  # once per process
 def keep_freed_memory() -> None:
-    """From here on memory that tensors leave stays with this process (mallopt(3)), in large pages where it can.
+    """From here on memory that tensors leave stays with this process (mallopt(3)).
 
     glibc gives each large block back and asks for it anew a moment later, and the system fills the new pages with
     zeros: a fifth of a training step, two fifths of a prediction (lite0, 128 px, two cores). Others are left alone.
     """
-    system = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if not hasattr(system, "mallopt"):
-        return
-    system.mallopt(M_MMAP_MAX, 0)
-    system.mallopt(M_TRIM_THRESHOLD, -1)  # never
-    with suppress(RuntimeError):  # addresses alone: what nobody writes to takes no memory
-        heap = torch.empty(HEAP, dtype=torch.uint8)
-        first = -(-heap.data_ptr() // LARGE_PAGE) * LARGE_PAGE
-        system.madvise(ctypes.c_void_p(first), ctypes.c_size_t(HEAP - LARGE_PAGE), mmap.MADV_HUGEPAGE)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @functools.cache

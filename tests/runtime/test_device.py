@@ -108,28 +108,6 @@ def test_freed_memory_is_used_again():
     assert kept < given_back / 10
 
 
-LARGE_PAGES = """
-import re, torch
-from helpers.runtime.device import keep_freed_memory
-keep_freed_memory()
-tensor, within = torch.ones(16_000_000), False
-middle = tensor.data_ptr() + tensor.nbytes // 2
-for line in open("/proc/self/smaps"):
-    if ends := re.match("([0-9a-f]+)-([0-9a-f]+) ", line):
-        within = int(ends[1], 16) <= middle < int(ends[2], 16)
-    elif within and line.startswith("VmFlags:"):
-        print("hg" in line.split())
-"""
-
-
-@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="the system has no large pages")
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
-def test_large_tensors_lie_where_large_pages_are_asked_for():
-    """Catches a request the system refuses, or for other memory: then each 4 kB of a step cost a fault of their own."""
-    done = subprocess.run([sys.executable, "-c", LARGE_PAGES], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True"]
-
-
 @pytest.mark.parametrize(("system", "asks"), [("win32", 0), ("darwin", 0), ("linux", 1)])
 def test_other_systems_keep_their_own_ways(monkeypatch, system, asks):
     """Catches a crash where there is no glibc: Windows cannot even be asked for it, musl has no mallopt."""
