@@ -74,8 +74,8 @@ class ByColumns(torch.autograd.Function):
 
 
 def gradient_of_maps(maps: Tensor, weight: Tensor, arriving: Tensor, stride=(1, 1), padding=(0, 0)) -> Tensor:
-    """As `torch.nn.grad.conv2d_input` finds it. That one makes maps up, and to copy these takes longer than the rest
-    (64 pictures, 144 channels of 32 x 32: 8.0 ms instead of 2.5 in bfloat16, 12.4 instead of 3.9 in float32)."""
+    """As `torch.nn.grad.conv2d_input` finds it. That one makes maps up and copies them; with those that are here
+    a step of lite0 takes 0.98 of the time (AVX512, in float32 as in mixed precision)."""
     how = None, stride, padding, (1, 1), False, (0, 0), maps.shape[1] // weight.shape[1], (True, False, False)
     return torch.ops.aten.convolution_backward(arriving, maps, weight, *how)[0]
 
