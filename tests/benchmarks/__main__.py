@@ -58,9 +58,10 @@ def main() -> int:
         precision.fast_precision(pick_device(), kind, work)
     records = Bench(folder, base, quick=quick).run(chosen(GPU if asked.gpu else QUICK if quick else FULL, asked))
     report(folder, records)
+    status = compare(asked.check, records) if asked.check else 0  # first: both may name one file
     if asked.store:
         check.add(asked.store, machine(), check.stored(records))
-    return compare(asked.check, records) if asked.check else 0
+    return status
 
 
 def arguments() -> argparse.Namespace:

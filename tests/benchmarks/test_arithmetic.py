@@ -231,6 +231,23 @@ def test_operations_of_a_step_are_three_passes_of_its_products(arch, monkeypatch
     assert flops_per_picture(work) == 3 * 2 * products
 
 
+def test_a_regression_is_told_also_where_the_new_ratios_are_stored(tmp_path, monkeypatch, capsys):
+    """Catches a command that stores before it compares: what it has just written has never fallen."""
+    file, machine = tmp_path / "ratios.json", {"cpu": "AMD", "instructions": "AVX2", "cores": 2, "gpu": ""}
+    check.add(file, machine, measured([2.0, 2.0, 2.0]))
+    now = record_of(ours=[1.0] * 3, ours_again=[1.0] * 3, plain=[1.5] * 3)
+    monkeypatch.setattr(command, "ENVIRONMENT", {})  # of this process nothing changes
+    monkeypatch.setattr(command, "machine", lambda: machine)
+    monkeypatch.setattr(command, "Bench", lambda *_, **__: SimpleNamespace(run=lambda rows: [now]))
+    monkeypatch.setattr(command, "report", lambda *_: None)
+    monkeypatch.setattr(command.precision, "fast_precision", lambda *_: torch.float32)
+    how = ["bench", "--check", str(file), "--store", str(file), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(command.sys, "argv", how)
+    assert command.main() == 1
+    assert "R: 1.50 times plain, 2.00 when stored" in capsys.readouterr().out
+    assert check.load(file, machine)["R"]["plain"]["ratio"] == 1.5
+
+
 def test_each_kind_of_machine_has_ratios_of_its_own(tmp_path):
     """Catches a GPU whose ratios are compared with a processor's, processors of one name of which only one computes in
     bfloat16, and a new kind that wipes out the others."""
