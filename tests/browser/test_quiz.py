@@ -77,8 +77,8 @@ def test_names_are_heard_and_options_do_not_overlap(quiz):
     for name in ("Answer 3", "Answer 7"):
         expect(shown.get_by_role("textbox", name=name)).to_have_count(1)
     page.set_viewport_size({"width": 700, "height": 900})  # now options need two lines
-    wrapped = "[...document.querySelectorAll('.widget-radio-box label')].some(label => label.offsetHeight > 30)"
-    page.wait_for_function(wrapped)  # JupyterLab lays its panels out a moment later
+    options = "[...document.querySelector('.widget-radio-box').querySelectorAll('label')]"
+    page.wait_for_function(f"{options}.some(one => one.offsetHeight > 30)")  # JupyterLab lays out a moment later
     groups = shown.locator(".widget-radio-box")
     boxes = [label.bounding_box() for label in groups.first.locator("label").all()]
     assert any(box["height"] > 30 for box in boxes), "no option is long enough to show anything"
