@@ -17,6 +17,7 @@ ROOMS = [
     ROOT / "data_setup/base",
     ROOT / "data_setup/check",
     ROOT / "data_setup/downloads",
+    ROOT / "data_setup/lite",
     ROOT / "data_setup/own",
     ROOT / "data_setup/shards",
     ROOT / "tools",

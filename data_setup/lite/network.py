@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data_setup.lite import gradients
+from data_setup.lite import compiled, gradients
 
 EPSILON = 1e-3  # of TensorFlow's BatchNorm
 # (blocks, kernel, stride, expansion, channels) of each stage; the first stage has no expansion
@@ -134,14 +134,26 @@ class NormAct(nn.BatchNorm2d):
 
     def forward(self, maps: Tensor, missing: tuple[int, int] | None = None) -> Tensor:
         """With `missing` rows and columns of zeros around what comes out, where they are asked for."""
+        if not missing and self.has_a_kernel(maps):
+            high = 6.0 if type(self.act) is ReLU6 else float("inf")
+            return gradients.ClippedNorm.apply(maps, self.weight, self.bias, self, high)
         found = super().forward(maps)
         return gradients.PaddedClip.apply(found, missing) if missing else self.act(found)
 
+    def has_a_kernel(self, maps: Tensor) -> bool:
+        """Whether `gradients.ClippedNorm` does what this layer does, and learns faster."""
+        usual = self.norms_as_usual() and type(self.act) in (ReLU6, nn.Identity) and not are_watched(self.act)
+        return usual and self.weight.dtype == torch.float32 and learns(maps, self.weight) and compiled.fits(maps)
+
+    def norms_as_usual(self) -> bool:
+        """Whether it norms by this batch, all of which is here, and remembers its statistics."""
+        as_usual = self.training and self.momentum is not None and self.track_running_stats and self.affine
+        return as_usual and not shares_its_batch()
+
     def can_be_folded(self, maps: Tensor, weight: Tensor) -> bool:
         """Whether `gradients.NormedMixture` does what this layer does after a convolution of `maps` by `weight`."""
-        as_usual = self.training and self.momentum is not None and self.track_running_stats and self.affine
         large = not gradients.has_few_pixels(maps)
-        return as_usual and large and meets_in(maps, weight) is not None and not shares_its_batch()
+        return large and self.norms_as_usual() and meets_in(maps, weight) is not None
 
 
 def conv(channels: int, out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:

@@ -6,6 +6,7 @@ import runpy
 import shutil
 import sys
 from collections import namedtuple
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -13,6 +14,7 @@ import torch
 from jupyter_client import kernelspec
 
 import data_setup
+from data_setup.lite import compiled
 from helpers.lessons import doctor
 from helpers.runtime import device as runtime
 from helpers.runtime import precision
@@ -62,6 +64,15 @@ def test_a_device_that_is_not_there(monkeypatch):
     result = doctor.check_device()
     assert not result.ok and result.fix == "unset COURSE_DEVICE" and "nonsense" in result.value
     assert doctor.check_precision().ok  # not a second complaint about the same thing
+
+
+def test_a_missing_compiler_is_no_fault(monkeypatch):
+    """Catches a reader who is told to mend what works."""
+    monkeypatch.setattr(compiled, "library", lambda: None)
+    result = doctor.check_compiler()
+    assert result.ok and result.value.startswith("none with OpenMP")
+    monkeypatch.setattr(compiled, "library", lambda: SimpleNamespace(_name="/data/kernels.so"))
+    assert str(doctor.check_compiler()) == "OK  compiler: kernels in /data/kernels.so"
 
 
 def test_precision_shows_what_was_measured(monkeypatch):
