@@ -15,10 +15,10 @@ typedef struct {
     long height, width, rows, columns; /* of the maps, and of what came out */
 } filtering;
 
-/* A row of what arrives, a padded row of maps and the row of the filter between them: add to the gradients of the two
-   latter. All are in float. */
-COPIED void meet(int side, int stride, const filtering *f, const float *arriving, const float *maps, const float *filter,
-                 float *of_maps, float *of_filter)
+/* The row of what arrives that begins at `from`, a padded row of maps and the row of the filter between them: add to the
+   gradients of the two latter, all in float. */
+COPIED void meet(int half, int side, int stride, const filtering *f, const void *arriving, long from, const float *maps,
+                 const float *filter, float *of_maps, float *of_filter)
 {
     long channels = f->channels;
     for (long k = 0; k < channels; k += LANES) {
@@ -29,7 +29,7 @@ COPIED void meet(int side, int stride, const filtering *f, const float *arriving
         }
         long at = k;
         for (long column = 0; column < f->columns; column++, at += stride * channels) {
-            lanes slope = load(0, arriving, column * channels + k);
+            lanes slope = load(half, arriving, from + column * channels + k);
             EACH_COLUMN {
                 of_weight[t] += slope * load(0, maps, at + t * channels);
                 reached[t] += slope * weight[t];
@@ -46,17 +46,17 @@ COPIED void meet(int side, int stride, const filtering *f, const float *arriving
     }
 }
 
-static void meet_as_asked(const filtering *f, const float *arriving, const float *maps, const float *filter,
-                          float *of_maps, float *of_filter)
+COPIED void meet_as_asked(int half, const filtering *f, const void *arriving, long from, const float *maps,
+                          const float *filter, float *of_maps, float *of_filter)
 {
     if (f->side == 3 && f->stride == 1)
-        meet(3, 1, f, arriving, maps, filter, of_maps, of_filter);
+        meet(half, 3, 1, f, arriving, from, maps, filter, of_maps, of_filter);
     else if (f->side == 3)
-        meet(3, 2, f, arriving, maps, filter, of_maps, of_filter);
+        meet(half, 3, 2, f, arriving, from, maps, filter, of_maps, of_filter);
     else if (f->stride == 1)
-        meet(5, 1, f, arriving, maps, filter, of_maps, of_filter);
+        meet(half, 5, 1, f, arriving, from, maps, filter, of_maps, of_filter);
     else
-        meet(5, 2, f, arriving, maps, filter, of_maps, of_filter);
+        meet(half, 5, 2, f, arriving, from, maps, filter, of_maps, of_filter);
 }
 
 /* n numbers from place `from` on, in float */
@@ -86,7 +86,7 @@ void filter_gradients(const filtering *f, const void *maps, const void *arriving
     long margin = f->padding * f->channels, padded = row_in + 2 * margin;
 #pragma omp parallel num_threads(f->threads)
     {
-        float *row = calloc(2 * padded + row_out, sizeof(float)), *of_row = row + padded, *slopes = of_row + padded;
+        float *row = calloc(2 * padded, sizeof(float)), *of_row = row + padded;
         float *mine = of_filter + f->side * filter_row * omp_get_thread_num();
 #pragma omp for
         for (long n = 0; n < f->pictures * f->height; n++) {
@@ -97,8 +97,11 @@ void filter_gradients(const filtering *f, const void *maps, const void *arriving
                 long above = y + f->padding - r, out = above / f->stride; /* the row that comes of this one by row r */
                 if (above < 0 || above % f->stride || out >= f->rows)
                     continue;
-                widen(f, arriving, (picture * f->rows + out) * row_out, row_out, slopes);
-                meet_as_asked(f, slopes, row, filter + r * filter_row, of_row, mine + r * filter_row);
+                long from = (picture * f->rows + out) * row_out;
+                if (f->half)
+                    meet_as_asked(1, f, arriving, from, row, filter + r * filter_row, of_row, mine + r * filter_row);
+                else
+                    meet_as_asked(0, f, arriving, from, row, filter + r * filter_row, of_row, mine + r * filter_row);
             }
             narrow(f, of_row + margin, row_in, of_maps, n * row_in);
         }
