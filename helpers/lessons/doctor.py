@@ -97,7 +97,7 @@ def check_precision() -> Check:
 
 
 def check_compiler() -> Check:
-    """Never wrong either: without a C compiler the packaged networks learn the same, an eighth slower."""
+    """Never wrong either: without a C compiler the packaged networks learn the same, a tenth slower."""
     from data_setup.lite.compiled import library
 
     made = library()
