@@ -43,7 +43,7 @@ class Filtering(ctypes.Structure):
 
 
 @functools.cache
-def library() -> ctypes.CDLL | None:
+def kernels() -> ctypes.CDLL | None:
     """The compiled kernels, from the disk or made now; None where they cannot be made. CC names another compiler."""
     instructions = INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability())
     compiler = shutil.which(os.environ.get("CC") or "cc")
@@ -67,7 +67,7 @@ def fits(maps: Tensor) -> bool:
     known = maps.device.type == "cpu" and maps.dtype in (torch.float32, torch.bfloat16)
     lying = maps.shape[1] % CHANNELS == 0 and maps.is_contiguous(memory_format=torch.channels_last)
     more_than_one_pixel = maps.numel() > maps.shape[1]
-    return known and lying and more_than_one_pixel and not torch.compiler.is_compiling() and library() is not None
+    return known and lying and more_than_one_pixel and not torch.compiler.is_compiling() and kernels() is not None
 
 
 def clipped_norm(
@@ -77,7 +77,7 @@ def clipped_norm(
     as torch does. Weights and statistics: (C,) float32."""
     found, known = torch.empty_like(maps), torch.empty(4, how.channels)
     sums = torch.zeros(how.threads, 2, how.channels, dtype=torch.float64)
-    library().norm_forward(ctypes.byref(how), *places(maps, gamma, beta, *statistics, known, sums, found))
+    kernels().norm_forward(ctypes.byref(how), *places(maps, gamma, beta, *statistics, known, sums, found))
     return found, known
 
 
@@ -85,7 +85,7 @@ def clipped_norm_gradients(maps: Tensor, arriving: Tensor, known: Tensor, how: N
     """The gradients of maps, gamma and beta."""
     of_maps, of_weights, work = torch.empty_like(maps), torch.empty(2, how.channels), torch.empty(2, how.channels)
     sums = torch.zeros(how.threads, 2, how.channels, dtype=torch.float64)
-    library().norm_backward(ctypes.byref(how), *places(maps, arriving, known, sums, work, of_maps, *of_weights))
+    kernels().norm_backward(ctypes.byref(how), *places(maps, arriving, known, sums, work, of_maps, *of_weights))
     return of_maps, *of_weights
 
 
@@ -107,7 +107,7 @@ def filter_gradients(maps: Tensor, weight: Tensor, arriving: Tensor, stride, pad
     how = Filtering(maps.dtype == torch.bfloat16, torch.get_num_threads(), weight.shape[2], *sizes)
     of_maps, filters = torch.empty_like(maps), weight.to(maps.dtype).float().flatten(1).T.contiguous()  # (side², C)
     of_filters = torch.zeros(how.threads, *filters.shape)
-    library().filter_gradients(ctypes.byref(how), *places(maps, arriving, filters, of_maps, of_filters))
+    kernels().filter_gradients(ctypes.byref(how), *places(maps, arriving, filters, of_maps, of_filters))
     return of_maps, of_filters.sum(dim=0).T.reshape(weight.shape)
 
 

@@ -53,7 +53,7 @@ class PaddedClip(torch.autograd.Function):
 
 class ClippedNorm(torch.autograd.Function):
     """BatchNorm of this batch and ReLU6 (`high` 6; infinity: none) as one, for maps that fit `compiled`: two passes
-    each way, where torch's layers take four. Only what comes in is remembered."""
+    each way, where torch's two layers take four and three. Only what comes in is remembered."""
 
     @staticmethod
     def forward(ctx, maps: Tensor, gamma: Tensor, beta: Tensor, norm: torch.nn.BatchNorm2d, high: float) -> Tensor:

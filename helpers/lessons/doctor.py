@@ -98,9 +98,9 @@ def check_precision() -> Check:
 
 def check_compiler() -> Check:
     """Never wrong either: without a C compiler the packaged networks learn the same, a tenth slower."""
-    from data_setup.lite.compiled import library
+    from data_setup.lite.compiled import kernels
 
-    made = library()
+    made = kernels()
     without = "none with OpenMP for this processor; training the packaged networks on it takes torch's operations"
     return Check("compiler", True, f"kernels in {made._name}" if made else without)
 

@@ -15,7 +15,7 @@ from data_setup.lite import EfficientNetLite, InvertedResidual, compiled, gradie
 from data_setup.lite.network import NormAct
 from helpers.runtime.precision import autocast
 
-pytestmark = pytest.mark.skipif(compiled.library() is None, reason="no C compiler with OpenMP, or another processor")
+pytestmark = pytest.mark.skipif(compiled.kernels() is None, reason="no C compiler with OpenMP, or another processor")
 in_number_types = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 
 
@@ -25,7 +25,7 @@ def maps_of(*shape: int, dtype=torch.float32, seed: int = 0) -> torch.Tensor:
     return maps.contiguous(memory_format=torch.channels_last)
 
 
-def close(found: torch.Tensor, exact: torch.Tensor) -> None:
+def assert_near(found: torch.Tensor, exact: torch.Tensor) -> None:
     """Within two roundings of the largest number; in float32, where sums are rounded as they grow, within 32."""
     roundings = 2 * 2**-7 if found.dtype == torch.bfloat16 else 32 * 2**-23
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=roundings * max(1.0, float(exact.abs().max())))
@@ -64,7 +64,7 @@ def test_a_norm_and_its_activation_learn_as_torchs(dtype, activate, n, channels,
     arriving[at_a_corner] = 0
     found, expected = learned(norm, maps, arriving), learned(exact, maps.double(), arriving.double())
     for ours, theirs in zip(found, expected, strict=True):
-        close(ours, theirs)
+        assert_near(ours, theirs)
     assert norm.num_batches_tracked == 1
     assert (found[0] == expected[0].to(dtype)).float().mean() > 0.98 or dtype == torch.float32  # rounded, not cut off
 
@@ -146,8 +146,8 @@ def test_gradients_of_filters_and_maps_are_torchs(dtype, n, channels, side, stri
         return  # one pixel alone is left to torch
     assert compiled.filters_fit(maps, weight, (stride, stride), (padding, padding))
     found = compiled.filter_gradients(maps, weight, arriving, (stride, stride), (padding, padding))
-    close(found[0], exact[0].grad)
-    close(found[1], exact[1].grad)
+    assert_near(found[0], exact[0].grad)
+    assert_near(found[1], exact[1].grad)
     assert (found[0] == exact[0].grad.to(dtype)).float().mean() > 0.98 or dtype == torch.float32
 
 
@@ -165,7 +165,7 @@ def test_a_network_learns_the_same_with_and_without(dtype, monkeypatch):
     for numbers, there in ((dtype, True), (dtype, False), (torch.float64, False)):
         one = copy.deepcopy(network)
         if not there:
-            monkeypatch.setattr(compiled, "library", lambda: None)
+            monkeypatch.setattr(compiled, "kernels", lambda: None)
         with autocast(torch.device("cpu"), numbers) if numbers == dtype else nullcontext():
             one, seen = (one, images) if numbers == dtype else (one.double(), images.double())
             one(seen).square().mean().backward()
@@ -181,7 +181,7 @@ def test_zeros_before_a_stride_are_not_forgotten():
     block = InvertedResidual(16, 32, 3, 2, 6).to(memory_format=torch.channels_last).train()
     exact = copy.deepcopy(block).double()
     maps = maps_of(4, 16, 7, 8)
-    close(block(maps).detach(), exact(maps.double()).detach())
+    assert_near(block(maps).detach(), exact(maps.double()).detach())
 
 
 @pytest.mark.parametrize("layer", ["norm", "filters"])
@@ -218,27 +218,27 @@ def test_the_same_numbers_come_out_each_time(two_threads):
 
 @pytest.fixture
 def anew(tmp_path, monkeypatch):
-    """`library` as a machine finds it that has never compiled; the folder that it compiles into."""
+    """`kernels` as a machine finds it that has never compiled; the folder that it compiles into."""
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
-    compiled.library.cache_clear()
+    compiled.kernels.cache_clear()
     yield tmp_path / "cache" / "kernels"
-    compiled.library.cache_clear()
+    compiled.kernels.cache_clear()
 
 
 def test_it_compiles_once_and_again_after_damage(anew, tmp_path, monkeypatch):
     """Catches a compiler that is called at every start, and a file cut short that leaves a machine slow for ever."""
-    assert compiled.library() is not None
+    assert compiled.kernels() is not None
     (file,) = anew.iterdir()
     made = file.stat().st_mtime_ns
-    compiled.library.cache_clear()
-    assert compiled.library() is not None and file.stat().st_mtime_ns == made
+    compiled.kernels.cache_clear()
+    assert compiled.kernels() is not None and file.stat().st_mtime_ns == made
     monkeypatch.setenv("COURSE_DATA", str(tmp_path / "elsewhere"))
     damaged = tmp_path / "elsewhere" / "cache" / "kernels" / file.name
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"no library")
-    compiled.library.cache_clear()
-    assert compiled.library() is not None and damaged.read_bytes() == file.read_bytes()
+    compiled.kernels.cache_clear()
+    assert compiled.kernels() is not None and damaged.read_bytes() == file.read_bytes()
 
 
 def test_another_processor_is_another_file(anew, monkeypatch):
@@ -247,8 +247,8 @@ def test_another_processor_is_another_file(anew, monkeypatch):
     for capability in ("AVX2", "AVX512", "DEFAULT"):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda named=capability: named)
         monkeypatch.setattr(compiled.ctypes, "CDLL", lambda file: file)  # made, but not loaded: it may not run here
-        compiled.library.cache_clear()
-        made.append(compiled.library())
+        compiled.kernels.cache_clear()
+        made.append(compiled.kernels())
     assert len(set(made)) == 3 and made[2] is None and len(list(anew.iterdir())) == 2
 
 
@@ -258,11 +258,11 @@ def test_another_source_is_another_file(anew, tmp_path, monkeypatch):
     for old, new in zip(compiled.SOURCES, sources, strict=True):
         new.write_bytes(old.read_bytes())
     monkeypatch.setattr(compiled, "SOURCES", sources)
-    first = compiled.library()._name
+    first = compiled.kernels()._name
     header = next(source for source in sources if source.suffix == ".h")
     header.write_bytes(header.read_bytes() + b"\n")
-    compiled.library.cache_clear()
-    assert compiled.library()._name != first
+    compiled.kernels.cache_clear()
+    assert compiled.kernels()._name != first
 
 
 def script(folder, text: str) -> str:
@@ -278,7 +278,7 @@ def test_without_a_compiler_torch_does_the_work(compiler, anew, tmp_path, monkey
     monkeypatch.setattr(compiled, "PATIENCE_S", 0.2)
     commands = {"absent": "no-such-compiler", "fails": script(tmp_path, "exit 1")}
     monkeypatch.setenv("CC", commands.get(compiler) or script(tmp_path, "exec sleep 30"))
-    assert compiled.library() is None and not list(anew.glob("*"))
+    assert compiled.kernels() is None and not list(anew.glob("*"))
     norm, *_ = norms(16, activate=True)
     found = norm(maps_of(2, 16, 3, 3))
     assert "ClippedNorm" not in type(found.grad_fn).__name__ and type(norm.act) is not nn.Identity
@@ -288,4 +288,4 @@ def test_without_a_compiler_torch_does_the_work(compiler, anew, tmp_path, monkey
 
 def test_a_folder_that_cannot_be_written_is_no_error(anew, tmp_path, monkeypatch):
     (tmp_path / "cache").write_text("a file where the folder should be")
-    assert compiled.library() is None
+    assert compiled.kernels() is None

@@ -67,11 +67,11 @@ def test_a_device_that_is_not_there(monkeypatch):
 
 
 def test_a_missing_compiler_is_no_fault(monkeypatch):
-    """Catches a reader who is told to mend what works."""
-    monkeypatch.setattr(compiled, "library", lambda: None)
+    """Catches a reader who is told to fix what works."""
+    monkeypatch.setattr(compiled, "kernels", lambda: None)
     result = doctor.check_compiler()
     assert result.ok and result.value.startswith("none with OpenMP")
-    monkeypatch.setattr(compiled, "library", lambda: SimpleNamespace(_name="/data/kernels.so"))
+    monkeypatch.setattr(compiled, "kernels", lambda: SimpleNamespace(_name="/data/kernels.so"))
     assert str(doctor.check_compiler()) == "OK  compiler: kernels in /data/kernels.so"
 
 

@@ -1,5 +1,5 @@
-/* Some channels at a time, as many as a register holds. Maps lie in memory as (pictures, height, width, channels), in float or, if `half`, in
-   bfloat16; all is computed in float, and long sums are added up in double. */
+/* Some channels at a time, as many as a register holds. Maps lie in memory as (pictures, height, width, channels), in
+   float or, if `half`, in bfloat16; all is computed in float, and long sums are added up in double. */
 
 #include <stdint.h>
 
