@@ -4,6 +4,8 @@
 |---|---|
 | network.py | timm's layers, names and random start, without timm |
 | gradients.py | how these layers learn: fewer tables remembered, fewer passes over them |
+| pieces.py | a block that learns as one step, a few pictures at a time |
+| compiled.py, kernels | two layers' work in C, where the machine has a compiler |
 """
 
 from data_setup.lite.network import (

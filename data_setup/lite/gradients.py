@@ -1,7 +1,9 @@
 """How the packaged networks' layers learn. torch's own gradients remember every table on the way and pass over each of
 them again; here several layers are one step, and what it needs is had from less."""
 
+import functools
 from itertools import product
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +17,18 @@ COLUMNS = 3  # of a filter, for which oneDNN has a fast gradient; it takes wider
 FEW_PIXELS = 64  # of a map, at most: there a norm stays a layer of its own
 # of a map, at most, where a mixture learns faster by a product: measured with AVX2 in float32, with AVX512 in bfloat16
 PRODUCTS_PAY = {torch.float32: 64 if torch.backends.cpu.get_cpu_capability() == "AVX2" else 0, torch.bfloat16: 16}
+
+
+def in_plain_torch(forward):
+    """For what computes in types of its own choice: without autocast, and without whoever looks at each of torch's
+    functions meanwhile (`torch.overrides.TorchFunctionMode`, as mixed precision does: 1.5 % of a step)."""
+
+    @functools.wraps(forward)
+    def plainly(*given):
+        with torch.autocast("cpu", enabled=False), torch._C.DisableTorchFunction():
+            return forward(*given)
+
+    return plainly
 
 
 class Clip(torch.autograd.Function):
@@ -56,19 +70,18 @@ class ClippedNorm(torch.autograd.Function):
     each way, where torch's two layers take four and three. Only what comes in is remembered."""
 
     @staticmethod
+    @in_plain_torch
     def forward(ctx, maps: Tensor, gamma: Tensor, beta: Tensor, norm: torch.nn.BatchNorm2d, high: float) -> Tensor:
-        norm.num_batches_tracked.add_(1)
-        ctx.how = compiled.norm_of(maps, 0.0 if high < float("inf") else -high, high, norm.momentum, norm.eps)
-        found, known = compiled.clipped_norm(maps, gamma, beta, (norm.running_mean, norm.running_var), ctx.how)
-        ctx.save_for_backward(maps, known)
-        return found
+        ctx.norm = compiled.BatchNorm.of(maps, norm, high)
+        ctx.save_for_backward(maps)
+        return ctx.norm.clip(maps)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, arriving: Tensor):
-        maps, known = ctx.saved_tensors
+        (maps,) = ctx.saved_tensors
         arriving = arriving.contiguous(memory_format=torch.channels_last)
-        return *compiled.clipped_norm_gradients(maps, arriving, known, ctx.how), None, None
+        return *ctx.norm.gradients(maps, arriving), None, None
 
 
 class ByColumns(torch.autograd.Function):
@@ -87,7 +100,7 @@ class ByColumns(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, arriving):
         (maps, weight), (stride, padding) = ctx.saved_tensors, ctx.how
-        if ctx.needs_input_grad[0] and compiled.filters_fit(maps, weight, stride, padding):
+        if ctx.needs_input_grad[0] and compiled.filters_fit(maps, weight, stride):
             arriving = arriving.contiguous(memory_format=torch.channels_last)
             return *compiled.filter_gradients(maps, weight, arriving, stride, padding), None, None
         of_maps, of_weight = None, gradient_by_columns(maps, weight, arriving, stride, padding)
@@ -147,7 +160,7 @@ class Mixture(torch.autograd.Function):
     2.5 instead of 4.0 in bfloat16 (AVX512)). Computed in `dtype`."""
 
     @staticmethod
-    @torch.autocast("cpu", enabled=False)
+    @in_plain_torch
     def forward(ctx, maps: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
         maps, weight = maps.to(dtype), weight.to(dtype)
         ctx.save_for_backward(maps, weight)
@@ -157,9 +170,21 @@ class Mixture(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     @torch.autocast("cpu", enabled=False)
     def backward(ctx, arriving: Tensor) -> tuple[Tensor | None, Tensor, None]:
-        maps, weight = ctx.saved_tensors
-        of_maps = gradient_of_maps(maps, weight, arriving) if ctx.needs_input_grad[0] else None
-        return of_maps, (pixels(arriving).T @ pixels(maps)).view_as(weight), None  # autograd sees to their types
+        of_maps, of_weight = mixture_by_product(*ctx.saved_tensors, arriving, wanted=ctx.needs_input_grad[0])
+        return of_maps, of_weight, None  # autograd sees to their types
+
+
+def mixture_by_product(maps: Tensor, weight: Tensor, arriving: Tensor, *, wanted: bool) -> tuple[Tensor | None, Tensor]:
+    """The gradients of the maps, if they are wanted, and of the weights of a mixture."""
+    of_maps = gradient_of_maps(maps, weight, arriving) if wanted else None
+    return of_maps, (pixels(arriving).T @ pixels(maps)).view_as(weight)
+
+
+def mixture_gradients(maps: Tensor, weight: Tensor, arriving: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of the maps and of the weights of a mixture, in the faster of two ways."""
+    if maps.shape[-2:].numel() <= PRODUCTS_PAY.get(maps.dtype, 0):
+        return mixture_by_product(maps, weight, arriving, wanted=True)
+    return torch.ops.aten.convolution_backward(arriving, maps, weight, [0], *ONE_PIXEL, [True, True, False])[:2]
 
 
 class NormedMixture(torch.autograd.Function):
@@ -184,8 +209,38 @@ class NormedMixture(torch.autograd.Function):
     """
 
     @staticmethod
-    @torch.autocast("cpu", enabled=False)
+    @in_plain_torch
     def forward(ctx, maps, weight, gamma, beta, norm, missing: tuple[int, int] | None, dtype: torch.dtype) -> Tensor:
+        folded = FoldedNorm.of(maps, weight, gamma, beta, norm, dtype)
+        found, ctx.middle = clipped_mixture(folded.around, folded.weight, folded.bias, missing or (0, 0))
+        ctx.save_for_backward(*folded, found)
+        return found
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    @torch.autocast("cpu", enabled=False)
+    def backward(ctx, arriving: Tensor):
+        *folded, found = ctx.saved_tensors
+        folded = FoldedNorm(*folded)
+        arriving = slope(arriving[ctx.middle], found[ctx.middle])
+        gradients = folded.gradients_of_mixture(slice(None), arriving, wanted=ctx.needs_input_grad[0])
+        return *folded.gradients(*gradients), None, None, None
+
+
+class FoldedNorm(NamedTuple):
+    """What `NormedMixture` knows of its maps and weights; the first three in the precision in which they meet."""
+
+    around: Tensor  # the maps around their mean
+    weight: Tensor  # (γ/σ) w, (K, C, 1, 1)
+    bias: Tensor  # β
+    mix: Tensor  # w, (K, C)
+    gain: Tensor  # γ/σ
+    deviation: Tensor
+    covariance: Tensor
+
+    @classmethod
+    def of(cls, maps: Tensor, weight, gamma, beta, norm: torch.nn.BatchNorm2d, dtype: torch.dtype):
+        """Also moves the running statistics."""
         mix, n, maps = weight.flatten(1), maps.numel() // maps.shape[1], maps.to(weight.dtype)
         mean = maps.mean(dim=(0, 2, 3))
         around = maps - mean[:, None, None]
@@ -195,27 +250,33 @@ class NormedMixture(torch.autograd.Function):
         norm.running_mean.lerp_(mix @ mean, norm.momentum)
         norm.running_var.lerp_(variance * (n / (n - 1)), norm.momentum)
         deviation = (variance + norm.eps).sqrt()
-        folded, around = (gamma / deviation)[:, None, None, None] * weight, around.to(dtype)
-        found, ctx.middle = clipped_mixture(around, folded.to(dtype), beta.to(dtype), missing or (0, 0))
-        ctx.save_for_backward(around, mix, gamma / deviation, deviation, covariance, found)
-        return found
+        gain = gamma / deviation
+        mixed = around.to(dtype), (gain[:, None, None, None] * weight).to(dtype), beta.to(dtype)
+        return cls(*mixed, mix, gain, deviation, covariance)
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    @torch.autocast("cpu", enabled=False)
-    def backward(ctx, arriving: Tensor):
-        around, mix, gain, deviation, covariance, found = ctx.saved_tensors
-        n, folded = around.numel() // around.shape[1], gain[:, None] * mix
-        mixed = slope(arriving[ctx.middle], found[ctx.middle]), around, folded[..., None, None].to(around.dtype)
-        wanted = [ctx.needs_input_grad[0], True, True]
-        of_maps, together, of_beta = torch.ops.aten.convolution_backward(*mixed, [len(mix)], *ONE_PIXEL, wanted)
-        together, of_beta = together.flatten(1).to(mix.dtype), of_beta.to(mix.dtype)
+    def clipped(self, pictures: slice) -> Tensor:
+        """ReLU6 of some pictures' mixture."""
+        return clipped_mixture(self.around[pictures], self.weight, self.bias, (0, 0))[0]
+
+    def gradients_of_mixture(self, pictures: slice, arriving: Tensor, *, wanted: bool) -> tuple[Tensor | None, ...]:
+        """Of some pictures' maps (if they are wanted), the folded weights and beta, as if mean and deviation were
+        constants."""
+        mixed = arriving, self.around[pictures], self.weight
+        of_maps, of_weight, of_beta = torch.ops.aten.convolution_backward(
+            *mixed, [len(self.mix)], *ONE_PIXEL, [wanted, True, True]
+        )
+        return of_maps, of_weight.to(self.mix.dtype), of_beta.to(self.mix.dtype)
+
+    def gradients(self, of_maps: Tensor | None, together: Tensor, of_beta: Tensor):
+        """Of all pictures' maps, w, gamma and beta, with what the mean and σ add: `together` is Σ g x."""
+        around, _, _, mix, gain, deviation, covariance = self
+        n, folded, together = around.numel() // around.shape[1], gain[:, None] * mix, together.flatten(1)
         of_gamma = (together * mix).sum(dim=1) / deviation
         of_weight = gain[:, None] * (together - (of_gamma / deviation)[:, None] * (mix @ covariance))
         if of_maps is not None:
             again = (folded.T @ ((of_gamma / deviation / n)[:, None] * mix))[..., None, None]
             of_maps -= F.conv2d(around, again.to(around.dtype), (of_beta @ folded / n).to(around.dtype))
-        return of_maps, of_weight[..., None, None], of_gamma, of_beta, None, None, None
+        return of_maps, of_weight[..., None, None], of_gamma, of_beta
 
 
 def in_one_step_here(dtype: torch.dtype) -> bool:

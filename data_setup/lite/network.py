@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data_setup.lite import compiled, gradients
+from data_setup.lite import compiled, gradients, pieces
 
 EPSILON = 1e-3  # of TensorFlow's BatchNorm
 # (blocks, kernel, stride, expansion, channels) of each stage; the first stage has no expansion
@@ -173,8 +173,15 @@ class SeparableBlock(nn.Module):
         self.adds = stride == 1 and channels == out
 
     def forward(self, maps: Tensor) -> Tensor:
-        found = self.bn2(self.conv_pw(self.bn1(self.conv_dw(maps))))
+        found = self.bn2(self.mixed(maps))
         return found + maps if self.adds else found
+
+    def mixed(self, maps: Tensor) -> Tensor:
+        """conv_pw(bn1(conv_dw(maps))), as one step while it learns if it can be."""
+        layers = self.conv_dw, self.bn1, self.conv_pw
+        if not learns_in_pieces(maps, *layers):
+            return self.conv_pw(self.bn1(self.conv_dw(maps)))
+        return pieces.Block.apply(maps, None, None, None, *weights(*layers), how_in_pieces(maps, None, *layers[:2]))
 
 
 class InvertedResidual(nn.Module):
@@ -189,25 +196,71 @@ class InvertedResidual(nn.Module):
         self.adds = stride == 1 and channels == out
 
     def forward(self, maps: Tensor) -> Tensor:
-        found = self.bn3(self.conv_pwl(self.bn2(self.each_filtered(maps))))
+        found = self.bn3(self.mixed(maps))
         return found + maps if self.adds else found
+
+    def mixed(self, maps: Tensor) -> Tensor:
+        """conv_pwl(bn2(conv_dw(bn1(conv_pw(maps))))); while it learns as one step, or what of it can be."""
+        layers = self.conv_dw, self.bn2, self.conv_pwl
+        if not learns_in_pieces(maps, *layers):
+            return self.conv_pwl(self.bn2(self.each_filtered(maps)))
+        before, folds = self.bn1, self.front_folds(maps)
+        mix, gamma, beta = self.conv_pw.weight if folds else None, before.weight, before.bias
+        if not folds:
+            maps = self.conv_pw(maps)
+            if not (are_as_built(before) and before.has_a_kernel(maps)):
+                maps, before, gamma, beta = before(maps), None, None, None
+        how = how_in_pieces(maps, before, *layers[:2], folds=folds)
+        return pieces.Block.apply(maps, mix, gamma, beta, *weights(*layers), how)
+
+    def front_folds(self, maps: Tensor) -> bool:
+        """Whether the mixture can come normed, and learns so."""
+        as_built = are_as_built(self.conv_pw, self.bn1) and learns(maps, self.conv_pw.weight, self.bn1.weight)
+        return as_built and self.bn1.can_be_folded(maps, self.conv_pw.weight)
 
     def each_filtered(self, maps: Tensor) -> Tensor:
         """conv_dw(bn1(conv_pw(maps))). While it learns, with fewer steps that are remembered, unless a hook looks at
         these layers: the mixture comes normed, and the zeros that a stride needs with the activation."""
         mixing, norm, filtering = self.conv_pw, self.bn1, self.conv_dw
-        as_built = type(mixing) is Conv2d and isinstance(filtering, Conv2d) and type(norm) is NormAct
-        as_built = as_built and type(norm.act) is ReLU6 and not are_watched(mixing, norm, norm.act, filtering)
-        if not as_built or not learns(maps, mixing.weight, norm.weight):
+        if not are_as_built(mixing, norm, filtering) or not learns(maps, mixing.weight, norm.weight):
             return filtering(norm(mixing(maps)))
         strides = isinstance(filtering, StridedConv)
         missing = filtering.missing(maps) if strides else None
-        if norm.can_be_folded(maps, mixing.weight):
+        if self.front_folds(maps):
             how = norm, missing, meets_in(maps, mixing.weight)
             wide = gradients.NormedMixture.apply(maps, mixing.weight, norm.weight, norm.bias, *how)
         else:
             wide = norm(mixing(maps), missing)
         return filtering(wide, padded=True) if strides else filtering(wide)
+
+
+def are_as_built(*layers: nn.Module) -> bool:
+    """Whether each is a layer of this file, with its activation if it is a norm, and nobody looks at it."""
+    activations = [layer.act for layer in layers if type(layer) is NormAct]
+    convolutions = [layer for layer in layers if type(layer) in (Conv2d, StridedConv) and layer.bias is None]
+    usual = len(activations) + len(convolutions) == len(layers) and all(type(act) is ReLU6 for act in activations)
+    return usual and not are_watched(*layers, *activations)
+
+
+def learns_in_pieces(maps: Tensor, filtering: nn.Module, norm: nn.Module, mixing: nn.Module) -> bool:
+    """Whether `pieces.Block` does what these layers do."""
+    if not are_as_built(filtering, norm, mixing) or not norm.norms_as_usual():
+        return False
+    learned = weights(filtering, norm, mixing)
+    usual = len(maps) > 1 and learns(maps, *learned) and all(weight.dtype == torch.float32 for weight in learned)
+    fits = usual and compiled.filters_fit(maps, filtering.weight, filtering.stride)
+    return fits and meets_in(maps, filtering.weight) is not None
+
+
+def weights(filtering: nn.Module, norm: nn.Module, mixing: nn.Module) -> tuple[Tensor, ...]:
+    """Those of the second half of a block, as `pieces.Block` takes them."""
+    return filtering.weight, norm.weight, norm.bias, mixing.weight
+
+
+def how_in_pieces(maps: Tensor, before, filtering: Conv2d, after: NormAct, *, folds: bool = False) -> pieces.How:
+    above, left = filtering.padding
+    missing = filtering.missing(maps) if isinstance(filtering, StridedConv) else (2 * above, 2 * left)
+    return pieces.How(before, folds, after, filtering.stride, missing, meets_in(maps, filtering.weight))
 
 
 HOOKS = "_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks"

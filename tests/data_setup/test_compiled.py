@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from data_setup.lite import EfficientNetLite, InvertedResidual, compiled, gradients
+from data_setup.lite import EfficientNetLite, InvertedResidual, compiled, gradients, pieces
 from data_setup.lite.network import NormAct
 from helpers.runtime.precision import autocast
 
@@ -53,10 +53,11 @@ def norms(channels: int, *, activate: bool) -> tuple[NormAct, nn.Module]:
 
 @in_number_types
 @pytest.mark.parametrize("activate", [True, False])
-@given(st.integers(1, 3), st.sampled_from([16, 32, 48]), st.integers(1, 20), st.integers(2, 21))
+@given(st.integers(1, 3), st.sampled_from([16, 24, 40, 48]), st.integers(1, 20), st.integers(2, 21))
 def test_a_norm_and_its_activation_learn_as_torchs(dtype, activate, n, channels, height, width):
     """Any number of pixels (as few as threads, more than a chunk): catches one that is left out or counted twice, a
-    slope where ReLU6 is flat, channels that change places, a variance not made unbiased."""
+    slope where ReLU6 is flat, channels that change places or, where they do not come in sixteens, are added twice, a
+    variance not made unbiased."""
     norm, exact = norms(channels, activate=activate)
     maps, arriving = (maps_of(n, channels, height, width, dtype=dtype, seed=seed) for seed in (0, 1))
     unclipped = F.batch_norm(maps.double(), None, None, exact.weight, exact.bias, True, 0, exact.eps)
@@ -122,9 +123,11 @@ def test_norms_that_are_not_meant_are_left_to_torch(change):
 def test_maps_that_do_not_fit_are_left_to_torch():
     """Catches reading beside the maps: channels one after the other, too few of them, other numbers; and one pixel,
     which torch refuses in words."""
-    assert compiled.fits(maps_of(2, 16, 3, 3))
-    for maps in (torch.rand(2, 16, 3, 3), maps_of(2, 24, 3, 3), maps_of(2, 16, 3, 3).half(), maps_of(4, 16, 3, 3)[::2]):
+    assert compiled.fits(maps_of(2, 16, 3, 3)) and compiled.fits(maps_of(2, 24, 3, 3))
+    for maps in (torch.rand(2, 16, 3, 3), maps_of(2, 8, 3, 3), maps_of(2, 28, 3, 3), maps_of(2, 16, 3, 3).half()):
         assert not compiled.fits(maps)
+    assert not compiled.fits(maps_of(4, 16, 3, 3)[::2])
+    assert not compiled.filters_fit(maps_of(2, 24, 3, 3), torch.rand(24, 1, 3, 3), (1, 1))
     with pytest.raises(ValueError, match="more than 1 value"):
         norms(16, activate=True)[0](maps_of(1, 16, 1, 1))
 
@@ -132,20 +135,20 @@ def test_maps_that_do_not_fit_are_left_to_torch():
 @in_number_types
 @given(st.integers(1, 3), st.sampled_from([16, 48]), st.sampled_from([3, 5]), st.sampled_from([1, 2]), st.data())
 def test_gradients_of_filters_and_maps_are_torchs(dtype, n, channels, side, stride, data):
-    """Any size, even smaller than the filter: catches rows, columns or channels that change places, a filter turned
-    round, pixels that no filter meets, and zeros at the wrong side."""
-    padding = data.draw(st.integers(0, side // 2))
-    height, width = (data.draw(st.integers(max(1, side - 2 * padding), 12)) for _ in range(2))
+    """Any size, even smaller than the filter, and any zeros around it: catches rows, columns or channels that change
+    places, a filter turned round, pixels that no filter meets, and zeros at the wrong side."""
+    zeros = [data.draw(st.integers(0, side // 2)) for _ in range(4)]  # before, after, above, below
+    height, width = (data.draw(st.integers(max(1, side - sum(some)), 12)) for some in (zeros[2:], zeros[:2]))
     maps = maps_of(n, channels, height, width, dtype=dtype)
     weight = torch.randn(channels, 1, side, side, generator=torch.Generator().manual_seed(1))
     exact = maps.double().requires_grad_(), weight.to(dtype).double().requires_grad_()  # as it was computed forwards
-    answer = F.conv2d(*exact, None, stride, padding, groups=channels)
+    answer = F.conv2d(F.pad(exact[0], zeros), exact[1], None, stride, groups=channels)
     arriving = maps_of(*answer.shape, dtype=dtype, seed=2)
     answer.backward(arriving.double())
     if maps.numel() == channels:
         return  # one pixel alone is left to torch
-    assert compiled.filters_fit(maps, weight, (stride, stride), (padding, padding))
-    found = compiled.filter_gradients(maps, weight, arriving, (stride, stride), (padding, padding))
+    assert compiled.filters_fit(maps, weight, (stride, stride))
+    found = compiled.filter_gradients(maps, weight, arriving, (stride, stride), (zeros[2], zeros[0]))
     assert_near(found[0], exact[0].grad)
     assert_near(found[1], exact[1].grad)
     assert (found[0] == exact[0].grad.to(dtype)).float().mean() > 0.98 or dtype == torch.float32
@@ -159,9 +162,9 @@ def test_a_network_learns_the_same_with_and_without(dtype, monkeypatch):
     network = nn.Sequential(*EfficientNetLite("efficientnet_lite0").body()[:5])
     network = network.to(memory_format=torch.channels_last).train()
     images, found, used = maps_of(4, 3, 75, 98), [], []
-    for name in ("clipped_norm_gradients", "filter_gradients"):
-        own = getattr(compiled, name)
-        monkeypatch.setattr(compiled, name, lambda *given, own=own, name=name: used.append(name) or own(*given))
+    for function in (gradients.ClippedNorm, pieces.Block):
+        apply = lambda *given, function=function, own=function.apply: used.append(function) or own(*given)  # noqa: E731
+        monkeypatch.setattr(function, "apply", apply)
     for numbers, there in ((dtype, True), (dtype, False), (torch.float64, False)):
         one = copy.deepcopy(network)
         if not there:
@@ -170,7 +173,7 @@ def test_a_network_learns_the_same_with_and_without(dtype, monkeypatch):
             one, seen = (one, images) if numbers == dtype else (one.double(), images.double())
             one(seen).square().mean().backward()
         found.append(torch.cat([weight.grad.double().flatten() for weight in one.parameters()]))
-    assert used.count("filter_gradients") == 5 and used.count("clipped_norm_gradients") == 7
+    assert used.count(pieces.Block) == 5 and used.count(gradients.ClippedNorm) == 6
     ours, torchs, exact = found
     assert (ours - exact).norm() < 1.3 * (torchs - exact).norm() < exact.norm()
 

@@ -1,23 +1,24 @@
-/* The gradients of one filter a channel, of 3 x 3 or 5 x 5 at a stride of 1 or 2: a row of what arrives meets a row of the
-   maps, and both gradients are had from that. */
+/* The gradients of one filter a channel, of 3 x 3 or 5 x 5 at a stride of 1 or 2: a row of what arrives meets a row of
+   the maps, and both gradients are had from that. */
 
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lanes.h"
+#include "norm.h"
 
 #define WIDEST 5
 #define EACH_COLUMN _Pragma("GCC unroll 5") for (int t = 0; t < side; t++) /* of the filter: kept in registers */
 
 typedef struct {
-    long half, threads, side, stride, padding, pictures, channels;
-    long height, width, rows, columns; /* of the maps, and of what came out */
+    long half, threads, clipped, side, stride;
+    long above, before; /* rows and columns of zeros; on the other sides of the maps are as many as are needed */
+    long pictures, channels, height, width, rows, columns; /* of the maps, and of what came out */
 } filtering;
 
-/* The row of what arrives that begins at `from`, a padded row of maps and the row of the filter between them: add to the
-   gradients of the two latter, all in float. */
-COPIED void meet(int half, int side, int stride, const filtering *f, const void *arriving, long from, const float *maps,
+/* A row of what arrives, a padded row of maps and the row of the filter between them: add to the gradients of the two
+   latter. */
+COPIED void meet(int side, int stride, const filtering *f, const float *arriving, const float *maps,
                  const float *filter, float *of_maps, float *of_filter)
 {
     long channels = f->channels;
@@ -29,7 +30,7 @@ COPIED void meet(int half, int side, int stride, const filtering *f, const void 
         }
         long at = k;
         for (long column = 0; column < f->columns; column++, at += stride * channels) {
-            lanes slope = load(half, arriving, from + column * channels + k);
+            lanes slope = load(0, arriving, column * channels + k);
             EACH_COLUMN {
                 of_weight[t] += slope * load(0, maps, at + t * channels);
                 reached[t] += slope * weight[t];
@@ -46,65 +47,88 @@ COPIED void meet(int half, int side, int stride, const filtering *f, const void 
     }
 }
 
-COPIED void meet_as_asked(int half, const filtering *f, const void *arriving, long from, const float *maps,
-                          const float *filter, float *of_maps, float *of_filter)
+static void meet_as_asked(const filtering *f, const float *arriving, const float *maps, const float *filter,
+                          float *of_maps, float *of_filter)
 {
     if (f->side == 3 && f->stride == 1)
-        meet(half, 3, 1, f, arriving, from, maps, filter, of_maps, of_filter);
+        meet(3, 1, f, arriving, maps, filter, of_maps, of_filter);
     else if (f->side == 3)
-        meet(half, 3, 2, f, arriving, from, maps, filter, of_maps, of_filter);
+        meet(3, 2, f, arriving, maps, filter, of_maps, of_filter);
     else if (f->stride == 1)
-        meet(half, 5, 1, f, arriving, from, maps, filter, of_maps, of_filter);
+        meet(5, 1, f, arriving, maps, filter, of_maps, of_filter);
     else
-        meet(half, 5, 2, f, arriving, from, maps, filter, of_maps, of_filter);
+        meet(5, 2, f, arriving, maps, filter, of_maps, of_filter);
 }
 
-/* n numbers from place `from` on, in float */
-static void widen(const filtering *f, const void *row, long from, long n, float *to)
+/* A row of n numbers, from place `from` on, in float. With `x`, the answer of the filters, the numbers arrive for the
+   norm after them, and what is written arrives for x. */
+COPIED void widen(int half, const void *numbers, const norm *after, const found *known, const void *x, long from,
+                  long n, long channels, float *to)
 {
-    if (f->half)
-        for (long i = 0; i < n; i += LANES)
-            store(0, to, i, load(1, row, from + i));
-    else
-        memcpy(to, (const float *)row + from, n * sizeof(float));
+    for (long i = 0; i < n; i += channels)
+        for (long k = 0; k < channels; k += LANES) {
+            lanes values = load(half, numbers, from + i + k);
+            if (x)
+                values = given_back(values, load(half, x, from + i + k) - load(0, known->mean, k), after, known, k);
+            store(0, to, i + k, values);
+        }
 }
 
-static void narrow(const filtering *f, const float *row, long n, void *to, long from)
+/* Back to the maps' own precision; 0 where the maps were clipped */
+COPIED void narrow(int half, const filtering *f, const float *maps, const float *row, long n, void *to, long from)
 {
-    if (f->half)
-        for (long i = 0; i < n; i += LANES)
-            store(1, to, from + i, load(0, row, i));
-    else
-        memcpy((float *)to + from, row, n * sizeof(float));
+    for (long i = 0; i < n; i += LANES) {
+        lanes pixels = load(0, maps, i), values = load(0, row, i);
+        if (f->clipped)
+            values = pick((bits)(pixels <= 0) | (bits)(pixels >= 6), (lanes){0}, values);
+        store(half, to, from + i, values);
+    }
 }
 
-/* filter: (side, side, channels); of_filter: (threads, side, side, channels) of zeros, to be added up */
-void filter_gradients(const filtering *f, const void *maps, const void *arriving, const float *filter, void *of_maps,
-                      float *of_filter)
+COPIED void gradients(int half, const filtering *f, const void *maps, const void *arriving, const norm *after,
+                      const void *x, const found *known, const float *filter, void *of_maps, float *of_filter)
 {
     long row_in = f->width * f->channels, row_out = f->columns * f->channels, filter_row = f->side * f->channels;
-    long margin = f->padding * f->channels, padded = row_in + 2 * margin;
+    long margin = f->before * f->channels, padded = margin + row_in + filter_row;
+    float *row = calloc(2 * padded + f->side * row_out, sizeof(float)), *of_row = row + padded, *kept = of_row + padded;
+    long held[WIDEST] = {-1, -1, -1, -1, -1}; /* which rows of what arrives are kept */
+#pragma omp for
+    for (long n = 0; n < f->pictures * f->height; n++) {
+        long picture = n / f->height, y = n % f->height;
+        widen(half, maps, 0, 0, 0, n * row_in, row_in, f->channels, row + margin);
+        memset(of_row, 0, padded * sizeof(float));
+        for (long r = 0; r < f->side; r++) {
+            long above = y + f->above - r, out = above / f->stride; /* the row that comes of this one by row r */
+            if (above < 0 || above % f->stride || out >= f->rows)
+                continue;
+            long number = picture * f->rows + out, slot = number % f->side;
+            float *arrived = kept + slot * row_out;
+            if (held[slot] != number)
+                widen(half, arriving, after, known, x, number * row_out, row_out, f->channels, arrived);
+            held[slot] = number;
+            meet_as_asked(f, arrived, row, filter + r * filter_row, of_row, of_filter + r * filter_row);
+        }
+        narrow(half, f, row + margin, of_row + margin, row_in, of_maps, n * row_in);
+    }
+    free(row);
+}
+
+/* filter: (side, side, channels); of_filter: (threads, side, side, channels) of zeros, to be added up. after, x, known:
+   as in `widen`, or 0 */
+void filter_gradients(const filtering *f, const void *maps, const void *arriving, const norm *after, const void *x,
+                      float *known, const float *filter, void *of_maps, float *of_filter)
+{
+    found of_norm = found_in(known, f->channels);
 #pragma omp parallel num_threads(f->threads)
     {
-        float *row = calloc(2 * padded, sizeof(float)), *of_row = row + padded;
-        float *mine = of_filter + f->side * filter_row * omp_get_thread_num();
-#pragma omp for
-        for (long n = 0; n < f->pictures * f->height; n++) {
-            long picture = n / f->height, y = n % f->height;
-            widen(f, maps, n * row_in, row_in, row + margin);
-            memset(of_row, 0, padded * sizeof(float));
-            for (long r = 0; r < f->side; r++) {
-                long above = y + f->padding - r, out = above / f->stride; /* the row that comes of this one by row r */
-                if (above < 0 || above % f->stride || out >= f->rows)
-                    continue;
-                long from = (picture * f->rows + out) * row_out;
-                if (f->half)
-                    meet_as_asked(1, f, arriving, from, row, filter + r * filter_row, of_row, mine + r * filter_row);
-                else
-                    meet_as_asked(0, f, arriving, from, row, filter + r * filter_row, of_row, mine + r * filter_row);
-            }
-            narrow(f, of_row + margin, row_in, of_maps, n * row_in);
-        }
-        free(row);
+        float *mine = of_filter + f->side * f->side * f->channels * omp_get_thread_num();
+        if (f->half && x)
+            gradients(1, f, maps, arriving, after, x, &of_norm, filter, of_maps, mine);
+        else if (f->half)
+            gradients(1, f, maps, arriving, 0, 0, 0, filter, of_maps, mine);
+        else if (x)
+            gradients(0, f, maps, arriving, after, x, &of_norm, filter, of_maps, mine);
+        else
+            gradients(0, f, maps, arriving, 0, 0, 0, filter, of_maps, mine);
     }
 }

@@ -21,7 +21,7 @@ COPIED lanes load(int half, const void *maps, long at)
     return (lanes)(__builtin_convertvector(*(const halves *)((const uint16_t *)maps + at), bits) << 16);
 }
 
-/* bfloat16 is the upper half of a float, rounded to the nearest, of two to the even one; what is no number stays none */
+/* bfloat16 is the upper half of a float, rounded to the nearest, of two to the even one; what is no number stays so */
 COPIED void store(int half, void *maps, long at, lanes values)
 {
     if (!half) {

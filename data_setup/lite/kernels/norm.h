@@ -1,0 +1,44 @@
+/* BatchNorm and the clipping after it as one: y = clip(scale (x - mean) + beta), scale = gamma / deviation. */
+
+#include "lanes.h"
+
+typedef struct {
+    long half, threads, pixels, channels; /* pixels: of the whole batch */
+    float low, high, momentum, epsilon;
+} norm;
+
+/* A number each for a channel. inverse: 1 / deviation; by_x, fixed: what x does to the deviation and to the mean */
+typedef struct {
+    float *scale, *beta, *mean, *inverse, *by_x, *fixed;
+} found;
+
+COPIED found found_in(float *known, long channels)
+{
+    return (found){known, known + channels, known + 2 * channels, known + 3 * channels, known + 4 * channels,
+                   known + 5 * channels};
+}
+
+/* Where the lanes from channel k on are read: the last ones begin earlier where channels do not come in LANES */
+COPIED long begin(long k, long channels)
+{
+    return k + LANES <= channels ? k : channels - LANES;
+}
+
+COPIED lanes unclipped(lanes from_mean, const found *f, long k)
+{
+    return from_mean * load(0, f->scale, k) + load(0, f->beta, k);
+}
+
+/* What arrives where nothing was clipped, and 0 elsewhere */
+COPIED lanes slope(lanes arriving, lanes from_mean, const norm *n, const found *f, long k)
+{
+    lanes u = unclipped(from_mean, f, k);
+    return pick((bits)(u <= n->low) | (bits)(u >= n->high), (lanes){0}, arriving);
+}
+
+/* The gradient of x */
+COPIED lanes given_back(lanes arriving, lanes from_mean, const norm *n, const found *f, long k)
+{
+    lanes passed = slope(arriving, from_mean, n, f, k);
+    return load(0, f->scale, k) * passed + load(0, f->by_x, k) * from_mean + load(0, f->fixed, k);
+}
