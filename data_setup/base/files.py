@@ -4,6 +4,7 @@ import glob
 import hashlib
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
     for litter in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of programs killed while they wrote
         with suppress(OSError):
             if time.time() - litter.stat().st_mtime > 86_400:
-                litter.unlink()
+                shutil.rmtree(litter) if litter.is_dir() else litter.unlink()
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.tmp")
     try:
         yield temporary

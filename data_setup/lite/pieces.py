@@ -39,14 +39,15 @@ class Block(torch.autograd.Function):
             x = folded = FoldedNorm.of(maps, mix, gamma, beta, how.before, how.dtype)
             maps = folded.around
         else:
-            folded, maps = (), maps.to(how.dtype).contiguous(memory_format=torch.channels_last)
+            folded, maps = (), channels_last(maps.to(how.dtype))
             x = Given(maps, compiled.BatchNorm.of(maps, how.before, high=6.0) if how.before else None)
             ctx.before = x.norm
         ctx.pieces, answers = pieces_of(maps, len(filters)), []
         after = compiled.BatchNorm(how.after, len(maps), high=6.0)
         wide, padding = even_margins(filters.to(how.dtype), how.missing)
         for piece in ctx.pieces:
-            answers.append(F.conv2d(x.clipped(piece), wide, None, how.stride, padding, 1, len(filters)))
+            answer = F.conv2d(x.clipped(piece), wide, None, how.stride, padding, 1, len(filters))
+            answers.append(channels_last(answer))
             after.add(answers[-1])
         after.know()
         ctx.how, ctx.after, mix_after = how, after, mix_after.to(how.dtype)
@@ -57,32 +58,46 @@ class Block(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     @torch.autocast("cpu", enabled=False)
     def backward(ctx, arriving: Tensor):
-        how, after, pieces, (filters, mix_after, *saved) = ctx.how, ctx.after, ctx.pieces, ctx.saved_tensors
-        answers, saved = saved[: len(pieces)], saved[len(pieces) :]
-        x = FoldedNorm(*saved) if how.folds else Given(*saved, ctx.before)
-        arriving = arriving.contiguous(memory_format=torch.channels_last)
-        after.learn()
-        of_clipped, of_mix_after = [], torch.zeros(mix_after.shape)
-        for piece, answer in zip(pieces, answers, strict=True):
-            of_piece, of_weight = mixture_gradients(after.clip(answer), mix_after, arriving[piece])
-            after.add(answer, of_piece)
-            of_clipped.append(of_piece)
-            of_mix_after += of_weight
-        of_after = after.know_back()
-        of_maps, of_filters, margins = [], torch.zeros(filters.shape), [side // 2 for side in how.missing]
-        of_mix, of_beta = 0.0, 0.0
-        for piece, answer, of_piece in zip(pieces, answers, of_clipped, strict=True):
-            of_x, of_filter = compiled.filter_gradients(
-                x.clipped(piece), filters, of_piece, how.stride, margins, clipped=how.folds, normed=(after, answer)
-            )
-            of_filters += of_filter
-            if how.folds:
-                of_x, *of_weights = x.gradients_of_mixture(piece, of_x, wanted=ctx.needs_input_grad[0])
-                of_mix, of_beta = of_mix + of_weights[0], of_beta + of_weights[1]
-            of_maps.append(of_x)
-        of_maps = joined(of_maps) if ctx.needs_input_grad[0] or not how.folds else None
-        of_front = x.gradients(of_maps, of_mix, of_beta) if how.folds else x.gradients(of_maps)
+        how, pieces, (filters, mix_after, *saved) = ctx.how, ctx.pieces, ctx.saved_tensors
+        parts = list(zip(pieces, saved[: len(pieces)], strict=True))
+        x = FoldedNorm(*saved[len(pieces) :]) if how.folds else Given(*saved[len(pieces) :], ctx.before)
+        of_clipped, of_after, of_mix_after = back_to_the_norm(parts, ctx.after, mix_after, channels_last(arriving))
+        wanted = ctx.needs_input_grad[0]
+        of_front, of_filters = back_to_the_maps(parts, of_clipped, ctx.after, filters, x, how, wanted=wanted)
         return *of_front, of_filters, *of_after, of_mix_after, None
+
+
+def back_to_the_norm(parts: list[tuple[slice, Tensor]], norm: compiled.BatchNorm, mix: Tensor, arriving: Tensor):
+    """(the gradients of what comes out of the norm, a piece each; of its gamma and beta; of the mixture after it).
+    parts: pieces and what the filters answered."""
+    norm.learn()
+    of_clipped, of_mix = [], torch.zeros(mix.shape)
+    for piece, answer in parts:
+        of_piece, of_weight = mixture_gradients(norm.clip(answer), mix, arriving[piece])
+        of_clipped.append(channels_last(of_piece))
+        norm.add(answer, of_clipped[-1])
+        of_mix += of_weight
+    return of_clipped, norm.know_back(), of_mix
+
+
+def back_to_the_maps(
+    parts: list[tuple[slice, Tensor]], of_clipped: list[Tensor], norm, filters, x, how, *, wanted: bool
+):
+    """(the gradients of maps, mixture, gamma and beta; of the filters)"""
+    of_maps, of_weights, of_filters, margins = [], [0.0, 0.0], torch.zeros(filters.shape), [n // 2 for n in how.missing]
+    for (piece, answer), of_piece in zip(parts, of_clipped, strict=True):
+        met, normed = x.clipped(piece), (norm, answer)
+        found, of_filter = compiled.filter_gradients(
+            met, filters, of_piece, how.stride, margins, clipped=how.folds, normed=normed
+        )
+        of_filters += of_filter
+        if how.folds:
+            found, *more = x.gradients_of_mixture(piece, found, wanted=wanted)
+            of_weights = [one + another for one, another in zip(of_weights, more, strict=True)]
+        of_maps.append(found)
+    if how.folds:
+        return x.gradients(joined(of_maps) if wanted else None, *of_weights), of_filters
+    return x.gradients(joined(of_maps)), of_filters
 
 
 class Given(NamedTuple):
@@ -107,6 +122,11 @@ def even_margins(filters: Tensor, missing: tuple[int, int]) -> tuple[Tensor, tup
     right, the filters begin with zeros."""
     down, right = missing
     return F.pad(filters, (right % 2, 0, down % 2, 0)), (down - down // 2, right - right // 2)
+
+
+def channels_last(maps: Tensor) -> Tensor:
+    """As the kernels read them; a copy only where they lie otherwise."""
+    return maps.contiguous(memory_format=torch.channels_last)
 
 
 def joined(pieces: list[Tensor]) -> Tensor:

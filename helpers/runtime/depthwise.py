@@ -32,7 +32,7 @@ class OnCPU(TorchFunctionMode):
         if function is F.conv2d and len(args) > 1 and torch.is_grad_enabled():
             images, weight, *rest = args
             groups = rest[4] if len(rest) > 4 else kwargs.get("groups", 1)  # after bias, stride, padding, dilation
-            if groups == images.shape[1] > 1:
+            if groups == images.shape[1] > 1 and (images.requires_grad or weight.requires_grad):
                 with torch.autocast("cpu", enabled=False):
                     if _is_slow(images, weight, *rest):
                         return ByColumns.apply(images, weight, rest[1], rest[2])

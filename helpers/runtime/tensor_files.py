@@ -5,10 +5,11 @@ import hashlib
 import json
 from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from data_setup.base.files import write_atomically
@@ -23,9 +24,13 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
     header = {"about": json.dumps(about)}
     header["sha256"] = _digest(tensors, header["about"])
     try:
-        with write_atomically(path) as temporary:  # save_file would leave a second temporary file, of mode 600
-            temporary.write_bytes(save(tensors, metadata=header))
-    except OSError as error:
+        with write_atomically(path) as temporary:
+            temporary.touch()  # as everybody may read it; save_file's are for their owner only
+            with TemporaryDirectory(".tmp", f"{temporary.stem}.", path.parent) as folder:
+                save_file(tensors, file := Path(folder) / "tensors", metadata=header)
+                file.chmod(temporary.stat().st_mode)
+                file.replace(temporary)
+    except (OSError, SafetensorError) as error:
         needed = f"it needs {sum(tensor.nbytes for tensor in tensors.values()) / 1e6:.0f} MB"
         fix = "make room there, or choose another folder. An older file there is untouched"
         raise OSError(f"{path} could not be written ({error}); {needed}: {fix}") from error

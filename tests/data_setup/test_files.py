@@ -66,7 +66,11 @@ def test_what_killed_writers_left_is_swept_after_a_day_and_only_that(tmp_path):
     names = [".model[1].bin.4-5.tmp", ".other.bin.4-5.tmp", ".model1.bin.4-5.tmp", "model[1].bin.tmp"]
     for name in names:
         (tmp_path / name).write_text("x")
-        os.utime(tmp_path / name, (0, time.time() - 90_000))
+    folder = tmp_path / ".model[1].bin.4-5.ab.tmp"
+    folder.mkdir()
+    (folder / "tensors").write_text("x")
+    for entry in tmp_path.iterdir():
+        os.utime(entry, (0, time.time() - 90_000))
     (tmp_path / ".model[1].bin.6-7.tmp").write_text("another program is writing this")
     with write_atomically(path) as temporary:
         temporary.write_text("y")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from data_setup.lite import compiled
 from data_setup.lite import gradients as steps
 from helpers.runtime import depthwise
 from helpers.runtime.precision import autocast
@@ -77,6 +78,16 @@ def test_other_processors_and_predictions_are_left_to_torch(monkeypatch):
     monkeypatch.setattr(depthwise, "HAS_ONEDNN", False)
     with autocast(CPU, torch.float32):
         assert "ByColumns" not in type(layer(maps).grad_fn).__name__
+
+
+def test_for_what_is_frozen_no_kernel_is_compiled(monkeypatch):
+    """A training of the head alone: catches a third of a second spent on gradients that nobody asks for."""
+    monkeypatch.setattr(compiled, "kernels", lambda: pytest.fail("compiled"))
+    layer = nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False).requires_grad_(False)
+    maps = torch.rand(2, 16, 5, 5).contiguous(memory_format=torch.channels_last)
+    with autocast(CPU, torch.bfloat16):
+        answer = layer(maps)
+    assert answer.grad_fn is None and answer.dtype is torch.bfloat16
 
 
 @pytest.mark.parametrize("computes_in_it", [True, False])

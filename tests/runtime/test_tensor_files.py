@@ -193,7 +193,7 @@ def test_whoever_is_killed_while_saving_leaves_a_whole_file(tmp_path):
         tensors, about = load_tensors(path)
         assert same(tensors["x"], contents[about["value"]])
         left = [entry.name for entry in tmp_path.iterdir() if entry != path]
-        assert all(re.fullmatch(r"\.model\.safetensors\.\d+-\d+\.tmp", name) for name in left), left
+        assert all(re.fullmatch(r"\.model\.safetensors\.\d+-\d+(\.\w+)?\.tmp", name) for name in left), left
         caught_writing = len(left)
     assert caught_writing > 0  # else the test proves nothing
 
@@ -214,6 +214,17 @@ def test_a_full_disk_keeps_the_old_file_and_says_how_much_room_is_needed(tmp_pat
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert load_tensors(path)[1] == {"which": "old"}
     assert list(tmp_path.iterdir()) == [path]
+
+
+@POSIX
+def test_a_file_can_be_read_by_others(tmp_path):
+    """Catches the library's mode 600: a teacher's model that no student can open."""
+    umask = os.umask(0o022)
+    try:
+        save_tensors(tmp_path / "model.safetensors", {"x": torch.ones(10)}, {})
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == 0o644
 
 
 def test_tied_weights_are_kept(tmp_path):
