@@ -17,6 +17,7 @@ from PIL import Image
 
 from data_setup.items import Item, label_by_folder
 from data_setup.splits import Split, split_stratified
+from helpers.models.classifier import Body, build_classifier
 from tests.benchmarks import bench as bench_module
 from tests.benchmarks import floors, growth, memory, processes, rows
 from tests.benchmarks.bench import Bench, allowed_for
@@ -85,6 +86,18 @@ def test_other_weights_at_the_start_are_refused():
     assert_same_start({"ours": "ab", "plain": "ab"})
     with pytest.raises(UnequalWork, match="'plain': 'cd'"):
         assert_same_start({"ours": "ab", "plain": "cd"})
+
+
+def test_a_peer_gets_timms_layers_and_the_same_network(work):
+    """Catches a peer that is as fast as this kit because it trains this kit's layers, or one that begins elsewhere."""
+    work = replace(work, arch="efficientnet_lite0")
+    peer, model = load("plain", work), build_classifier("efficientnet_lite0", 2, size=32, pretrained=False, seed=0)
+    theirs = peer.new_model()
+    of_body = {type(layer).__module__.split(".")[0] for layer in theirs.body.modules() if not isinstance(layer, Body)}
+    assert of_body == {"timm", "torch"}
+    assert [name for name, _ in theirs.named_parameters()] == [name for name, _ in model.named_parameters()]
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.allclose(theirs.eval()(images), model.eval()(images), atol=1e-5)
 
 
 @pytest.mark.parametrize(

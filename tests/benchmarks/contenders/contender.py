@@ -5,7 +5,8 @@ from time import perf_counter
 
 import torch
 
-from helpers.models.classifier import Classifier, build_classifier
+from data_setup.backbones import find
+from helpers.models.classifier import Body, Classifier, build_classifier
 from helpers.models.groups import freeze_to, layer_groups, optimizer_groups, spread_rates
 from helpers.runtime.device import pick_device
 from tests.benchmarks.work import FREEZE_EPOCHS, TUNE_EPOCHS, Counts, Work
@@ -33,12 +34,14 @@ class Contender:
         return getattr(self, task)()
 
     def new_model(self) -> Classifier:
-        """The network with the head everybody begins with; the body stands on our device, in evaluation mode."""
+        """The network with the head everybody begins with, of a peer's own layers; the body stands on our device, in
+        evaluation mode."""
         torch.manual_seed(self.seed)
         model = build_classifier(
             self.work.arch, len(self.work.classes), size=self.work.size_px, pretrained=self.work.pretrained,
             seed=self.seed,
         )  # fmt: skip
+        model.body = with_timms_layers(model.body, self.work.arch).eval()
         self.watch(model)
         return model.to(self.device)
 
@@ -89,6 +92,20 @@ class TorchContender(Contender):
         lr = self.work.lr
         yield -1, FREEZE_EPOCHS, slice(lr), {"pct_start": 0.99}
         yield 0, TUNE_EPOCHS, slice(lr / 200, lr / 2), {"pct_start": 0.3, "div": 5.0}
+
+
+def with_timms_layers(body: Body, arch: str) -> Body:
+    """The same network and weights as timm computes it, where this kit has written the layers itself: what makes them
+    fast is this kit's, and a peer's users do not have it."""
+    if find(arch).home != "packaged":
+        return body
+    import timm
+
+    network = timm.create_model(f"tf_{arch}")
+    parts = network.conv_stem, network.bn1, *network.blocks, network.conv_head, network.bn2
+    theirs = Body(*parts)
+    theirs.load_state_dict(body.state_dict())
+    return theirs
 
 
 def random_batch(work, device) -> tuple[torch.Tensor, torch.Tensor]:
