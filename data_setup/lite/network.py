@@ -248,8 +248,9 @@ def learns_in_pieces(maps: Tensor, filtering: nn.Module, norm: nn.Module, mixing
         return False
     learned = weights(filtering, norm, mixing)
     usual = len(maps) > 1 and learns(maps, *learned) and all(weight.dtype == torch.float32 for weight in learned)
-    fits = usual and compiled.filters_fit(maps, filtering.weight, filtering.stride)
-    return fits and meets_in(maps, filtering.weight) is not None
+    dtype = meets_in(maps, filtering.weight)
+    computes = usual and dtype is not None and gradients.in_one_step_here(dtype)
+    return computes and compiled.filters_fit(maps, filtering.weight, filtering.stride)
 
 
 def weights(filtering: nn.Module, norm: nn.Module, mixing: nn.Module) -> tuple[Tensor, ...]:

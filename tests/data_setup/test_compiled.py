@@ -173,7 +173,8 @@ def test_a_network_learns_the_same_with_and_without(dtype, monkeypatch):
             one, seen = (one, images) if numbers == dtype else (one.double(), images.double())
             one(seen).square().mean().backward()
         found.append(torch.cat([weight.grad.double().flatten() for weight in one.parameters()]))
-    assert used.count(pieces.Block) == 5 and used.count(gradients.ClippedNorm) == 6
+    as_one_step = gradients.in_one_step_here(dtype)  # else only the norms: torch would emulate the rest
+    assert (used.count(pieces.Block), used.count(gradients.ClippedNorm)) == ((5, 6) if as_one_step else (0, 11))
     ours, torchs, exact = found
     assert (ours - exact).norm() < 1.3 * (torchs - exact).norm() < exact.norm()
 

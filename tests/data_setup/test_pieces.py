@@ -8,11 +8,15 @@ import torch
 from torch import nn
 
 from data_setup.lite import EfficientNetLite, InvertedResidual, compiled, network, pieces
+from data_setup.lite.gradients import in_one_step_here
 from data_setup.lite.network import NormAct, SeparableBlock
 from helpers.runtime.precision import autocast
 
 pytestmark = pytest.mark.skipif(compiled.kernels() is None, reason="no C compiler with OpenMP, or another processor")
-in_number_types = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+emulated = pytest.mark.skipif(not in_one_step_here(torch.bfloat16), reason="this processor only emulates bfloat16")
+in_number_types = pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.bfloat16, marks=emulated)], ids=str
+)
 # what the filters meet: a mixture with its norm folded into it, its norm as a layer, the maps themselves
 FRONTS = {"folded": (16, 9, 12), "normed": (16, 7, 8), "given": (32, 9, 12)}
 
@@ -123,6 +127,9 @@ def test_what_belongs_to_somebody_else_is_left_to_the_layers(steps):
     block_of("folded").double()(maps_for("folded").double())
     block_of("folded")(maps_for("folded").contiguous())
     block_of("folded")(maps_for("folded", pictures=1))
+    if not in_one_step_here(torch.bfloat16):
+        with autocast(torch.device("cpu"), torch.bfloat16):
+            block_of("folded")(maps_for("folded"))
     with torch.no_grad():
         block_of("folded")(maps_for("folded"))
     assert steps == []
