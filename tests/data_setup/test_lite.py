@@ -187,10 +187,8 @@ def test_a_norm_folded_in_mixed_precision_is_more_exact_than_a_layer_and_less_is
     block, plain = block_and_plain(stride)
     expected, _ = learned_by_block(plain, maps, torch.float64)
     (ours, our_bytes), (theirs, their_bytes) = (learned_by_block(one, maps, torch.bfloat16) for one in (block, plain))
-    filtered_in_bfloat16 = gradients.in_one_step_here(
-        torch.bfloat16
-    )  # elsewhere both keep the filters' maps in float32
-    assert len(folding) == 1 and our_bytes < (0.8 if filtered_in_bfloat16 else 0.9) * their_bytes
+    in_bfloat16 = gradients.in_one_step_here(torch.bfloat16)  # elsewhere both keep the filters' maps in float32
+    assert len(folding) == 1 and our_bytes < (0.8 if in_bfloat16 else 0.9) * their_bytes
     for name in ("conv_pw.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var", "maps"):
         off = [float((found[name] - expected[name]).norm() / expected[name].norm()) for found in (ours, theirs)]
         assert off[0] < off[1], name
