@@ -14,6 +14,7 @@ from torch import nn
 
 from helpers.data.dataset import ImageData
 from helpers.learner import Learner
+from helpers.runtime import tensor_files
 from helpers.training import loop
 from helpers.training.run import Hook
 from tests.faults.doses import end_of, fork
@@ -174,7 +175,7 @@ def failing_writes(patch, fail_at):
         function = getattr(owner, name)
 
         def counted(*args, **keywords):
-            if owner is os or ".safetensors" in str(args[0]):
+            if owner in (os, tensor_files) or ".safetensors" in str(args[0]):
                 calls.append(name)
                 if len(calls) - 1 == fail_at:
                     raise OSError(28, "No space left on device")
@@ -182,9 +183,8 @@ def failing_writes(patch, fail_at):
 
         patch.setattr(owner, name, counted)
 
-    for name in ("write_bytes", "open", "replace"):
-        guard(Path, name)
-    guard(os, "fsync")
+    for owner, name in ((Path, "open"), (Path, "replace"), (os, "fsync"), (tensor_files, "save_file")):
+        guard(owner, name)
     return calls
 
 
@@ -198,7 +198,7 @@ def test_a_save_whose_kth_write_fails_keeps_the_old_model(case, data, learn, mon
         calls = failing_writes(patch, -1)
         learn.save("elsewhere")
     learn.path = models
-    assert {"write_bytes", "replace", "fsync"} <= set(calls)
+    assert {"save_file", "replace", "fsync"} <= set(calls)
     for fail_at in range(len(calls)):
         with monkeypatch.context() as patch:
             failing_writes(patch, fail_at)

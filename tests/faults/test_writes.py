@@ -20,6 +20,7 @@ from helpers.models import features
 from helpers.review.mark_file import read_marks
 from helpers.review.rows import Row
 from helpers.review.session import Review
+from helpers.runtime import tensor_files
 from helpers.training import loop
 from tests.faults.case import tree
 
@@ -27,6 +28,7 @@ WRITES = {  # whose -> (name, which argument is the place that is written)
     Path: {"write_bytes": 0, "write_text": 0, "replace": 1, "rename": 1, "mkdir": 0, "open": 0},
     shutil: {"copyfile": 1},
     os: {"fsync": None},
+    tensor_files: {"save_file": 1},
 }
 
 
@@ -121,7 +123,7 @@ def test_features(case, decoded, tmp_path, monkeypatch, capsys):
     def doing(home):
         return small_learner(decoded, home).features("train").sum().item()
 
-    for failing in every_failure(monkeypatch, tmp_path, doing, {"mkdir", "write_bytes", "fsync", "replace"}):
+    for failing in every_failure(monkeypatch, tmp_path, doing, {"mkdir", "save_file", "fsync", "replace"}):
         capsys.readouterr()
         features._noted.clear()  # as in another session
         with case.right():
@@ -138,7 +140,7 @@ def test_checkpoints(case, decoded, tmp_path, monkeypatch, capsys):
         learn.fit(1e-3, 2)
         return learn.predict().tolist()
 
-    for failing in every_failure(monkeypatch, tmp_path, doing, {"mkdir", "write_bytes", "fsync", "replace"}):
+    for failing in every_failure(monkeypatch, tmp_path, doing, {"mkdir", "save_file", "fsync", "replace"}):
         capsys.readouterr()
         with case.right():
             assert failing() and capsys.readouterr().out.count("no checkpoint: ") >= 1
