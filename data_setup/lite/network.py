@@ -204,14 +204,16 @@ class InvertedResidual(nn.Module):
         layers = self.conv_dw, self.bn2, self.conv_pwl
         if not learns_in_pieces(maps, *layers):
             return self.conv_pwl(self.bn2(self.each_filtered(maps)))
-        before, folds = self.bn1, self.front_folds(maps)
-        mix, gamma, beta = self.conv_pw.weight if folds else None, before.weight, before.bias
+        norm, folds = self.bn1, self.front_folds(maps)
+        mix = self.conv_pw.weight if folds else None
         if not folds:
             maps = self.conv_pw(maps)
-            if not (are_as_built(before) and before.has_a_kernel(maps)):
-                maps, before, gamma, beta = before(maps), None, None, None
-        how = how_in_pieces(maps, before, *layers[:2], folds=folds)
-        return pieces.Block.apply(maps, mix, gamma, beta, *weights(*layers), how)
+        if folds or (are_as_built(norm) and norm.has_a_kernel(maps)):
+            front = mix, norm.weight, norm.bias
+        else:
+            maps, norm, front = norm(maps), None, (None, None, None)
+        how = how_in_pieces(maps, norm, *layers[:2], folds=folds)
+        return pieces.Block.apply(maps, *front, *weights(*layers), how)
 
     def front_folds(self, maps: Tensor) -> bool:
         """Whether the mixture can come normed, and learns so."""

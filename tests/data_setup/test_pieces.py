@@ -138,7 +138,7 @@ def test_what_belongs_to_somebody_else_is_left_to_the_layers(steps):
     assert block_of("folded")(maps_for("folded")).grad_fn is not None and len(steps) == 1
 
 
-@pytest.mark.parametrize("change", ["hook", "another activation", "fixed"])
+@pytest.mark.parametrize("change", ["hook", "another activation", "another norm", "fixed"])
 def test_a_front_of_its_own_meets_the_rest_as_one_step(steps, monkeypatch, change):
     """Catches a front that is passed over because the rest of the block is as usual."""
     block, maps, seen = block_of("folded"), maps_for("folded"), []
@@ -146,6 +146,8 @@ def test_a_front_of_its_own_meets_the_rest_as_one_step(steps, monkeypatch, chang
         block.conv_pw.register_forward_hook(lambda *_: seen.append(1))
     elif change == "another activation":
         block.bn1.act = nn.Softplus()
+    elif change == "another norm":
+        block.bn1 = nn.Sequential(nn.BatchNorm2d(96), nn.ReLU())
     else:
         block.bn1.eval()
     ours, exact = learned(block, maps, torch.float32), learned(block, maps, torch.float64)
