@@ -153,16 +153,19 @@ def filter_gradients(
     *,
     clipped: bool = False,
     normed: tuple[BatchNorm, Tensor] | None = None,
+    into: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The gradients of maps and filters, whose answer was computed in the maps' precision.
 
     margins: rows of zeros above the maps and columns before them.
     clipped: the maps come from ReLU6, and the gradient of what came into that is wanted.
     normed: the norm after the filters, and their answer; `arriving` is for what comes out of the norm.
+    into: where the gradient of maps is written, as large as they are and lying as they do.
     """
     sizes = stride[0], *margins, *maps.shape, *arriving.shape[2:]
     how = Filtering(maps.dtype == torch.bfloat16, torch.get_num_threads(), clipped, weight.shape[2], *sizes)
-    of_maps, filters = torch.empty_like(maps), weight.to(maps.dtype).float().flatten(1).T.contiguous()  # (side², C)
+    filters = weight.to(maps.dtype).float().flatten(1).T.contiguous()  # (side², C)
+    of_maps = torch.empty_like(maps) if into is None else into
     of_filters = torch.zeros(how.threads, *filters.shape)
     norm, answer = normed or (None, None)
     after = (ctypes.byref(norm.how), *places(answer, norm.known)) if norm else places(None, None, None)

@@ -1,6 +1,9 @@
 """A block of the networks, from its filters (or the mixture before them) to the mixture after them, as one step: a few
 pictures at a time, so that what one layer writes is still in the processor's cache when the next one reads it."""
 
+import math
+from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -10,7 +13,7 @@ from torch.nn import functional as F
 from data_setup.lite import compiled
 from data_setup.lite.gradients import FoldedNorm, in_plain_torch, mixture_gradients
 
-PIECE = 4 * 2**20  # bytes of the widest maps that are there at a time
+PIECE = 4 * 2**20  # bytes, about, of the widest maps that are there at a time
 
 
 class How(NamedTuple):
@@ -52,7 +55,7 @@ class Block(torch.autograd.Function):
         after.know()
         ctx.how, ctx.after, mix_after = how, after, mix_after.to(how.dtype)
         ctx.save_for_backward(filters, mix_after, *answers, *(folded or [maps]))
-        return joined([F.conv2d(after.clip(answer), mix_after) for answer in answers])
+        return joined(len(maps), ctx.pieces, (F.conv2d(after.clip(answer), mix_after) for answer in answers))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -84,20 +87,24 @@ def back_to_the_maps(
     parts: list[tuple[slice, Tensor]], of_clipped: list[Tensor], norm, filters, x, how, *, wanted: bool
 ):
     """(the gradients of maps, mixture, gamma and beta; of the filters)"""
-    of_maps, of_weights, of_filters, margins = [], [0.0, 0.0], torch.zeros(filters.shape), [n // 2 for n in how.missing]
+    of_filters, margins = torch.zeros(filters.shape), [n // 2 for n in how.missing]
+    of_maps, of_weights = torch.empty_like(x.around if how.folds else x.maps), [0.0, 0.0]
     for (piece, answer), of_piece in zip(parts, of_clipped, strict=True):
-        met, normed = x.clipped(piece), (norm, answer)
+        met, normed, into = x.clipped(piece), (norm, answer), None if how.folds else of_maps[piece]
         found, of_filter = compiled.filter_gradients(
-            met, filters, of_piece, how.stride, margins, clipped=how.folds, normed=normed
+            met, filters, of_piece, how.stride, margins, clipped=how.folds, normed=normed, into=into
         )
         of_filters += of_filter
         if how.folds:
             found, *more = x.gradients_of_mixture(piece, found, wanted=wanted)
             of_weights = [one + another for one, another in zip(of_weights, more, strict=True)]
-        of_maps.append(found)
+            if wanted:
+                of_maps[piece] = found
+        else:
+            x.add(piece, found)
     if how.folds:
-        return x.gradients(joined(of_maps) if wanted else None, *of_weights), of_filters
-    return x.gradients(joined(of_maps)), of_filters
+        return x.gradients(of_maps if wanted else None, *of_weights), of_filters
+    return x.gradients(of_maps), of_filters
 
 
 class Given(NamedTuple):
@@ -109,12 +116,19 @@ class Given(NamedTuple):
     def clipped(self, piece: slice) -> Tensor:
         return self.norm.clip(self.maps[piece]) if self.norm else self.maps[piece]
 
+    def add(self, piece: slice, arriving: Tensor) -> None:
+        """What arrives for some pictures, while it is in the cache."""
+        if self.norm:
+            if piece.start == 0:
+                self.norm.learn()
+            self.norm.add(self.maps[piece], arriving)
+
     def gradients(self, arriving: Tensor) -> tuple[Tensor, None, Tensor | None, Tensor | None]:
-        """Of the maps, a mixture (there is none), gamma and beta."""
+        """Of the maps, a mixture (there is none), gamma and beta, when all has been added."""
         if self.norm is None:
             return arriving, None, None, None
-        of_maps, of_gamma, of_beta = self.norm.gradients(self.maps, arriving)
-        return of_maps, None, of_gamma, of_beta
+        of_gamma, of_beta = self.norm.know_back()
+        return self.norm.give_back(self.maps, arriving), None, of_gamma, of_beta
 
 
 def even_margins(filters: Tensor, missing: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
@@ -129,11 +143,19 @@ def channels_last(maps: Tensor) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last)
 
 
-def joined(pieces: list[Tensor]) -> Tensor:
-    return torch.cat(pieces) if len(pieces) > 1 else pieces[0]
+def joined(pictures: int, pieces: list[slice], found: Iterator[Tensor]) -> Tensor:
+    """What is found for each piece, put in its place while it is in the cache."""
+    first = next(found)
+    if len(pieces) == 1:
+        return first
+    whole = torch.empty(pictures, *first.shape[1:], dtype=first.dtype, memory_format=torch.channels_last)
+    for piece, part in zip(pieces, chain([first], found), strict=True):
+        whole[piece] = part
+    return whole
 
 
 def pieces_of(maps: Tensor, channels: int) -> list[slice]:
-    """As many pictures at a time as `PIECE` allows, of maps with this many channels."""
-    pictures = max(1, PIECE // (channels * maps.shape[2:].numel() * maps.element_size()))
+    """Of maps with this many channels about `PIECE` at a time, and about as many pictures each time."""
+    size = channels * maps.shape[2:].numel() * maps.element_size()
+    pictures = math.ceil(len(maps) / math.ceil(len(maps) * size / PIECE))
     return [slice(first, first + pictures) for first in range(0, len(maps), pictures)]
