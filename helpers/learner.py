@@ -341,7 +341,7 @@ class Learner:
             source = self.data if spared else self.source(training=False)
             return self._predictions(part, partial(predict, self.model, source))
         items, classes = tuple(part), self.data.classes
-        if wrong := [item for item in items if not isinstance(item, Item)]:
+        if wrong := [item for item in items or [items] if not isinstance(item, Item)]:  # none at all is wrong, too
             raise TypeError(f"get_preds takes a part or items; got {wrong[0]!r}. A file: learn.predict_one(path)")
         targets = torch.tensor([classes.index(item.label) if item.label in classes else -1 for item in items])
         log_probs = predict_files(self.model, self.data, [item.path for item in items], self._arithmetic(items))

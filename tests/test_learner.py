@@ -618,6 +618,7 @@ def test_a_network_that_does_not_fit_is_refused(data):
         ("learn.fit(1e-3, 1, best_save_name='x')", r"here it is: hooks=\[KeepBest\(\)\]"),
         ("learn.fit(1e-3, 1, hooks=[KeepBest])", r"hooks are Hook objects, e\.g\. hooks=\[KeepBest\(\)\]; got <class"),
         ("learn.get_preds([(1, 2)])", r"takes a part or items; got \(1, 2\)\. A file: learn\.predict_one"),
+        ("learn.get_preds([])", r"takes a part or items; got \(\)\. A file: learn\.predict_one"),
         ("show_results(learn.get_preds(), learn.data, max_n=4)", "here it is called 'n'"),
         ("make(learn.data, loss=nn.functional.cross_entropy)", r"a module that was made, e\.g\. loss=nn\.Cross"),
         ("make(learn.data, accumulate=0).fit(1e-3, 1)", "accumulate must be a whole number of at least 1; got 0"),

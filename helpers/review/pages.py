@@ -52,5 +52,4 @@ def gallery(review: Review, sentence: str) -> Html:
     sizes = accumulate(len(tile(review, row, STATIC_PX, named=True)) for row in rows[:STATIC_TILES])
     shown = rows[: sum(size <= STATIC_CHARS for size in sizes)]
     rest = len(rows) - len(shown)
-    more = f"And {counted(rest, 'more picture')} on this page." if rest else ""
-    return HTML.gallery(review, shown, sentence, more)
+    return HTML.gallery(review, shown, sentence, f"And {counted(rest, 'more picture')} on this page." if rest else "")

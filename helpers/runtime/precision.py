@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import data_setup
 from data_setup.base.files import read_json, write_atomically
+from data_setup.lite.gradients import in_one_step_here
 from helpers.runtime.depthwise import OnCPU
 from helpers.runtime.graphs import Recording
 from helpers.runtime.seeds import seeded
@@ -118,9 +119,9 @@ def _clock(device: torch.device) -> float:
 
 def has_bfloat16(device: torch.device) -> bool:
     """Whether timing is worth while: never on Apple's GPUs; emulated it is up to 100 times slower (pytorch 146508)."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and any(has is True for name, has in _capabilities().items() if "bf16" in name)
+    if device.type != "cpu":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return in_one_step_here(torch.bfloat16) and any(has for name, has in _capabilities().items() if "bf16" in name)
 
 
 def cpu_name() -> str:

@@ -48,8 +48,12 @@ class Bench:
             self.pool.close()
             self.workers, self.given, self.warm = {}, given, set()
         if row.kind == "warm" and rounds_before < row.rounds:
-            for name in names:  # all import at once
-                self.worker(name, self.own(work, name, record["tuning"]))
+            started = {name: self.worker(name, self.own(work, name, record["tuning"])) for name in names}
+            for name, worker in started.items():  # all import at once, and nobody is measured beside that
+                try:
+                    worker.ready()
+                except Failed as error:
+                    self.leave_out(name, error, record)
         for number in range(rounds_before, row.rounds):
             say(f"{row.key}: {row.title} · round {number + 1} of {row.rounds}")
             self.round(row, work, names, number, record, file)
@@ -82,9 +86,7 @@ class Bench:
             try:
                 done[name] = self.measure(row, work, name, number, record["tuning"])
             except Failed as error:
-                record["failed"][name] = str(error)[-600:]
-                say(f"  {name} failed: {str(error).strip().splitlines()[-1]}")
-                self.workers.pop(name, None)
+                self.leave_out(name, error, record)
                 continue
             say(f"  {name:<15} {done[name]['seconds']:8.2f} s")
             self.write(file, record)
@@ -93,6 +95,12 @@ class Bench:
         record["rounds"].append(done)
         record["begun"] = {}
         self.write(file, record)
+
+    def leave_out(self, name: str, error: Failed, record: dict) -> None:
+        """From now on, and say why."""
+        record["failed"][name] = str(error)[-600:]
+        say(f"  {name} failed: {str(error).strip().splitlines()[-1]}")
+        self.workers.pop(name, None)
 
     def measure(self, row: Row, work: Work, name: str, seed: int, tuned: dict) -> dict:
         contender = OURS if name == AGAIN else name
@@ -214,6 +222,7 @@ def machine() -> dict:
     name = next((line.split(":")[1].strip() for line in cpuinfo() if line.startswith("model name")), platform.machine())
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     instructions = torch.backends.cpu.get_cpu_capability() + ", bfloat16" * has_bfloat16(torch.device("cpu"))
+    instructions += ", as asked for" * ("ATEN_CPU_CAPABILITY" in os.environ)  # its processor knows more
     versions = {"torch": torch.__version__, "python": platform.python_version()}
     return {"cpu": name, "instructions": instructions, "cores": os.cpu_count(), "gpu": gpu} | versions
 

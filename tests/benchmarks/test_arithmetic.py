@@ -261,6 +261,14 @@ def test_each_kind_of_machine_has_ratios_of_its_own(tmp_path):
     assert set(check.load(file, card)) == {"G", "G9"} and set(check.load(file, cpu)) == {"R"}
 
 
+def test_a_processor_held_to_fewer_instructions_is_another_kind(monkeypatch):
+    """Catches ratios of a processor that was held to AVX2 among those of processors that know no more."""
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
+    itself = bench.machine()
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    assert check.kind(bench.machine()) != check.kind(itself) and bench.machine() == bench.machine()
+
+
 def test_processes_go_on_while_rows_give_them_the_same_work(tmp_path, monkeypatch):
     """Catches processes that start anew for every row, and those of another work that are left running."""
     alive, started = [], []
@@ -276,6 +284,9 @@ def test_processes_go_on_while_rows_give_them_the_same_work(tmp_path, monkeypatc
 
         def __exit__(self, *_):
             alive.remove(self.name)
+
+        def ready(self):
+            """At once."""
 
         def run(self, task, seed):
             assert {arch for _, arch in alive} == {self.name[1]}

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter, sleep
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -272,7 +273,11 @@ class FakeBench(Bench):
         return self.base
 
     def worker(self, name, work):
-        """None is started."""
+        """No process is started."""
+        return SimpleNamespace(ready=lambda: self.imports(name))
+
+    def imports(self, name):
+        """At once."""
 
     def measure(self, row, work, name, seed, tuned):
         self.asked.append((name, seed))
@@ -309,6 +314,24 @@ def test_a_contender_that_fails_is_left_out_and_told(work, tmp_path, capsys):
     assert "ValueError: no" in record["failed"]["lightning"]
 
 
+def test_nobody_is_measured_beside_the_imports_of_others(work, tmp_path):
+    """Catches a first contender that shares its cores with all that start (it took three times as long), and one that
+    cannot be imported and ends the bench."""
+    bench, imported = FakeBench(tmp_path, work), []
+
+    def imports(name):
+        assert bench.asked == []
+        imported.append(name)
+        if name == "plain":
+            raise Failed("Traceback\nModuleNotFoundError: no such thing")
+
+    bench.imports = imports
+    (record,) = bench.run([ROW])
+    assert imported == ["ours", "ours again", "plain", "lightning"]
+    assert "plain" not in dict(bench.asked) and record["failed"]["plain"].endswith("no such thing")
+    assert [sorted(done) for done in record["rounds"]] == [["ours", "ours again"]] * 3
+
+
 class FakeWorker:
     """A process that answers at once; `started` and `ended` collect all of them."""
 
@@ -326,6 +349,9 @@ class FakeWorker:
         self.ended.append(self)
 
     answer = {"seconds": 1.0, "counts": {"started_from": "ab"}}
+
+    def ready(self):
+        """At once."""
 
     def run(self, task, seed):
         return self.answer

@@ -28,6 +28,7 @@ def slower(monkeypatch, course_data):
 
     monkeypatch.delenv("COURSE_PRECISION", raising=False)
     monkeypatch.setattr(precision, "_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr(precision, "in_one_step_here", lambda dtype: True)
     monkeypatch.setattr(precision, "_measure", measure)
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
     precision.timings.cache_clear()
@@ -110,9 +111,12 @@ def test_the_environment_variable_overrides_the_clock(slower, monkeypatch):
 
 
 def test_what_cannot_be_fast_is_not_timed(slower, monkeypatch):
-    """Catches emulated bfloat16 (a hundred times slower), timed for minutes or served."""
-    monkeypatch.setattr(precision, "_capabilities", lambda: {"avx512_bf16": False})
-    assert fast_precision(CPU, "depthwise") is torch.float32
+    """Catches emulated bfloat16 (a hundred times slower), timed for minutes or served: the processor has none, or
+    oneDNN was told to do without it (ONEDNN_MAX_CPU_ISA)."""
+    for processor, onednn in ((False, True), (True, False)):
+        monkeypatch.setattr(precision, "_capabilities", lambda has=processor: {"avx512_bf16": has})
+        monkeypatch.setattr(precision, "in_one_step_here", lambda dtype, has=onednn: has)
+        assert fast_precision(CPU, "depthwise") is torch.float32
     assert fast_precision(torch.device("mps"), "depthwise") is torch.float32
     asked = {}
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **k: asked.update(k))
