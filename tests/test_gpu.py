@@ -317,7 +317,7 @@ def test_precision_is_the_faster_one_as_timed_here(kind, work, course_data, monk
     seconds = precision.timings(kind, CUDA, work)
     faster = seconds["bfloat16"] < precision.CLEARLY_FASTER * seconds["float32"]
     assert precision.fast_precision(CUDA, kind, work) is (torch.bfloat16 if faster else torch.float32)
-    assert torch.cuda.get_device_name() in (course_data / "cache" / "precision.json").read_text()
+    assert torch.cuda.get_device_name() in (course_data / "cache" / "timings.json").read_text()
     print({name: f"{1000 * value:.1f} ms" for name, value in seconds.items()})
     precision.timings.cache_clear()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import data_setup
 
 LEFT_BY_LESSONS = ("board.json", "duel.json", "models", "reviews", "exports", "cache/features")
-KEPT = ("solar", "cache/pixels", "cache/precision.json")  # slow to make, and the same after every run
+KEPT = ("solar", "cache/pixels", "cache/timings.json")  # slow to make, and the same after every run
 
 
 def put_aside(home: Path | None = None) -> Path | None:

@@ -2,6 +2,8 @@
 them again; here several layers are one step, and what it needs is had from less."""
 
 import functools
+import math
+import time
 from itertools import product
 from typing import NamedTuple
 
@@ -10,13 +12,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
-from data_setup.lite import compiled
+from data_setup.lite.filters import Filters, filters_fit
+from data_setup.lite.norms import BatchNorm
+from data_setup.lite.timings import in_turns, kept, on_cpu
 
 ONE_PIXEL = [1, 1], [0, 0], [1, 1], False, [0, 0], 1  # of a convolution: stride, padding, dilation, how, groups
 COLUMNS = 3  # of a filter, for which oneDNN has a fast gradient; it takes wider filters for full ones
 FEW_PIXELS = 64  # of a map, at most: there a norm stays a layer of its own
-# of a map, at most, where a mixture learns faster by a product: measured with AVX2 in float32, with AVX512 in bfloat16
-PRODUCTS_PAY = {torch.float32: 64 if torch.backends.cpu.get_cpu_capability() == "AVX2" else 0, torch.bfloat16: 16}
+PROBES = {64: (112, 672), 16: (192, 1152)}  # pixels of a map: its channels, and those of its mixture, as in lite0
+CLEARLY_FASTER = 0.9
 
 
 def in_plain_torch(forward):
@@ -72,7 +76,7 @@ class ClippedNorm(torch.autograd.Function):
     @staticmethod
     @in_plain_torch
     def forward(ctx, maps: Tensor, gamma: Tensor, beta: Tensor, norm: torch.nn.BatchNorm2d, high: float) -> Tensor:
-        ctx.norm = compiled.BatchNorm.of(maps, norm, high)
+        ctx.norm = BatchNorm.of(maps, norm, high)
         ctx.save_for_backward(maps)
         return ctx.norm.clip(maps)
 
@@ -100,9 +104,11 @@ class ByColumns(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, arriving):
         (maps, weight), (stride, padding) = ctx.saved_tensors, ctx.how
-        if ctx.needs_input_grad[0] and compiled.filters_fit(maps, weight, stride):
-            arriving = arriving.contiguous(memory_format=torch.channels_last)
-            return *compiled.filter_gradients(maps, weight, arriving, stride, padding), None, None
+        if ctx.needs_input_grad[0] and filters_fit(maps, weight, stride):
+            filters = Filters(weight, maps.dtype, stride, [2 * n for n in padding])
+            filters.learn()
+            of_maps = filters.gradients(maps, None, arriving.contiguous(memory_format=torch.channels_last))
+            return of_maps, filters.know_back()[0], None, None
         of_maps, of_weight = None, gradient_by_columns(maps, weight, arriving, stride, padding)
         if ctx.needs_input_grad[0]:
             if maps.dtype == torch.bfloat16 and stride != (1, 1):
@@ -156,8 +162,8 @@ def gradient_by_columns(maps: Tensor, weight: Tensor, arriving: Tensor, stride, 
 
 class Mixture(torch.autograd.Function):
     """A convolution of one pixel, (N, C, H, W) by (K, C, 1, 1), of maps of few pixels: its gradient is a product of
-    matrices, and as such found faster (64 pictures, 1,152 channels to 320, 4 x 4: 6 ms instead of 10 in float32 (AVX2),
-    2.5 instead of 4.0 in bfloat16 (AVX512)). Computed in `dtype`."""
+    matrices, on some machines found faster as such (64 pictures, 1,152 channels to 320, 4 x 4: 6 ms instead of 10 in
+    float32 (AVX2), 2.5 instead of 4.0 in bfloat16 (AVX512)). Computed in `dtype`."""
 
     @staticmethod
     @in_plain_torch
@@ -180,11 +186,44 @@ def mixture_by_product(maps: Tensor, weight: Tensor, arriving: Tensor, *, wanted
     return of_maps, (pixels(arriving).T @ pixels(maps)).view_as(weight)
 
 
+def mixture_by_convolution(maps: Tensor, weight: Tensor, arriving: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.ops.aten.convolution_backward(arriving, maps, weight, [0], *ONE_PIXEL, [True, True, False])[:2]
+
+
 def mixture_gradients(maps: Tensor, weight: Tensor, arriving: Tensor) -> tuple[Tensor, Tensor]:
     """The gradients of the maps and of the weights of a mixture, in the faster of two ways."""
-    if maps.shape[-2:].numel() <= PRODUCTS_PAY.get(maps.dtype, 0):
+    if maps.shape[-2:].numel() <= pixels_for_products(maps.dtype):
         return mixture_by_product(maps, weight, arriving, wanted=True)
-    return torch.ops.aten.convolution_backward(arriving, maps, weight, [0], *ONE_PIXEL, [True, True, False])[:2]
+    return mixture_by_convolution(maps, weight, arriving)
+
+
+@functools.cache
+def pixels_for_products(dtype: torch.dtype | None) -> int:
+    """How many a map may have, at most, for a mixture to learn faster by a product, as timed on this machine."""
+    if dtype not in (torch.float32, torch.bfloat16) or not in_one_step_here(dtype):
+        return 0
+    for pixels, (channels, more) in PROBES.items():
+        name = f"{on_cpu()}, torch {torch.__version__}, mixture of {channels} to {more}, {pixels} pixels, {dtype}"
+        seconds = kept(name, ["product", "convolution"], functools.partial(time_mixture, pixels, channels, more, dtype))
+        if seconds["product"] < CLEARLY_FASTER * seconds["convolution"]:
+            return pixels
+    return 0
+
+
+@in_plain_torch
+@torch.no_grad()
+def time_mixture(pixels: int, channels: int, more: int, dtype: torch.dtype) -> dict[str, float]:
+    """Processor seconds in which the gradients of 64 pictures are found in either way."""
+    side = math.isqrt(pixels)
+    maps, arriving = (torch.ones(64, side, side, n, dtype=dtype).permute(0, 3, 1, 2) for n in (channels, more))
+    mixed = maps, torch.ones(more, channels, 1, 1, dtype=dtype), arriving
+    by_convolution, by_product = (
+        functools.partial(way, *mixed) for way in (mixture_by_convolution, mixture_by_product)
+    )
+    ways = {"convolution": by_convolution, "product": functools.partial(by_product, wanted=True)}
+    for way in ways.values():
+        way()  # oneDNN makes its kernels
+    return in_turns(ways, time.process_time)
 
 
 class NormedMixture(torch.autograd.Function):
@@ -224,7 +263,8 @@ class NormedMixture(torch.autograd.Function):
         folded = FoldedNorm(*folded)
         arriving = slope(arriving[ctx.middle], found[ctx.middle])
         gradients = folded.gradients_of_mixture(slice(None), arriving, wanted=ctx.needs_input_grad[0])
-        return *folded.gradients(*gradients), None, None, None
+        of_beta = arriving.sum(dim=(0, 2, 3), dtype=folded.mix.dtype)
+        return *folded.gradients(*gradients, of_beta), None, None, None
 
 
 class FoldedNorm(NamedTuple):
@@ -259,13 +299,11 @@ class FoldedNorm(NamedTuple):
         return clipped_mixture(self.around[pictures], self.weight, self.bias, (0, 0))[0]
 
     def gradients_of_mixture(self, pictures: slice, arriving: Tensor, *, wanted: bool) -> tuple[Tensor | None, ...]:
-        """Of some pictures' maps (if they are wanted), the folded weights and beta, as if mean and deviation were
-        constants."""
+        """Of some pictures' maps (if they are wanted) and of the folded weights, as if mean and deviation were
+        constants. (Not of beta: with it oneDNN takes half as long again.)"""
         mixed = arriving, self.around[pictures], self.weight
-        of_maps, of_weight, of_beta = torch.ops.aten.convolution_backward(
-            *mixed, [len(self.mix)], *ONE_PIXEL, [wanted, True, True]
-        )
-        return of_maps, of_weight.to(self.mix.dtype), of_beta.to(self.mix.dtype)
+        of_maps, of_weight, _ = torch.ops.aten.convolution_backward(*mixed, [0], *ONE_PIXEL, [wanted, True, False])
+        return of_maps, of_weight.to(self.mix.dtype)
 
     def gradients(self, of_maps: Tensor | None, together: Tensor, of_beta: Tensor):
         """Of all pictures' maps, w, gamma and beta, with what the mean and σ add: `together` is Σ g x."""

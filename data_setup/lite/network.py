@@ -14,7 +14,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data_setup.lite import compiled, gradients, pieces
+from data_setup.lite import gradients, pieces
+from data_setup.lite.compiled import fits
+from data_setup.lite.filters import filters_fit
 
 EPSILON = 1e-3  # of TensorFlow's BatchNorm
 # (blocks, kernel, stride, expansion, channels) of each stage; the first stage has no expansion
@@ -50,7 +52,7 @@ class Conv2d(nn.Conv2d):
         plain = self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0) and self.bias is None
         if not plain or not learns(maps, self.weight):
             return False
-        return maps.shape[-2:].numel() <= gradients.PRODUCTS_PAY.get(meets_in(maps, self.weight), 0)
+        return maps.shape[-2:].numel() <= gradients.pixels_for_products(meets_in(maps, self.weight))
 
     def convolve(self, maps: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
         if not self.clips:
@@ -143,7 +145,7 @@ class NormAct(nn.BatchNorm2d):
     def has_a_kernel(self, maps: Tensor) -> bool:
         """Whether `gradients.ClippedNorm` does what this layer does, and learns faster."""
         usual = self.norms_as_usual() and type(self.act) in (ReLU6, nn.Identity) and not are_watched(self.act)
-        return usual and self.weight.dtype == torch.float32 and learns(maps, self.weight) and compiled.fits(maps)
+        return usual and self.weight.dtype == torch.float32 and learns(maps, self.weight) and fits(maps)
 
     def norms_as_usual(self) -> bool:
         """Whether it norms by this batch, all of which is here, and remembers its statistics."""
@@ -252,7 +254,7 @@ def learns_in_pieces(maps: Tensor, filtering: nn.Module, norm: nn.Module, mixing
     usual = len(maps) > 1 and learns(maps, *learned) and all(weight.dtype == torch.float32 for weight in learned)
     dtype = meets_in(maps, filtering.weight)
     computes = usual and dtype is not None and gradients.in_one_step_here(dtype)
-    return computes and compiled.filters_fit(maps, filtering.weight, filtering.stride)
+    return computes and filters_fit(maps, filtering.weight, filtering.stride)
 
 
 def weights(filtering: nn.Module, norm: nn.Module, mixing: nn.Module) -> tuple[Tensor, ...]:

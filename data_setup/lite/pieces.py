@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data_setup.lite import compiled
+from data_setup.lite.filters import Filters
 from data_setup.lite.gradients import FoldedNorm, in_plain_torch, mixture_gradients
+from data_setup.lite.norms import BatchNorm
 
 PIECE = 4 * 2**20  # bytes, about, of the widest maps that are there at a time
 
@@ -37,41 +38,39 @@ class Block(torch.autograd.Function):
 
     @staticmethod
     @in_plain_torch
-    def forward(ctx, maps, mix, gamma, beta, filters, after_gamma, after_beta, mix_after, how: How) -> Tensor:
+    def forward(ctx, maps, mix, gamma, beta, weight, after_gamma, after_beta, mix_after, how: How) -> Tensor:
         if how.folds:
-            x = folded = FoldedNorm.of(maps, mix, gamma, beta, how.before, how.dtype)
+            folded, before = FoldedNorm.of(maps, mix, gamma, beta, how.before, how.dtype), None
             maps = folded.around
         else:
-            folded, maps = (), channels_last(maps.to(how.dtype))
-            x = Given(maps, compiled.BatchNorm.of(maps, how.before, high=6.0) if how.before else None)
-            ctx.before = x.norm
-        ctx.pieces, answers = pieces_of(maps, len(filters)), []
-        after = compiled.BatchNorm(how.after, len(maps), high=6.0)
-        wide, padding = even_margins(filters.to(how.dtype), how.missing)
-        for piece in ctx.pieces:
-            answer = F.conv2d(x.clipped(piece), wide, None, how.stride, padding, 1, len(filters))
-            answers.append(channels_last(answer))
-            after.add(answers[-1])
+            folded, maps = None, channels_last(maps.to(how.dtype))
+            before = BatchNorm.of(maps, how.before, high=6.0) if how.before else None
+        after = BatchNorm(how.after, len(maps), high=6.0)
+        filters = Filters(weight, how.dtype, how.stride, how.missing, before, after, clipped=how.folds)
+        pieces = pieces_of(maps, len(weight))
+        answers = [filters.answers(folded.clipped(piece) if folded else maps[piece]) for piece in pieces]
         after.know()
-        ctx.how, ctx.after, mix_after = how, after, mix_after.to(how.dtype)
-        ctx.save_for_backward(filters, mix_after, *answers, *(folded or [maps]))
-        return joined(len(maps), ctx.pieces, (F.conv2d(after.clip(answer), mix_after) for answer in answers))
+        ctx.pieces, ctx.filters, ctx.folds, mix_after = pieces, filters, how.folds, mix_after.to(how.dtype)
+        ctx.save_for_backward(mix_after, *answers, *(folded or [maps]))
+        return joined(len(maps), pieces, (F.conv2d(after.clip(answer), mix_after) for answer in answers))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     @torch.autocast("cpu", enabled=False)
     def backward(ctx, arriving: Tensor):
-        how, pieces, (filters, mix_after, *saved) = ctx.how, ctx.pieces, ctx.saved_tensors
-        parts = list(zip(pieces, saved[: len(pieces)], strict=True))
-        x = FoldedNorm(*saved[len(pieces) :]) if how.folds else Given(*saved[len(pieces) :], ctx.before)
-        of_clipped, of_after, of_mix_after = back_to_the_norm(parts, ctx.after, mix_after, channels_last(arriving))
-        wanted = ctx.needs_input_grad[0]
-        of_front, of_filters = back_to_the_maps(parts, of_clipped, ctx.after, filters, x, how, wanted=wanted)
-        return *of_front, of_filters, *of_after, of_mix_after, None
+        (mix_after, *saved), pieces = ctx.saved_tensors, ctx.pieces
+        parts, rest = list(zip(pieces, saved[: len(pieces)], strict=True)), saved[len(pieces) :]
+        of_clipped, *of_after = back_to_the_norm(parts, ctx.filters.after, mix_after, channels_last(arriving))
+        ctx.filters.learn()
+        if ctx.folds:
+            found = back_to_the_mixture(parts, of_clipped, ctx.filters, FoldedNorm(*rest), ctx.needs_input_grad[0])
+        else:
+            found = back_to_the_maps(parts, of_clipped, ctx.filters, *rest)
+        return *found, *of_after, None
 
 
-def back_to_the_norm(parts: list[tuple[slice, Tensor]], norm: compiled.BatchNorm, mix: Tensor, arriving: Tensor):
-    """(the gradients of what comes out of the norm, a piece each; of its gamma and beta; of the mixture after it).
+def back_to_the_norm(parts: list[tuple[slice, Tensor]], norm: BatchNorm, mix: Tensor, arriving: Tensor):
+    """(the gradients of what comes out of the norm, a piece each; of its gamma; of its beta; of the mixture after it).
     parts: pieces and what the filters answered."""
     norm.learn()
     of_clipped, of_mix = [], torch.zeros(mix.shape)
@@ -80,62 +79,34 @@ def back_to_the_norm(parts: list[tuple[slice, Tensor]], norm: compiled.BatchNorm
         of_clipped.append(channels_last(of_piece))
         norm.add(answer, of_clipped[-1])
         of_mix += of_weight
-    return of_clipped, norm.know_back(), of_mix
+    return of_clipped, *norm.know_back(), of_mix
 
 
-def back_to_the_maps(
-    parts: list[tuple[slice, Tensor]], of_clipped: list[Tensor], norm, filters, x, how, *, wanted: bool
-):
-    """(the gradients of maps, mixture, gamma and beta; of the filters)"""
-    of_filters, margins = torch.zeros(filters.shape), [n // 2 for n in how.missing]
-    of_maps, of_weights = torch.empty_like(x.around if how.folds else x.maps), [0.0, 0.0]
+def back_to_the_maps(parts, of_clipped: list[Tensor], filters: Filters, maps: Tensor):
+    """The gradients of the maps, of a mixture (there is none), of gamma and beta of the norm before the filters if
+    there is one, and of the filters."""
+    of_maps, norm = torch.empty_like(maps), filters.before
     for (piece, answer), of_piece in zip(parts, of_clipped, strict=True):
-        met, normed, into = x.clipped(piece), (norm, answer), None if how.folds else of_maps[piece]
-        found, of_filter = compiled.filter_gradients(
-            met, filters, of_piece, how.stride, margins, clipped=how.folds, normed=normed, into=into
-        )
-        of_filters += of_filter
-        if how.folds:
-            found, *more = x.gradients_of_mixture(piece, found, wanted=wanted)
-            of_weights = [one + another for one, another in zip(of_weights, more, strict=True)]
-            if wanted:
-                of_maps[piece] = found
-        else:
-            x.add(piece, found)
-    if how.folds:
-        return x.gradients(of_maps if wanted else None, *of_weights), of_filters
-    return x.gradients(of_maps), of_filters
+        filters.gradients(maps[piece], answer, of_piece, into=of_maps[piece])
+    of_filters, _ = filters.know_back()
+    if norm is None:
+        return of_maps, None, None, None, of_filters
+    of_weights = norm.know_back()
+    return norm.give_back(maps, of_maps), None, *of_weights, of_filters
 
 
-class Given(NamedTuple):
-    """What the filters meet where it is as wide as the maps."""
-
-    maps: Tensor
-    norm: compiled.BatchNorm | None
-
-    def clipped(self, piece: slice) -> Tensor:
-        return self.norm.clip(self.maps[piece]) if self.norm else self.maps[piece]
-
-    def add(self, piece: slice, arriving: Tensor) -> None:
-        """What arrives for some pictures, while it is in the cache."""
-        if self.norm:
-            if piece.start == 0:
-                self.norm.learn()
-            self.norm.add(self.maps[piece], arriving)
-
-    def gradients(self, arriving: Tensor) -> tuple[Tensor, None, Tensor | None, Tensor | None]:
-        """Of the maps, a mixture (there is none), gamma and beta, when all has been added."""
-        if self.norm is None:
-            return arriving, None, None, None
-        of_gamma, of_beta = self.norm.know_back()
-        return self.norm.give_back(self.maps, arriving), None, of_gamma, of_beta
-
-
-def even_margins(filters: Tensor, missing: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
-    """Filters that meet the same pixels, and as many zeros on all sides: where one more is missing below and at the
-    right, the filters begin with zeros."""
-    down, right = missing
-    return F.pad(filters, (right % 2, 0, down % 2, 0)), (down - down // 2, right - right // 2)
+def back_to_the_mixture(parts, of_clipped: list[Tensor], filters: Filters, folded: FoldedNorm, wanted: bool):
+    """The gradients of the maps (if they are wanted), of the mixture, of gamma and beta of its norm, and of the
+    filters."""
+    of_maps, of_mix = torch.empty_like(folded.around) if wanted else None, torch.zeros(folded.weight.shape)
+    for (piece, answer), of_piece in zip(parts, of_clipped, strict=True):
+        of_wide = filters.gradients(folded.clipped(piece), answer, of_piece)
+        found, of_weight = folded.gradients_of_mixture(piece, of_wide, wanted=wanted)
+        of_mix += of_weight
+        if wanted:
+            of_maps[piece] = found
+    of_filters, of_beta = filters.know_back()
+    return *folded.gradients(of_maps, of_mix, of_beta), of_filters
 
 
 def channels_last(maps: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import data_setup
 from data_setup.base.files import write_atomically
 from data_setup.base.folders import explained
 from data_setup.items import Item
+from data_setup.lite.timings import cpu_name
 from helpers.analysis.intervals import Interval
 from helpers.analysis.predictions import Predictions
 from helpers.figures.style import Drawing
@@ -21,7 +22,7 @@ from helpers.lessons.chosen import THE_COURSES, kept_as, positive_of
 from helpers.lessons.measure_words import MEASURES, table
 from helpers.lessons.scoreboard import PRICES, Measures, gains, measures
 from helpers.runtime.device import pick_device
-from helpers.runtime.precision import cpu_name, fast_precision
+from helpers.runtime.precision import fast_precision
 
 LOCK_SECONDS = 20
 DECIMALS = 6  # of a stored log probability

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from data_setup.lite import compiled
+from data_setup.lite.filters import filters_fit
 from data_setup.lite.gradients import COLUMNS, ByColumns, in_one_step_here
 
 CAPABILITY = torch.backends.cpu.get_cpu_capability()
@@ -42,7 +42,7 @@ class OnCPU(TorchFunctionMode):
 
 def _is_slow(maps: Tensor, weight: Tensor, bias=None, stride=1, padding=0, dilation=1, groups=1) -> bool:
     plain = bias is None and dilation == (1, 1) and isinstance(padding, tuple) and groups == len(weight)
-    if plain and compiled.filters_fit(maps, weight, stride):
+    if plain and filters_fit(maps, weight, stride):
         return True
     if maps.dtype == weight.dtype:  # with AVX512 little is gained, at a stride nothing
         wide = (CAPABILITY == "AVX2" and weight.shape[-1] > COLUMNS) or min(maps.shape[2:]) < weight.shape[-1]

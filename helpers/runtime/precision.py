@@ -1,28 +1,23 @@
 """Which arithmetic a network computes in: float32, or mixed precision where this machine is faster with it."""
 
 import functools
-import json
 import os
-import platform
-import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-import data_setup
-from data_setup.base.files import read_json, write_atomically
 from data_setup.lite.gradients import in_one_step_here
+from data_setup.lite.timings import cpu_capabilities, in_turns, kept, on_cpu
 from helpers.runtime.depthwise import OnCPU
 from helpers.runtime.graphs import Recording
 from helpers.runtime.seeds import seeded
 
 KINDS = {"depthwise": "tf_efficientnet_lite0", "dense": "resnet18"}  # of networks, and timm's name of the one timed
 CLEARLY_FASTER = 0.95  # of float32's time; for less, its exact digits stay
-TURNS = 5
 
 
 def network_kind(model: nn.Module) -> str:
@@ -46,51 +41,29 @@ def fast_precision(device: torch.device, kind: str, work: str = "training") -> t
 
 @functools.cache
 def timings(kind: str, device: torch.device, work: str) -> dict[str, float]:
-    """{"float32": s, "bfloat16": s}: seconds in which a network of this kind trains or predicts once on `device`.
-
-    Kept on the disk, so that a machine always computes alike, but for what was measured beside busy programs.
-    """
-    file = data_setup.home() / "cache" / "precision.json"
-    on_cpu = device.type == "cpu"
-    where = f"{cpu_name()}, {torch.get_num_threads()} threads" if on_cpu else torch.cuda.get_device_name(device)
+    """{"float32": s, "bfloat16": s}: seconds in which a network of this kind trains or predicts once on `device`."""
+    where = on_cpu() if device.type == "cpu" else torch.cuda.get_device_name(device)
     name = f"{where}, torch {torch.__version__}, {work}, {kind} ({KINDS[kind]})"
-    try:
-        rows = read_json(file).items()
-        kept = {key: {word: float(row[word]) for word in ("float32", "bfloat16")} for key, row in rows}
-    except (ValueError, LookupError, TypeError):  # damaged
-        kept = {}
-    if name not in kept:
-        kept[name] = _measure(kind, device, work)
-        if not hasattr(os, "getloadavg") or os.getloadavg()[0] <= (os.cpu_count() or 1):  # Windows does not say
-            with suppress(OSError), write_atomically(file) as temporary:  # a full or read-only disk: measured again
-                temporary.write_text(json.dumps(kept, indent=1))
-    return kept[name]
+    return kept(name, ["float32", "bfloat16"], partial(_measure, kind, device, work))
 
 
 def _measure(kind: str, device: torch.device, work: str) -> dict[str, float]:
-    """The median of some turns each: processor seconds on a CPU; a GPU's own time for more and larger pictures, from a
-    recording, as small networks leave it waiting for Python whatever they compute in.
-
-    Not the shortest: beside a busy program bfloat16's threads wait for each other, for up to ten times as long a step.
-    """
+    """Processor seconds on a CPU; a GPU's own time for more and larger pictures, from a recording, as small networks
+    leave it waiting for Python whatever they compute in."""
     import timm  # takes seconds to import
 
     shape = SHAPES[work] if device.type == "cpu" else (64, 3, 128, 128)
     with seeded("precision"):
         network, images = timm.create_model(KINDS[kind]), torch.rand(shape).to(device)
     network.to(device, memory_format=torch.channels_last)
-    turns, steps = {"float32": [], "bfloat16": []}, {}
-    for name in turns:
+    steps = {}
+    for name in ("float32", "bfloat16"):
         step = partial(WORK[work], network, device, getattr(torch, name))
         steps[name] = partial(step, images)
         if device.type == "cuda":
             step(images)  # libraries are loaded and choose
             steps[name] = partial(Recording(step, [images], network.parameters()).replay, [images])
-    for name in ("float32", "bfloat16") * TURNS:
-        started = _clock(device)
-        steps[name]()
-        turns[name].append(_clock(device) - started)
-    return {name: statistics.median(seconds) for name, seconds in turns.items()}
+    return in_turns(steps, partial(_clock, device))
 
 
 def _train(network: nn.Module, device: torch.device, precision: torch.dtype, images: Tensor) -> Tensor:
@@ -121,16 +94,7 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether timing is worth while: never on Apple's GPUs; emulated it is up to 100 times slower (pytorch 146508)."""
     if device.type != "cpu":
         return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return in_one_step_here(torch.bfloat16) and any(has for name, has in _capabilities().items() if "bf16" in name)
-
-
-def cpu_name() -> str:
-    """The processor as it calls itself."""
-    return _capabilities().get("cpu_name") or platform.processor() or platform.machine()
-
-
-def _capabilities() -> dict:
-    return getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not say: then float32 is used
+    return in_one_step_here(torch.bfloat16) and any(has for name, has in cpu_capabilities().items() if "bf16" in name)
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast | OnCPU:

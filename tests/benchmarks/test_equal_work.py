@@ -250,11 +250,11 @@ def test_a_cold_start_finds_nothing_but_what_is_timed_once_a_machine(tmp_path, m
     """Catches seconds of timing the precision in every cold row, and pixels of an earlier run."""
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     (tmp_path / "cache" / "pixels").mkdir(parents=True)
-    (tmp_path / "cache" / "precision.json").write_text("{}")
+    (tmp_path / "cache" / "timings.json").write_text("{}")
     (tmp_path / "cache" / "pixels" / "k.u8").write_bytes(b"1")
     with empty_caches():
         folder = Path(os.environ["COURSE_DATA"])
-        assert [path.name for path in folder.rglob("*") if path.is_file()] == ["precision.json"]
+        assert [path.name for path in folder.rglob("*") if path.is_file()] == ["timings.json"]
     assert os.environ["COURSE_DATA"] == str(tmp_path)
 
 

@@ -50,7 +50,7 @@ def empty_caches() -> Iterator[None]:
     It does find what is timed once a machine, its fast precision: that of the peers is found before their rows, too.
     """
     before = os.environ.get("COURSE_DATA", "data")
-    timed = Path(before) / "cache" / "precision.json"
+    timed = Path(before) / "cache" / "timings.json"
     with TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
         if timed.is_file():
             (Path(folder) / "cache").mkdir()

@@ -3,6 +3,7 @@
 import hashlib
 
 import pytest
+import torch
 
 from data_setup import sets
 from data_setup.downloads import fetch
@@ -57,3 +58,11 @@ def on_disk(folder):
     found = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     found.pop("manifest.json", None)
     return found
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)

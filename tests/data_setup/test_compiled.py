@@ -12,23 +12,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from data_setup.lite import EfficientNetLite, InvertedResidual, compiled, gradients, pieces
+from data_setup.lite.filters import Filters, filters_fit
 from data_setup.lite.network import NormAct
 from helpers.runtime.precision import autocast
+from tests.data_setup.kernel_maps import assert_near, in_number_types, maps_of
 
 pytestmark = pytest.mark.skipif(compiled.kernels() is None, reason="no C compiler with OpenMP, or another processor")
-in_number_types = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
-
-
-def maps_of(*shape: int, dtype=torch.float32, seed: int = 0) -> torch.Tensor:
-    """Random maps, channels side by side."""
-    maps = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
-    return maps.contiguous(memory_format=torch.channels_last)
-
-
-def assert_near(found: torch.Tensor, exact: torch.Tensor) -> None:
-    """Within two roundings of the largest number; in float32, where sums are rounded as they grow, within 32."""
-    roundings = 2 * 2**-7 if found.dtype == torch.bfloat16 else 32 * 2**-23
-    torch.testing.assert_close(found.double(), exact, rtol=0, atol=roundings * max(1.0, float(exact.abs().max())))
 
 
 def learned(norm: nn.Module, maps: torch.Tensor, arriving: torch.Tensor) -> list[torch.Tensor]:
@@ -127,31 +116,9 @@ def test_maps_that_do_not_fit_are_left_to_torch():
     for maps in (torch.rand(2, 16, 3, 3), maps_of(2, 8, 3, 3), maps_of(2, 28, 3, 3), maps_of(2, 16, 3, 3).half()):
         assert not compiled.fits(maps)
     assert not compiled.fits(maps_of(4, 16, 3, 3)[::2])
-    assert not compiled.filters_fit(maps_of(2, 24, 3, 3), torch.rand(24, 1, 3, 3), (1, 1))
+    assert not filters_fit(maps_of(2, 24, 3, 3), torch.rand(24, 1, 3, 3), (1, 1))
     with pytest.raises(ValueError, match="more than 1 value"):
         norms(16, activate=True)[0](maps_of(1, 16, 1, 1))
-
-
-@in_number_types
-@given(st.integers(1, 3), st.sampled_from([16, 48]), st.sampled_from([3, 5]), st.sampled_from([1, 2]), st.data())
-def test_gradients_of_filters_and_maps_are_torchs(dtype, n, channels, side, stride, data):
-    """Any size, even smaller than the filter, and any zeros around it: catches rows, columns or channels that change
-    places, a filter turned round, pixels that no filter meets, and zeros at the wrong side."""
-    zeros = [data.draw(st.integers(0, side // 2)) for _ in range(4)]  # before, after, above, below
-    height, width = (data.draw(st.integers(max(1, side - sum(some)), 12)) for some in (zeros[2:], zeros[:2]))
-    maps = maps_of(n, channels, height, width, dtype=dtype)
-    weight = torch.randn(channels, 1, side, side, generator=torch.Generator().manual_seed(1))
-    exact = maps.double().requires_grad_(), weight.to(dtype).double().requires_grad_()  # as it was computed forwards
-    answer = F.conv2d(F.pad(exact[0], zeros), exact[1], None, stride, groups=channels)
-    arriving = maps_of(*answer.shape, dtype=dtype, seed=2)
-    answer.backward(arriving.double())
-    if maps.numel() == channels:
-        return  # one pixel alone is left to torch
-    assert compiled.filters_fit(maps, weight, (stride, stride))
-    found = compiled.filter_gradients(maps, weight, arriving, (stride, stride), (zeros[2], zeros[0]))
-    assert_near(found[0], exact[0].grad)
-    assert_near(found[1], exact[1].grad)
-    assert (found[0] == exact[0].grad.to(dtype)).float().mean() > 0.98 or dtype == torch.float32
 
 
 @in_number_types
@@ -203,19 +170,28 @@ def test_what_arrives_may_lie_otherwise(layer):
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [3, 5])
+def test_filters_outside_of_blocks_learn_by_the_kernel(side, stride, monkeypatch):
+    """Under the helpers' autocast, in any network: catches zeros that are counted once for both sides."""
+    layer = nn.Conv2d(32, 32, side, stride, padding=side // 2, groups=32, bias=False)
+    exact, maps, asked = copy.deepcopy(layer).double(), maps_of(2, 32, 9, 12).requires_grad_(), []
+    gradients_of = Filters.gradients
+    monkeypatch.setattr(Filters, "gradients", lambda *given: asked.append(1) or gradients_of(*given))
+    exact_maps = maps.detach().double().requires_grad_()
+    with autocast(torch.device("cpu"), torch.float32):
+        found, wanted = layer(maps), exact(exact_maps)
+    arriving = maps_of(*found.shape, seed=1)
+    found.backward(arriving)
+    wanted.backward(arriving.double())
+    assert asked == [1]
+    assert_near(maps.grad, exact_maps.grad)
+    assert_near(layer.weight.grad, exact.weight.grad)
 
 
 def test_the_same_numbers_come_out_each_time(two_threads):
     """Catches threads that add to the same sum."""
-    maps, weight, arriving = maps_of(8, 32, 33, 33), torch.ones(32, 1, 3, 3), maps_of(8, 32, 33, 33, seed=1)
-    once, *again = (compiled.filter_gradients(maps, weight, arriving, (1, 1), (1, 1)) for _ in range(20))
-    assert all(torch.equal(a, b) for found in again for a, b in zip(once, found, strict=True))
+    maps, arriving = maps_of(8, 32, 33, 33), maps_of(8, 32, 33, 33, seed=1)
     once, *again = (learned(norms(32, activate=True)[0], maps, arriving) for _ in range(20))
     assert all(torch.equal(a, b) for found in again for a, b in zip(once, found, strict=True))
 

@@ -7,7 +7,15 @@ import timm
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from data_setup.lite import WIDTH_AND_DEPTH, Conv2d, EfficientNetLite, InvertedResidual, gradients, in_eights
+from data_setup.lite import (
+    WIDTH_AND_DEPTH,
+    Conv2d,
+    EfficientNetLite,
+    InvertedResidual,
+    gradients,
+    in_eights,
+    timings,
+)
 from data_setup.lite.network import NormAct
 from helpers.runtime.precision import autocast
 
@@ -59,7 +67,7 @@ def learned(network, images):
 def test_gradients_and_statistics_are_timms_and_two_fifths_less_is_kept_for_them(pair, products, monkeypatch):
     """Catches a slope where ReLU6 is flat, one overwritten too early, zeros at the wrong side (odd sizes), a copy of
     what is clipped or padded, and a norm whose mean or deviation is taken for a constant."""
-    monkeypatch.setattr(gradients, "PRODUCTS_PAY", products)
+    allow_products(monkeypatch, products)
     images = 3 * torch.randn(4, 3, 75, 98, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     (ours, our_bytes), (theirs, their_bytes) = (learned(network, images) for network in pair)
     largest = max(one.abs().max() for name, one in theirs.items() if "running" not in name)
@@ -70,7 +78,7 @@ def test_gradients_and_statistics_are_timms_and_two_fifths_less_is_kept_for_them
 
 def test_layer_by_layer_gradients_are_timms_to_the_last_bit_and_three_tenths_less_is_kept(pair, monkeypatch):
     """What is clipped and padded, alone."""
-    monkeypatch.setattr(gradients, "PRODUCTS_PAY", {})
+    allow_products(monkeypatch, {})
     monkeypatch.setattr(NormAct, "can_be_folded", lambda *_: False)
     images = 3 * torch.randn(4, 3, 75, 98, generator=torch.Generator().manual_seed(1))
     (ours, our_bytes), (theirs, their_bytes) = (learned(network, images) for network in pair)
@@ -213,13 +221,17 @@ def test_one_number_a_channel_is_refused_as_torch_does():
         block_and_plain()[0](torch.rand(1, 8, 1, 1, dtype=torch.float64))
 
 
+def allow_products(monkeypatch, pixels: dict):
+    monkeypatch.setattr(gradients, "pixels_for_products", lambda dtype: pixels.get(dtype, 0))
+
+
 def is_product(layer, maps):
     return "Mixture" in type(layer(maps).grad_fn).__name__
 
 
 def test_a_mixture_of_few_pixels_learns_by_products_where_they_pay(monkeypatch):
     """Catches a gradient that comes transposed, and a product for large maps, a stride or a prediction."""
-    monkeypatch.setattr(gradients, "PRODUCTS_PAY", {torch.float32: 64})
+    allow_products(monkeypatch, {torch.float32: 64})
     layer, maps = Conv2d(6, 4, 1, bias=False), torch.randn(2, 6, 8, 8, requires_grad=True)
     found = torch.autograd.grad(layer(maps).square().sum(), [maps, layer.weight])
     expected = torch.autograd.grad(torch.nn.Conv2d.forward(layer, maps).square().sum(), [maps, layer.weight])
@@ -229,14 +241,47 @@ def test_a_mixture_of_few_pixels_learns_by_products_where_they_pay(monkeypatch):
     assert not is_product(Conv2d(6, 4, 1, stride=2, bias=False), maps) and not is_product(Conv2d(6, 4, 1), maps)
     with torch.no_grad():
         assert layer(maps).grad_fn is None
-    monkeypatch.setattr(gradients, "PRODUCTS_PAY", {torch.bfloat16: 64})
+    allow_products(monkeypatch, {torch.bfloat16: 64})
     assert not is_product(layer, maps)
+
+
+@pytest.mark.parametrize(
+    ("product", "pixels"), [({16: 0.8, 64: 0.8}, 64), ({16: 0.8, 64: 1.0}, 16), ({16: 0.95, 64: 0.95}, 0)]
+)
+def test_the_clock_decides_how_mixtures_learn(monkeypatch, course_data, product, pixels):
+    """Catches a way chosen by a processor's instructions: with AVX2 products took 0.6 of the time on one, 1.1 on
+    another. And a clock that is asked for what is not computed here."""
+    asked = []
+
+    def time_mixture(side, *shape):
+        asked.append((side, *shape))
+        return {"product": product[side], "convolution": 1.0}
+
+    monkeypatch.setattr(gradients, "time_mixture", time_mixture)
+    monkeypatch.setattr(timings.os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
+    gradients.pixels_for_products.cache_clear()
+    assert [gradients.pixels_for_products(dtype) for dtype in (None, torch.float64, torch.float32)] == [0, 0, pixels]
+    first = (64, 112, 672, torch.float32)
+    assert asked == ([first] if pixels == 64 else [first, (16, 192, 1152, torch.float32)])
+    gradients.pixels_for_products.cache_clear()  # as a new process would
+    assert gradients.pixels_for_products(torch.float32) == pixels and len(asked) == (1 if pixels == 64 else 2)
+    gradients.pixels_for_products.cache_clear()
+
+
+def test_both_ways_of_a_mixture_are_timed(monkeypatch):
+    """Under mixed precision, as it is in a training: catches a probe that torch refuses, and one that draws numbers."""
+    monkeypatch.setattr(timings, "TURNS", 1)
+    state = torch.get_rng_state()
+    with torch.autocast("cpu", torch.bfloat16):
+        seconds = gradients.time_mixture(16, 8, 12, torch.float32)
+    assert set(seconds) == {"product", "convolution"} and all(0 < s < 60 for s in seconds.values())
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_products_in_mixed_precision_are_as_near_as_torchs_own(kind, monkeypatch):
     """Against torch's in float32: catches a transposed gradient, and products where maps are larger than was asked."""
-    monkeypatch.setattr(gradients, "PRODUCTS_PAY", {torch.bfloat16: 16})
+    allow_products(monkeypatch, {torch.bfloat16: 16})
     layer, maps = Conv2d(6, 4, 1, bias=False), torch.randn(32, 6, 4, 4).to(kind).requires_grad_()
     slopes, found = torch.linspace(-1, 2, 32 * 4 * 16).view(32, 4, 4, 4), []
     exact = torch.nn.Conv2d.forward(layer, maps.float()).mul(slopes).sum()

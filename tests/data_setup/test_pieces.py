@@ -1,6 +1,7 @@
 """A block that learns as one step, a few pictures at a time, against its layers in float64."""
 
 import copy
+from collections import Counter
 from contextlib import nullcontext
 
 import pytest
@@ -17,6 +18,7 @@ emulated = pytest.mark.skipif(not in_one_step_here(torch.bfloat16), reason="this
 in_number_types = pytest.mark.parametrize(
     "dtype", [torch.float32, pytest.param(torch.bfloat16, marks=emulated)], ids=str
 )
+DRAWS = 4
 # what the filters meet: a mixture with its norm folded into it, its norm as a layer, the maps themselves
 FRONTS = {"folded": (16, 9, 12), "normed": (16, 7, 8), "given": (32, 9, 12)}
 
@@ -31,9 +33,9 @@ def block_of(front: str, stride: int = 1, side: int = 3) -> nn.Module:
     return made.to(memory_format=torch.channels_last).train()
 
 
-def maps_for(front: str, pictures: int = 5) -> torch.Tensor:
+def maps_for(front: str, pictures: int = 5, seed: int = 0) -> torch.Tensor:
     channels, height, width = FRONTS[front]
-    maps = torch.randn(pictures, channels, height, width, generator=torch.Generator().manual_seed(0)).add(0.5)
+    maps = torch.randn(pictures, channels, height, width, generator=torch.Generator().manual_seed(seed)).add(0.5)
     return maps.contiguous(memory_format=torch.channels_last)
 
 
@@ -70,19 +72,24 @@ def steps(monkeypatch):
 @pytest.mark.parametrize("side", [3, 5])
 def test_a_block_in_pieces_learns_as_its_layers(steps, monkeypatch, front, stride, side, dtype):
     """Sizes odd and even, several pieces, the last one smaller: no farther from float64 than torch's layers are in this
-    precision. Catches sums without a piece, zeros at the wrong side, a gradient that belongs to another weight, slopes
-    that are 0 twice or never."""
-    block, maps = block_of(front, stride, side), maps_for(front).to(dtype)
-    ours = learned(block, maps, dtype)
-    assert steps == [[2, 2, 1]]
-    exact = learned(block, maps, torch.float64)
-    monkeypatch.setattr(compiled, "kernels", lambda: None)
-    torchs = learned(block, maps, dtype)
-    assert len(steps) == 1
+    precision, over some batches, as in one of them a single slope at a corner may decide. Catches sums without a piece,
+    zeros at the wrong side, a gradient that belongs to another weight, slopes that are 0 twice or never."""
+    block, off, allowed, size = block_of(front, stride, side), Counter(), Counter(), Counter()
+    kernels = compiled.kernels
+    for seed in range(DRAWS):
+        maps = maps_for(front, seed=seed).to(dtype)
+        exact, ours = learned(block, maps, torch.float64), learned(block, maps, dtype)
+        monkeypatch.setattr(compiled, "kernels", lambda: None)
+        torchs = learned(block, maps, dtype)
+        monkeypatch.setattr(compiled, "kernels", kernels)
+        for name, wanted in exact.items():
+            off[name] += float((ours[name].double() - wanted).norm())
+            allowed[name] += float((torchs[name].double() - wanted).norm())
+            size[name] += float(wanted.double().norm())
+    assert steps == [[2, 2, 1]] * DRAWS
     rounding = 2**-7 if dtype == torch.bfloat16 else 1e-5
-    for name, wanted in exact.items():
-        off, allowed = (float((one[name].double() - wanted).norm()) for one in (ours, torchs))
-        assert off <= 1.5 * allowed + rounding * float(wanted.double().norm()), name
+    for name in size:
+        assert off[name] <= 1.5 * allowed[name] + rounding * size[name], name
 
 
 @pytest.mark.parametrize("front", FRONTS)

@@ -81,7 +81,7 @@ def test_precision_shows_what_was_measured(monkeypatch):
     seconds = {"training": training, "predicting": dict.fromkeys(precision.KINDS, {"float32": 0.02, "bfloat16": 0.01})}
     monkeypatch.delenv("COURSE_PRECISION", raising=False)
     monkeypatch.setattr(runtime, "pick_device", lambda: torch.device("cpu"))
-    monkeypatch.setattr(precision, "_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr(precision, "cpu_capabilities", lambda: {"avx512_bf16": True})
     monkeypatch.setattr(precision, "timings", lambda kind, device, work: seconds[work][kind])
     assert str(doctor.check_precision()) == (
         "OK  precision: bfloat16 for training depthwise networks (float32 60 ms, bfloat16 40 ms); "
@@ -89,7 +89,7 @@ def test_precision_shows_what_was_measured(monkeypatch):
         "float32 for training dense networks (float32 50 ms, bfloat16 90 ms); "
         "bfloat16 for predicting dense networks (float32 20 ms, bfloat16 10 ms)"
     )
-    monkeypatch.setattr(precision, "_capabilities", lambda: {"avx512_bf16": False})
+    monkeypatch.setattr(precision, "cpu_capabilities", lambda: {"avx512_bf16": False})
     assert doctor.check_precision().value == "float32: cpu has no bfloat16 of its own"
     monkeypatch.setenv("COURSE_PRECISION", "bfloat16")
     assert doctor.check_precision().value == "bfloat16, as COURSE_PRECISION says"

@@ -8,6 +8,7 @@ import timm
 import torch
 from torch import nn
 
+from data_setup.lite import timings
 from helpers.models.classifier import build_classifier
 from helpers.runtime import precision
 from helpers.runtime.distributed import join
@@ -27,7 +28,7 @@ def slower(monkeypatch, course_data):
         return times[kind] if work == "training" else {"float32": 1.0, "bfloat16": 0.5}
 
     monkeypatch.delenv("COURSE_PRECISION", raising=False)
-    monkeypatch.setattr(precision, "_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr(precision, "cpu_capabilities", lambda: {"avx512_bf16": True})
     monkeypatch.setattr(precision, "in_one_step_here", lambda dtype: True)
     monkeypatch.setattr(precision, "_measure", measure)
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
@@ -48,47 +49,58 @@ def test_predicting_has_a_clock_of_its_own(slower, course_data):
     assert fast_precision(CPU, "dense", "predicting") is torch.bfloat16
     assert fast_precision(CPU, "dense", "training") is torch.float32
     assert slower == [("dense", "predicting"), "dense"]
-    assert len(json.loads((course_data / "cache" / "precision.json").read_text())) == 2
+    assert len(json.loads((course_data / "cache" / "timings.json").read_text())) == 2
 
 
 def test_a_machine_is_timed_once(slower, course_data, monkeypatch):
     """Catches a probe in every process, and an answer kept for another torch, processor or number of threads."""
-    file = course_data / "cache" / "precision.json"
+    file = course_data / "cache" / "timings.json"
     for _ in range(2):
         precision.timings.cache_clear()  # as a new process would
         fast_precision(CPU, "dense")
     assert slower == ["dense"] and "dense" in file.read_text()
     for change in (
         lambda: monkeypatch.setattr(torch, "__version__", "9.9"),
-        lambda: monkeypatch.setattr(precision, "cpu_name", lambda: "another processor"),
+        lambda: monkeypatch.setattr(timings, "cpu_name", lambda: "another processor"),
         lambda: monkeypatch.setattr(torch, "get_num_threads", lambda: 77),
+        lambda: monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "told to use less"),
     ):
         change()
         precision.timings.cache_clear()
         fast_precision(CPU, "dense")
-    assert slower == ["dense"] * 4
-    assert len(json.loads(file.read_text())) == 4, "the other answers stay"
+    assert slower == ["dense"] * 5
+    assert len(json.loads(file.read_text())) == 5, "the other answers stay"
 
 
 def test_what_a_busy_machine_answered_is_not_kept(slower, course_data, monkeypatch):
     """Catches one busy minute that decides for ever: beside other programs bfloat16 took twice as long as float32."""
     monkeypatch.setattr(os, "getloadavg", lambda: (os.cpu_count() + 1.0, 0.0, 0.0), raising=False)
     fast_precision(CPU, "dense")
-    assert not (course_data / "cache" / "precision.json").exists()
+    assert not (course_data / "cache" / "timings.json").exists()
     monkeypatch.setattr(os, "getloadavg", lambda: (0.5, 9.0, 9.0), raising=False)
     precision.timings.cache_clear()
     fast_precision(CPU, "dense")
-    assert slower == ["dense", "dense"] and (course_data / "cache" / "precision.json").exists()
+    assert slower == ["dense", "dense"] and (course_data / "cache" / "timings.json").exists()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 1}', '{"a": {"float32": "x", "bfloat16": 1}}', "null"])
 def test_a_damaged_file_is_measured_again(slower, course_data, content):
     """Catches a crash over a file that nobody knows of."""
-    file = course_data / "cache" / "precision.json"
+    file = course_data / "cache" / "timings.json"
     file.parent.mkdir(parents=True)
     file.write_text(content)
     assert fast_precision(CPU, "dense") is torch.float32
     assert len(json.loads(file.read_text())) == 1
+
+
+def test_a_row_of_other_ways_is_measured_again(slower, course_data):
+    """Catches a KeyError for whoever comes with the file of another version."""
+    fast_precision(CPU, "dense")
+    file = course_data / "cache" / "timings.json"
+    (name,) = json.loads(file.read_text())
+    file.write_text(json.dumps({name: {"float32": 1.0}}))
+    precision.timings.cache_clear()
+    assert fast_precision(CPU, "dense") is torch.float32 and len(slower) == 2
 
 
 def test_a_disk_that_cannot_be_written_breaks_nothing(slower, course_data):
@@ -114,7 +126,7 @@ def test_what_cannot_be_fast_is_not_timed(slower, monkeypatch):
     """Catches emulated bfloat16 (a hundred times slower), timed for minutes or served: the processor has none, or
     oneDNN was told to do without it (ONEDNN_MAX_CPU_ISA)."""
     for processor, onednn in ((False, True), (True, False)):
-        monkeypatch.setattr(precision, "_capabilities", lambda has=processor: {"avx512_bf16": has})
+        monkeypatch.setattr(precision, "cpu_capabilities", lambda has=processor: {"avx512_bf16": has})
         monkeypatch.setattr(precision, "in_one_step_here", lambda dtype, has=onednn: has)
         assert fast_precision(CPU, "depthwise") is torch.float32
     assert fast_precision(torch.device("mps"), "depthwise") is torch.float32
@@ -132,13 +144,13 @@ def test_a_gpu_is_timed_too_under_its_own_name(slower, course_data, monkeypatch)
     assert fast_precision(torch.device("cuda"), "dense") is torch.float32
     assert fast_precision(torch.device("cuda", 1), "depthwise") is torch.bfloat16
     assert fast_precision(CPU, "dense") is torch.float32
-    names = json.loads((course_data / "cache" / "precision.json").read_text())
+    names = json.loads((course_data / "cache" / "timings.json").read_text())
     assert slower == ["dense", "depthwise", "dense"] and [name[:6] for name in names][:2] == ["card 0", "card 1"]
 
 
 def test_the_probe_measures_and_leaves_no_trace(monkeypatch):
     """Catches a probe that draws from the global generator, and networks of the two kinds that are the same."""
-    monkeypatch.setattr(precision, "TURNS", 1)
+    monkeypatch.setattr(timings, "TURNS", 1)
     monkeypatch.setattr(precision, "SHAPES", {"training": (2, 3, 64, 64), "predicting": (4, 3, 32, 32)})
     state = torch.get_rng_state()
     for work in precision.WORK:

@@ -12,7 +12,7 @@ from tools.lesson_state import fresh_home, put_aside
 @pytest.fixture
 def used(course_data):
     """A data folder after a run: data set, caches, models, marks, board."""
-    for name in ("solar/train/a/1.png", "cache/pixels/k.u8", "cache/features/f.safetensors", "cache/precision.json"):
+    for name in ("solar/train/a/1.png", "cache/pixels/k.u8", "cache/features/f.safetensors", "cache/timings.json"):
         (course_data / name).parent.mkdir(parents=True, exist_ok=True)
         (course_data / name).write_text(name)
     for name in (
@@ -32,7 +32,7 @@ def test_what_lessons_left_is_moved_and_nothing_is_lost(used):
     aside = put_aside()
     assert sorted(snapshot(used / "solar")) == ["train/a/1.png"]
     assert sorted(path.name for path in used.iterdir()) == ["cache", "runs", "solar"]
-    assert sorted(path.name for path in (used / "cache").iterdir()) == ["pixels", "precision.json"]
+    assert sorted(path.name for path in (used / "cache").iterdir()) == ["pixels", "timings.json"]
     moved = snapshot(aside)
     assert {name: content for name, content in before.items() if name in moved} == moved and len(moved) == 6
     assert put_aside() is None, "the second time there is nothing"
@@ -42,7 +42,7 @@ def test_a_fresh_home_has_the_data_sets_only_and_the_usual_one_stays(used):
     before = snapshot(used)
     with fresh_home() as home:
         assert os.environ["COURSE_DATA"] == str(home) and home.is_relative_to(used)
-        assert set(snapshot(home)) == {"solar/train/a/1.png", "cache/pixels/k.u8", "cache/precision.json"}
+        assert set(snapshot(home)) == {"solar/train/a/1.png", "cache/pixels/k.u8", "cache/timings.json"}
         assert (home / "solar/train/a/1.png").samefile(used / "solar/train/a/1.png"), "no second copy on the disk"
         (home / "board.json").write_text("new")
     assert os.environ["COURSE_DATA"] == str(used) and not home.exists()

@@ -2,6 +2,8 @@
    float or, if `half`, in bfloat16; all is computed in float, and long sums are added up in double. */
 
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #ifdef __AVX512F__
 #define LANES 16
@@ -37,4 +39,11 @@ COPIED void store(int half, void *maps, long at, lanes values)
 COPIED lanes pick(bits chosen, lanes values, lanes others)
 {
     return (lanes)(((bits)values & chosen) | ((bits)others & ~chosen));
+}
+
+/* Zeros, where lanes begin with a line of the cache: else each would be in two. Whoever asks frees them. */
+COPIED float *zeros(long n)
+{
+    long bytes = (n * sizeof(float) + 63) / 64 * 64;
+    return memset(aligned_alloc(64, bytes), 0, bytes);
 }

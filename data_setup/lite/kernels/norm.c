@@ -3,21 +3,17 @@
 
 #include <math.h>
 #include <omp.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "norm.h"
 
 #define ROWS 4    /* pixels at a time where channels are added up: fewer, and the sums are fetched too often */
 #define CHUNK 256 /* pixels that are added up in float */
 
-/* Add to `sums`, (2, channels), over the pixels from `first` to `last`: x - mean and its square, where the mean is only
-   roughly known yet; or, with what arrives, its slopes and these times x - mean. */
 COPIED void add_up(int half, const norm *n, const void *x, const void *arriving, const found *f, long first, long last,
                    double *sums)
 {
     long channels = n->channels, whole = channels / LANES * LANES, padded = (channels + LANES - 1) / LANES * LANES;
-    float *near = malloc(2 * padded * sizeof(float));
+    float *near = zeros(2 * padded);
     for (long chunk = first, end; chunk < last; chunk = end) {
         end = chunk + CHUNK < last ? chunk + CHUNK : last;
         memset(near, 0, 2 * padded * sizeof(float));
@@ -50,10 +46,8 @@ COPIED void clip(int half, const norm *n, const void *x, const found *f, long fi
 {
     for (long i = first; i < last; i++)
         for (long k = 0; k < n->channels; k += LANES) {
-            long at = begin(k, n->channels);
-            lanes u = unclipped(load(half, x, i * n->channels + at) - load(0, f->mean, at), f, at);
-            u = pick((bits)(u < n->low), n->low - (lanes){0}, u);
-            store(half, y, i * n->channels + at, pick((bits)(u > n->high), n->high - (lanes){0}, u));
+            long at = begin(k, n->channels), place = i * n->channels + at;
+            store(half, y, place, clipped(load(half, x, place) - load(0, f->mean, at), n, f, at));
         }
 }
 
@@ -68,6 +62,19 @@ COPIED void give_back(int half, const norm *n, const void *x, const void *arrivi
         }
 }
 
+void norm_add_up_some(const norm *n, const void *x, const void *arriving, const found *f, long first, long last,
+                      double *sums)
+{
+    if (n->half && arriving)
+        add_up(1, n, x, arriving, f, first, last, sums);
+    else if (n->half)
+        add_up(1, n, x, 0, f, first, last, sums);
+    else if (arriving)
+        add_up(0, n, x, arriving, f, first, last, sums);
+    else
+        add_up(0, n, x, 0, f, first, last, sums);
+}
+
 /* sums: (threads, 2, channels) of doubles, to be added up */
 void norm_add_up(const norm *n, long pixels, const void *x, const void *arriving, float *known, double *sums)
 {
@@ -76,15 +83,7 @@ void norm_add_up(const norm *n, long pixels, const void *x, const void *arriving
     {
         long me = omp_get_thread_num(), all = omp_get_num_threads();
         long first = pixels * me / all, last = pixels * (me + 1) / all;
-        double *mine = sums + 2 * n->channels * me;
-        if (n->half && arriving)
-            add_up(1, n, x, arriving, &f, first, last, mine);
-        else if (n->half)
-            add_up(1, n, x, 0, &f, first, last, mine);
-        else if (arriving)
-            add_up(0, n, x, arriving, &f, first, last, mine);
-        else
-            add_up(0, n, x, 0, &f, first, last, mine);
+        norm_add_up_some(n, x, arriving, &f, first, last, sums + 2 * n->channels * me);
     }
 }
 

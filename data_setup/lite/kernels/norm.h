@@ -29,6 +29,14 @@ COPIED lanes unclipped(lanes from_mean, const found *f, long k)
     return from_mean * load(0, f->scale, k) + load(0, f->beta, k);
 }
 
+/* What comes out; what is no number stays none */
+COPIED lanes clipped(lanes from_mean, const norm *n, const found *f, long k)
+{
+    lanes u = unclipped(from_mean, f, k);
+    u = pick((bits)(u < n->low), n->low - (lanes){0}, u);
+    return pick((bits)(u > n->high), n->high - (lanes){0}, u);
+}
+
 /* What arrives where nothing was clipped, and 0 elsewhere */
 COPIED lanes slope(lanes arriving, lanes from_mean, const norm *n, const found *f, long k)
 {
@@ -42,3 +50,8 @@ COPIED lanes given_back(lanes arriving, lanes from_mean, const norm *n, const fo
     lanes passed = slope(arriving, from_mean, n, f, k);
     return load(0, f->scale, k) * passed + load(0, f->by_x, k) * from_mean + load(0, f->fixed, k);
 }
+
+/* Add to `sums`, (2, channels), over the pixels from `first` to `last`: x - mean and its square, where the mean is only
+   roughly known yet; or, with what arrives, its slopes and these times x - mean. */
+void norm_add_up_some(const norm *n, const void *x, const void *arriving, const found *f, long first, long last,
+                      double *sums);
